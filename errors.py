@@ -1,0 +1,13 @@
+"""The errors that a user can mend. The command line prints each as one line and exits with 2."""
+
+
+class EdgearkError(Exception):
+    """Something is wrong with what the user gave; the message says what, and what to do."""
+
+
+class ModelError(EdgearkError, ValueError):
+    """A model name or argument that makes no network."""
+
+
+class DataError(EdgearkError):
+    """A data set is missing or broken."""

@@ -1,0 +1,1 @@
+"""Training: one screen a family, beside one shared loop (:mod:`edgeark.training.loop`)."""

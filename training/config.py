@@ -1,0 +1,97 @@
+"""A recipe: everything that decides a training's result, read from TOML and checked at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import EdgearkError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES_DIR = Path(__file__).resolve().parent / "recipes"
+
+
+class RecipeError(EdgearkError):
+    """A recipe is missing or says something impossible."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimConfig(Section):
+    """AdamW under a cosine schedule with linear warm-up, averaged by an EMA."""
+
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+
+
+class AugmentConfig(Section):
+    """Limits of :func:`edgeark.training.data.augment.random_affine`."""
+
+    degrees: float = Field(default=0.0, ge=0, le=180)
+    translate: float = Field(default=0.0, ge=0, le=0.5)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    shear: float = Field(default=0.0, ge=0, lt=90)
+
+
+class Recipe(Section):
+    """One training. ``script`` names the module of ``edgeark.training`` that knows the task."""
+
+    model: str
+    dataset: str
+    script: Literal["mnist"]
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=1)
+    val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
+    patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    seed: int = Field(default=0, ge=0)
+    target_metric: float = Field(default=0.0, description="the figure that a run should reach")
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    optim: OptimConfig
+    augment: AugmentConfig = AugmentConfig()
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that ship with edgeark."""
+    return sorted(path.stem for path in RECIPES_DIR.glob("*.toml"))
+
+
+def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
+    """A recipe by name or by file, with single values replaced.
+
+    Args:
+        name_or_path: a name of :func:`list_recipes`, or the path of a TOML file.
+        **overrides: top-level fields to replace; None leaves the recipe's value.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, or a field that is unknown or out of range.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPES_DIR / f"{name_or_path}.toml"
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(list_recipes())
+        raise RecipeError(f"no recipe {name_or_path}; there are {known}, or give a file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}") from None
+    fields.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"recipe {path.name}: {where}: {first['msg']}") from None

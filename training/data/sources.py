@@ -1,0 +1,61 @@
+"""Where a data set is: ``--data``, then ``$EDGEARK_DATA``, then ``../shared/data``, then a download."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from ...errors import DataError
+
+DATA_VARIABLE = "EDGEARK_DATA"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def candidate_folders(name: str, data: Path | None = None) -> list[Path]:
+    """The folders in which data set ``name`` is looked for, best first.
+
+    A ``data`` that the user names is the only place then: a typing mistake must not end in
+    another data set's figures.
+    """
+    if data is not None:
+        return [data, data / name]
+    folders = []
+    if variable := os.environ.get(DATA_VARIABLE):
+        folders += [Path(variable) / name, Path(variable)]
+    folders += [base / "../shared/data" / name for base in (Path.cwd(), _REPOSITORY)]
+    return [folder.resolve() for folder in folders]
+
+
+def find_dataset(name: str, marker: str, data: Path | None = None) -> Path | None:
+    """The first candidate folder that holds a file matching ``marker``; None if there is none.
+
+    Raises:
+        DataError: the folder that the user named does not hold the data set.
+    """
+    for folder in candidate_folders(name, data):
+        if any(folder.glob(marker)):
+            return folder
+    if data is not None:
+        raise DataError(f"no {name} data set in {data}: expected files like {marker}")
+    return None
+
+
+def download_folder(name: str) -> Path:
+    """The cache folder for a data set that is fetched."""
+    return user_cache_path("edgeark") / "data" / name
+
+
+@contextmanager
+def network_timeout(seconds: float) -> Iterator[None]:
+    """Bound every connection made inside: torchvision's downloads have no limit of their own."""
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(previous)

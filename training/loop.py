@@ -1,0 +1,227 @@
+"""The training loop that all families share, on Lightning Fabric.
+
+What a family brings is a :class:`Task`: its batches, its loss, its metric. What the loop adds is the
+same for all: devices and mixed precision (Fabric), cosine schedule and EMA (timm), early stopping,
+a CSV log and curves, and checkpoints from which a killed run continues bit for bit.
+
+A run is reproducible because nothing random crosses an epoch's border: every epoch begins by seeding
+all generators with (seed, epoch). So the state between two epochs is weights, optimizer, EMA, history.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from ..errors import EdgearkError
+from ..zoo.weights import save_weights
+from .checkpoint import CheckpointError, atomic_path, load_checkpoint, save_checkpoint
+from .config import Recipe
+from .plots import save_curves
+from .progress import Progress
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches(Iterable[Batch], Sized, Protocol):
+    """What a DataLoader is to the loop."""
+
+
+class Task(Protocol):
+    """One family's part of a training."""
+
+    metric: str  # its name; more is better
+
+    def train_batches(self) -> Batches: ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
+
+    def evaluate(self, model: nn.Module, device: torch.device) -> float:
+        """The metric on the validation data."""
+        ...
+
+
+class TrainingError(EdgearkError):
+    """The training cannot go on; the last complete checkpoint is kept."""
+
+
+@dataclass
+class FitResult:
+    """How a training ended. ``weights`` holds the EMA weights of the best epoch."""
+
+    weights: Path
+    best_metric: float
+    best_epoch: int
+    epochs: int
+    interrupted: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    accelerator: str = "auto",
+) -> FitResult:
+    """Train ``model`` and leave ``best.safetensors``, ``last.ckpt``, ``log.csv``, ``curves.png`` in ``out``.
+
+    With ``resume`` the run continues after the last complete epoch, with the weights that an
+    uninterrupted run would have had. Ctrl-C ends the run in the same state as a kill would, but
+    in good order: the result says ``interrupted``.
+
+    Raises:
+        CheckpointError: nothing to resume, or the checkpoint is of another recipe.
+        TrainingError: the loss became infinite or NaN.
+    """
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
+    run = _Run(fabric, model, task, recipe, out)
+    if resume:
+        run.load()
+    bar = progress or Progress(enabled=False)
+    interrupted = False
+    with bar.training(recipe.epochs, run.epoch, recipe.model):
+        try:
+            while run.epoch < recipe.epochs and not run.out_of_patience():
+                run.train_epoch(bar)
+                run.finish_epoch()
+                bar.epoch_done(run.history[-1])
+        except KeyboardInterrupt:
+            interrupted = True
+    return FitResult(
+        run.weights_path, run.best_metric, run.best_epoch, run.epoch, interrupted, run.history
+    )
+
+
+class _Run:
+    """The state of one training between two epochs, and the steps that advance it."""
+
+    def __init__(self, fabric: Fabric, model: nn.Module, task: Task, recipe: Recipe, out: Path):
+        self.fabric, self.task, self.recipe, self.out = fabric, task, recipe, out
+        self.weights_path = out / "best.safetensors"
+        self.checkpoint_path = out / "last.ckpt"
+        self.epoch, self.best_metric, self.best_epoch = 0, -math.inf, 0
+        self.history: list[dict[str, float]] = []
+
+        seed_everything(recipe.seed, verbose=False)
+        self.ema = ModelEmaV3(model, decay=recipe.optim.ema_decay, use_warmup=True)
+        optimizer = torch.optim.AdamW(_weight_decay_groups(model, recipe), lr=recipe.optim.lr)
+        self.batches = len(task.train_batches())
+        self.schedule = CosineLRScheduler(
+            optimizer,
+            t_initial=recipe.epochs * self.batches,
+            warmup_t=round(recipe.optim.warmup_epochs * self.batches),
+            warmup_lr_init=recipe.optim.lr / 100,
+            warmup_prefix=True,
+            t_in_epochs=False,
+        )
+        self.plain = model
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.ema.to(fabric.device)
+
+    def train_epoch(self, progress: Progress) -> None:
+        """One pass over the training data; a row of the log is begun with its loss."""
+        seed_everything(self.recipe.seed * 100_003 + self.epoch, verbose=False)
+        started, losses, seen = time.perf_counter(), [], 0
+        self.model.train()
+        loader = self.fabric.setup_dataloaders(self.task.train_batches())
+        for index, batch in enumerate(loader):
+            step = self.epoch * self.batches + index
+            self.schedule.step_update(step)
+            loss = self.task.loss(self.model, batch)
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {index + 1}; "
+                    "lower optim.lr or look at the data"
+                )
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.ema.update(self.plain, step=step)
+            losses.append(loss.detach())
+            seen += len(batch[0])
+            progress.batch_done(index + 1, self.batches)
+        self.history.append(
+            {
+                "epoch": self.epoch + 1,
+                "loss": torch.stack(losses).mean().item(),
+                "lr": self.optimizer.param_groups[0]["lr"],
+                "samples_per_s": seen / (time.perf_counter() - started),
+            }
+        )
+
+    def finish_epoch(self) -> None:
+        """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""
+        metric = self.task.evaluate(self.ema.module, self.fabric.device)
+        self.history[-1][self.task.metric] = metric
+        self.epoch += 1
+        if metric >= self.best_metric:  # of equals the later one: its learning rate is lower
+            self.best_metric, self.best_epoch = metric, self.epoch
+            info = {"epoch": str(self.epoch), f"val_{self.task.metric}": f"{metric:.6f}"}
+            save_weights(self.ema.module, self.weights_path, info)
+        save_checkpoint(self.state(), self.checkpoint_path)
+        self.write_log()
+
+    def out_of_patience(self) -> bool:
+        patience = self.recipe.patience
+        return bool(patience) and self.epoch - self.best_epoch >= patience
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe.model_dump_json(),
+            "model": self.plain.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "best_metric": self.best_metric,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+        }
+
+    def load(self) -> None:
+        state = load_checkpoint(self.checkpoint_path)
+        if state.get("recipe") != self.recipe.model_dump_json():
+            raise CheckpointError(
+                f"{self.checkpoint_path} is of another recipe; train it with that one, "
+                "or start anew in another folder"
+            )
+        self.plain.load_state_dict(state["model"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.best_metric, self.best_epoch = state["best_metric"], state["best_epoch"]
+
+    def write_log(self) -> None:
+        """The whole history, each time: so a resumed run leaves no row twice."""
+        with atomic_path(self.out / "log.csv") as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(self.history)
+        with atomic_path(self.out / "curves.png") as path:
+            save_curves(self.history, self.task.metric, path)
+
+
+def _weight_decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Decay what multiplies (matrices, kernels); leave normalisation and biases alone."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": recipe.optim.weight_decay,
+        },
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,16 @@
+"""Models in export-safe PyTorch. This package needs torch alone (weights: safetensors)."""
+
+from . import mnist as _mnist  # noqa: F401  (registers its models)
+from .registry import ModelSpec, create_model, list_models, model_entry, register_model
+from .weights import WeightsError, load_weights, save_weights
+
+__all__ = [
+    "ModelSpec",
+    "WeightsError",
+    "create_model",
+    "list_models",
+    "load_weights",
+    "model_entry",
+    "register_model",
+    "save_weights",
+]

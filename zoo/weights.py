@@ -1,0 +1,122 @@
+"""Trained weights: safetensors files, each with the spec of its network inside.
+
+The weights that ship with edgeark lie in the package and load offline; ``SHA256SUMS`` beside them
+guards against a truncated checkout. A safetensors file holds no code, so any file may be opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import EdgearkError
+
+WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
+_SPEC_KEY = "edgeark_spec"
+_TUPLE_FIELDS = ("input_size", "mean", "std", "classes", "strides", "anchors")
+
+
+class WeightsError(EdgearkError):
+    """A weights file is missing, broken, or made for another network."""
+
+
+def packaged_weights(name: str) -> Path:
+    """Path of the weights that ship for model ``name``; it may not exist."""
+    return WEIGHTS_DIR / f"{name}.safetensors"
+
+
+def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
+    """Load ``path``, or the weights that ship with edgeark, into ``model`` and return it.
+
+    Raises:
+        WeightsError: no such file, not a safetensors file, or tensors of other names or shapes.
+    """
+    if path is None:
+        name = str(getattr(model, "name", type(model).__name__))
+        path = packaged_weights(name)
+        if not path.exists():
+            raise WeightsError(f"no trained weights ship for {name}; train it or give a file")
+        _check_digest(path)
+    state, _ = _read(Path(path))
+    wanted = model.state_dict()
+    if problem := _mismatch(wanted, state):
+        raise WeightsError(f"{path} does not fit this network: {problem}")
+    model.load_state_dict(state)
+    return model
+
+
+def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | None = None) -> Path:
+    """Write the model's weights and its spec to a safetensors file, atomically.
+
+    Args:
+        model: a model of :func:`create_model`; its ``spec`` is stored in the file's header.
+        path: the file to write; replaced only when the new one is complete.
+        info: further text for the header, for instance the metric and the seed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"format": "pt", **(info or {})}
+    if (spec := getattr(model, "spec", None)) is not None:
+        header[_SPEC_KEY] = json.dumps(spec.to_dict())
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(state, partial, metadata=header)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def read_spec_overrides(path: str | Path) -> dict[str, Any]:
+    """The spec fields stored in a weights file; empty for a file of another origin."""
+    _, header = _read(Path(path), tensors=False)
+    if _SPEC_KEY not in header:
+        return {}
+    fields = json.loads(header[_SPEC_KEY])
+    return {k: _as_tuple(v) if k in _TUPLE_FIELDS else v for k, v in fields.items()}
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = file.keys() if tensors else ()
+            return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """What keeps ``found`` from being loaded, in words; None when it fits."""
+    if missing := sorted(wanted.keys() - found.keys()):
+        return f"{len(missing)} tensors are missing, the first is {missing[0]}"
+    if surplus := sorted(found.keys() - wanted.keys()):
+        return f"{len(surplus)} tensors are unknown, the first is {surplus[0]}"
+    for key, tensor in wanted.items():
+        if tensor.shape != found[key].shape:
+            return f"{key} is {tuple(found[key].shape)} in the file, {tuple(tensor.shape)} here"
+    return None
+
+
+def _check_digest(path: Path) -> None:
+    sums = path.with_name("SHA256SUMS")
+    if not sums.exists():
+        return
+    digests = dict(line.split()[::-1] for line in sums.read_text().splitlines() if line.strip())
+    expected = digests.get(path.name)
+    if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise WeightsError(f"{path} is damaged (SHA-256 differs); fetch the package again")
