@@ -22,7 +22,6 @@ _EXPORTS = {
     "export_model": ".export.pipeline",
     "EdgearkError": ".errors",
 }
-__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

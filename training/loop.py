@@ -1,11 +1,12 @@
 """The training loop that all families share, on Lightning Fabric.
 
-What a family brings is a :class:`Task`: its batches, its loss, its metric. What the loop adds is the
-same for all: devices and mixed precision (Fabric), cosine schedule and EMA (timm), early stopping,
-a CSV log and curves, and checkpoints from which a killed run continues bit for bit.
+What a family brings is a :class:`Task`: its batches, its loss, its metric. What the loop adds is
+the same for all: devices and mixed precision (Fabric), cosine schedule and EMA (timm), early
+stopping, a CSV log and curves, and checkpoints from which a killed run continues bit for bit.
 
-A run is reproducible because nothing random crosses an epoch's border: every epoch begins by seeding
-all generators with (seed, epoch). So the state between two epochs is weights, optimizer, EMA, history.
+A run is reproducible because nothing random crosses an epoch's border: every epoch begins by
+seeding all generators with (seed, epoch). So the state between two epochs is the weights, the
+optimizer, the EMA and the history.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from lightning_fabric import Fabric, seed_everything
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..errors import EdgearkError
 from ..zoo.weights import save_weights
@@ -34,16 +35,12 @@ from .progress import Progress
 Batch = tuple[Tensor, Tensor]
 
 
-class Batches(Iterable[Batch], Sized, Protocol):
-    """What a DataLoader is to the loop."""
-
-
 class Task(Protocol):
     """One family's part of a training."""
 
     metric: str  # its name; more is better
 
-    def train_batches(self) -> Batches: ...
+    def train_batches(self) -> DataLoader: ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
@@ -78,7 +75,7 @@ def fit(
     progress: Progress | None = None,
     accelerator: str = "auto",
 ) -> FitResult:
-    """Train ``model`` and leave ``best.safetensors``, ``last.ckpt``, ``log.csv``, ``curves.png`` in ``out``.
+    """Train ``model``; ``out`` then holds ``best.safetensors``, ``last.ckpt``, a log and curves.
 
     With ``resume`` the run continues after the last complete epoch, with the weights that an
     uninterrupted run would have had. Ctrl-C ends the run in the same state as a kill would, but

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy
 
-from ..zoo.registry import ModelSpec, create_model
+from ..zoo.registry import ModelSpec, create_model, spec_of
 from ..zoo.weights import load_weights
 from .config import Recipe
 from .data import ImageSet, load_images
@@ -92,15 +93,14 @@ def train(
 
     torch.manual_seed(recipe.seed)
     model = create_model(recipe.model, **recipe.model_args)
-    spec: ModelSpec = model.spec  # type: ignore[assignment]
-    task = DigitTask(recipe, spec, train_set, val_set)
+    task = DigitTask(recipe, spec_of(model), train_set, val_set)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
-    if not result.weights.exists():
+    if result.interrupted:
         return result, float("nan"), 0
     best = load_weights(create_model(recipe.model, **recipe.model_args), result.weights)
     return result, evaluate(best, test_set, task.normalize), len(test_set)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     """The data set hands out whole batches already."""
     return batch

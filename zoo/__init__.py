@@ -1,7 +1,15 @@
 """Models in export-safe PyTorch. This package needs torch alone (weights: safetensors)."""
 
 from . import mnist as _mnist  # noqa: F401  (registers its models)
-from .registry import ModelSpec, create_model, list_models, model_entry, register_model
+from .registry import (
+    ModelSpec,
+    create_model,
+    list_models,
+    model_entry,
+    name_of,
+    register_model,
+    spec_of,
+)
 from .weights import WeightsError, load_weights, save_weights
 
 __all__ = [
@@ -11,6 +19,8 @@ __all__ = [
     "list_models",
     "load_weights",
     "model_entry",
+    "name_of",
     "register_model",
     "save_weights",
+    "spec_of",
 ]

@@ -1,12 +1,12 @@
 """Layers that every converter maps onto its chip, and what each of them replaces.
 
-| layer           | instead of                          | because                                      |
-|-----------------|-------------------------------------|----------------------------------------------|
-| ``ConvBnAct``   | conv, norm and activation by hand   | folds into one operator on every NPU         |
-| ``ConvHead``    | ``flatten`` + ``nn.Linear``         | a Reshape falls to the CPU on RKNN; old      |
-|                 |                                     | converters reject ``view``                   |
-| ``FixedAvgPool``| ``AdaptiveAvgPool2d``, ``mean``     | the exporter writes ReduceMean, which some   |
-|                 |                                     | importers run in float on the CPU            |
+| layer            | instead of                  | because                                         |
+|------------------|-----------------------------|-------------------------------------------------|
+| ``ConvBnAct``    | three modules by hand       | folds into one operator on every NPU            |
+| ``ConvHead``     | ``flatten``, ``nn.Linear``  | a Reshape falls to the CPU on RKNN; old         |
+|                  |                             | converters reject ``view``                      |
+| ``FixedAvgPool`` | ``AdaptiveAvgPool2d``       | the exporter writes ReduceMean for that, which  |
+|                  |                             | some importers run in float on the CPU          |
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class ConvBnAct(nn.Sequential):
         super().__init__()
         size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         pad = (size[0] // 2, size[1] // 2) if padding is None else (padding, padding)
-        self.conv = nn.Conv2d(in_channels, out_channels, size, stride, pad, groups=groups, bias=False)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, size, stride, pad, groups=groups, bias=False
+        )
         self.bn = nn.BatchNorm2d(out_channels)
         self.act = make_act(act)
 
@@ -124,7 +126,7 @@ class FixedAvgPool(nn.AvgPool2d):
         self.feature_size = tuple(feature_size)
 
     def forward(self, input: Tensor) -> Tensor:
-        if not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
             size = tuple(input.shape[-2:])
             if size != self.feature_size:
                 raise ValueError(f"built for a {self.feature_size} map, got {size}")

@@ -1,13 +1,13 @@
 """Two digit networks: the classic one of the Rockchip port, and one that fits the K210's KPU.
 
-``mnist`` is LeNet-5 in the widened form of the Caffe example (20, 50 and 500 channels; LeCun et al.,
-"Gradient-based learning applied to document recognition", 1998) with batch normalisation, and
-convolutions where the original has fully connected layers. The port to RK1808/RK3399Pro boards made
-it this way because the converter rejected ``view`` and ``Linear``; the graph stays 4-D to the end.
+``mnist`` is LeNet-5 in the widened form of the Caffe example (20, 50 and 500 channels; LeCun et
+al., "Gradient-based learning applied to document recognition", 1998) with batch normalisation, and
+convolutions where the original has fully connected layers. Ports to RK1808 and RK3399Pro boards
+made it so because the converter rejected ``view`` and ``Linear``; the graph stays 4-D to the end.
 
-``mnist_kpu`` keeps to what the K210's KPU computes: 3x3 and 1x1 convolutions with symmetric padding,
-2x2 pools that fuse into the convolution before them, no map under 4x4, and the 1x1 head in front of
-the average pool (pooling and a 1x1 convolution commute exactly, and the KPU needs the larger map).
+``mnist_kpu`` keeps to what the K210's KPU computes: 3x3 and 1x1 convolutions with symmetric
+padding, 2x2 pools that fuse into the convolution before them, no map under 4x4, and the 1x1 head in
+front of the average pool (the two commute exactly, and the KPU needs the larger map).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class ModelSpec:
     license: str = "Apache-2.0"
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
 
     @property
     def in_channels(self) -> int:
@@ -68,6 +68,7 @@ class Entry:
     spec: ModelSpec
 
 
+_COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}
 
 
@@ -120,7 +121,7 @@ def create_model(
         name: one of :func:`list_models`.
         pretrained: load the weights that ship with edgeark.
         weights: load this safetensors file instead (its spec comes with it).
-        spec: spec fields to replace, for a network of your own: ``{"classes": (...), "mean": ...}``.
+        spec: spec fields to replace, for a network of your own: ``{"classes": (...)}``.
         **kwargs: the builder's own arguments (``num_classes``, ``in_channels``, ``input_size``,
             ``act``, ``width`` ...). ``input_size`` is ``(height, width)`` in pixels and is fixed
             here: a network for a chip has one input size.
@@ -136,14 +137,13 @@ def create_model(
     if weights is not None:
         changes = {**read_spec_overrides(weights), **changes}
     merged = _merge_spec(entry.spec, changes, kwargs)
-    arguments = {
-        "num_classes": len(merged.classes),
-        "in_channels": merged.in_channels,
-        "input_size": merged.input_size,
-        **{k: v for k, v in kwargs.items() if k not in ("num_classes", "in_channels")},
-    }
     try:
-        model = entry.build(**arguments)
+        model = entry.build(
+            num_classes=len(merged.classes),
+            in_channels=merged.in_channels,
+            input_size=merged.input_size,
+            **merged.arguments,
+        )
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from None
     model.name = name  # type: ignore[assignment]
@@ -153,7 +153,26 @@ def create_model(
     return model
 
 
-def _merge_spec(spec: ModelSpec, changes: Mapping[str, Any], kwargs: Mapping[str, Any]) -> ModelSpec:
+def spec_of(model: nn.Module) -> ModelSpec:
+    """The spec of a model that :func:`create_model` made.
+
+    Raises:
+        ModelError: a module without one; attach your own as ``model.spec = ModelSpec(...)``.
+    """
+    spec = getattr(model, "spec", None)
+    if not isinstance(spec, ModelSpec):
+        raise ModelError(f"{type(model).__name__} has no spec; set model.spec = ModelSpec(...)")
+    return spec
+
+
+def name_of(model: nn.Module) -> str:
+    """The model's name in the zoo, or its class for a module of another origin."""
+    return str(getattr(model, "name", type(model).__name__))
+
+
+def _merge_spec(
+    spec: ModelSpec, changes: Mapping[str, Any], kwargs: Mapping[str, Any]
+) -> ModelSpec:
     """The spec of this very network: the family's, changed where the caller's network differs."""
     merged = replace(spec, **changes)
     num_classes = kwargs.get("num_classes", len(merged.classes))
@@ -178,6 +197,8 @@ def _merge_spec(spec: ModelSpec, changes: Mapping[str, Any], kwargs: Mapping[str
     if "input_size" in kwargs:
         height, width = kwargs["input_size"]
         merged = replace(merged, input_size=(int(height), int(width)))
+    own = {key: value for key, value in kwargs.items() if key not in _COMMON_ARGUMENTS}
+    merged = replace(merged, arguments={**merged.arguments, **own})
     if len(merged.mean) != len(merged.std):
         raise ModelError(f"mean has {len(merged.mean)} channels and std has {len(merged.std)}")
     return merged

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import EdgearkError
+from .registry import name_of
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 _SPEC_KEY = "edgeark_spec"
@@ -40,7 +41,7 @@ def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
         WeightsError: no such file, not a safetensors file, or tensors of other names or shapes.
     """
     if path is None:
-        name = str(getattr(model, "name", type(model).__name__))
+        name = name_of(model)
         path = packaged_weights(name)
         if not path.exists():
             raise WeightsError(f"no trained weights ship for {name}; train it or give a file")
@@ -70,10 +71,16 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         save_file(state, partial, metadata=header)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def read_header(path: str | Path) -> dict[str, str]:
+    """What a weights file says of itself: epoch, metric, seed ...; without the spec."""
+    _, header = _read(Path(path), tensors=False)
+    return {k: v for k, v in header.items() if k not in (_SPEC_KEY, "format")}
 
 
 def read_spec_overrides(path: str | Path) -> dict[str, Any]:

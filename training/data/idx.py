@@ -41,4 +41,4 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(
             f"{path} holds {len(content) - header} values, its header says {math.prod(shape)}"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

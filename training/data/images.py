@@ -21,7 +21,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class ImageSet(Dataset):
-    """``images`` uint8 ``[N, C, H, W]`` in 0..255, ``labels`` int64 ``[N]``, and where they are from."""
+    """``images`` uint8 ``[N, C, H, W]`` in 0..255 and ``labels`` int64 ``[N]``."""
 
     name: str
     split: str
@@ -110,11 +110,11 @@ def _load_digits(split: Split, data: Path | None) -> ImageSet:
     from sklearn.datasets import load_digits
     from torch.nn.functional import interpolate
 
-    bunch = load_digits()
-    small = torch.from_numpy(bunch.images.astype(np.float32))[:, None] * (255 / 16)
+    values, target = load_digits(return_X_y=True)
+    small = torch.from_numpy(values.astype(np.float32)).view(-1, 1, 8, 8) * (255 / 16)
     large = interpolate(small, size=(20, 20), mode="bicubic", align_corners=False)
     framed = torch.nn.functional.pad(large.clamp(0, 255).round().to(torch.uint8), (4, 4, 4, 4))
-    everything = ImageSet("digits", split, framed.numpy(), bunch.target.astype(np.int64))
+    everything = ImageSet("digits", split, framed.numpy(), target.astype(np.int64))
     train, test = everything.split_off(1000)
     return train if split == "train" else test
 

@@ -1,4 +1,4 @@
-"""Where a data set is: ``--data``, then ``$EDGEARK_DATA``, then ``../shared/data``, then a download."""
+"""Where a data set is: ``--data``, ``$EDGEARK_DATA``, ``../shared/data``, or else a download."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+# Two commands on a machine with Python 3.10+, make and git:
+#   make demo   the environment, then both digit networks on six targets, with a report
+#   make test   the environment, then every test
+# PYTHON names another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+STAMP := $(VENV)/.edgeark-installed
+
+.PHONY: demo test lint format requirements clean
+
+demo: $(STAMP)
+	$(BIN)/edgeark demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The environment: uv inside .venv, then the pinned and hashed packages, then edgeark itself.
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo 'edgeark needs Python 3.10 or later; name one with PYTHON=...' >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Recompile every pinned list after a change of pyproject.toml or of a requirements.in.
+requirements: $(STAMP)
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --extra dev -o requirements.txt pyproject.toml
+	for folder in export/toolchains/*/; do (cd $$folder && test -f requirements.in && \
+	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
+	  -o requirements.txt requirements.in); done
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

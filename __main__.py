@@ -1,0 +1,5 @@
+"""``python -m edgeark``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,312 @@
+"""The command line. A command parses, calls one function, prints.
+
+Exit status: 0 done, 1 a check failed, 2 bad usage or bad input (one line; ``--debug`` shows more).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from . import __version__
+from .console import err, log_to_stderr, out, print_json, print_table, working
+from .errors import EdgearkError
+
+if TYPE_CHECKING:
+    from .export.pipeline import Row
+
+app = typer.Typer(
+    name="edgeark",
+    help="A PyTorch model zoo whose models are proven to run on the chip.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
+DataDir = Annotated[
+    Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
+]
+WeightsFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--weights", help="A safetensors file. Default: the weights that ship."),
+]
+Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
+LimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--limit", min=1, help="At most this many test pictures."),
+]
+OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def models(json: JsonFlag = False) -> None:
+    """List the models of the zoo."""
+    from .zoo import list_models, model_entry
+    from .zoo.weights import packaged_weights
+
+    specs = [(name, model_entry(name).spec) for name in list_models()]
+    if json:
+        rows = [
+            {"name": n, "trained": packaged_weights(n).exists(), **s.to_dict()} for n, s in specs
+        ]
+        return print_json(rows)
+    rows = [
+        [n, s.task, f"{s.in_channels}x{s.input_size[0]}x{s.input_size[1]}", s.description,
+         "yes" if packaged_weights(n).exists() else "no"]
+        for n, s in specs
+    ]  # fmt: skip
+    print_table("models", ["name", "task", "input", "what", "trained"], rows)
+
+
+@app.command()
+def info(model: ModelName, json: JsonFlag = False) -> None:
+    """Say what a model is, what it costs and how it is fed."""
+    from .zoo import create_model, spec_of
+    from .zoo.summary import summarize
+    from .zoo.weights import packaged_weights, read_header
+
+    network = create_model(model)
+    summary = summarize(network)
+    weights = packaged_weights(model)
+    trained = read_header(weights) if weights.exists() else {}
+    document = {
+        "name": model,
+        **spec_of(network).to_dict(),
+        **asdict(summary),
+        "weights": str(weights) if weights.exists() else None,
+        "trained": trained,
+    }
+    if json:
+        return print_json(document)
+    hidden = ("layers", "name", "arguments", "strides", "anchors")
+    facts = {**{k: v for k, v in document.items() if k not in hidden}, **trained}
+    facts.pop("trained", None)
+    rows = [[k, ", ".join(map(str, v)) if isinstance(v, tuple) else v] for k, v in facts.items()]
+    print_table(model, ["what", "value"], [row for row in rows if row[1] not in ("", None)])
+    layers = [
+        [layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.parameters, layer.macs]
+        for layer in summary.layers
+    ]
+    print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
+
+
+@app.command()
+def targets(json: JsonFlag = False) -> None:
+    """List the targets, what proves an export to them, and whether they are installed."""
+    from .export.targets import find_target, list_targets
+
+    rows = []
+    for name in list_targets():
+        target = find_target(name)
+        chain = target.toolchain
+        installed = chain is None or chain.is_installed()
+        rows.append(
+            {
+                "target": name,
+                "description": target.description,
+                "evidence": target.evidence.value,
+                "precisions": list(target.supported_precisions()),
+                "installed": installed,
+                "versions": target.versions(),
+                "download_mb": 0 if installed or chain is None else chain.download_mb,
+            }
+        )
+    if json:
+        return print_json(rows)
+    table = [
+        [r["target"], r["description"], r["evidence"], ", ".join(r["precisions"]),
+         "yes" if r["installed"] else f"no ({r['download_mb']} MB)",
+         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
+        for r in rows
+    ]  # fmt: skip
+    columns = ["target", "what", "evidence", "precisions", "installed", "versions"]
+    print_table("targets", columns, table)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    out_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Folder of the run. Default: runs/<model>-seed<seed>."),
+    ] = None,
+    data: DataDir = None,
+    epochs: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(min=0)] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Train a model by its recipe."""
+    from .training.config import load_recipe
+    from .training.progress import Progress
+    from .training.scripts import train as run_training
+
+    chosen = load_recipe(recipe, epochs=epochs, seed=seed)
+    folder = out_dir or Path("runs") / f"{chosen.model}-seed{chosen.seed}"
+    report = run_training(
+        chosen, folder, data=data, resume=resume, progress=Progress(enabled=err.is_terminal)
+    )
+    if json:
+        print_json(report.to_dict())
+    else:
+        out.print(report.describe())
+    if report.interrupted:
+        err.print(f"interrupted; go on with: edgeark train {recipe} --out {folder} --resume")
+        raise typer.Exit(130)
+    if epochs is None and not report.reached:
+        err.print(f"below the recipe's target of {chosen.target_metric}")
+        raise typer.Exit(1)
+
+
+@app.command(name="eval")
+def evaluate(
+    model: ModelName,
+    on: Annotated[str, typer.Option("--on", help="Targets, comma-separated; also pytorch.")] = (
+        "pytorch"
+    ),
+    int8: Int8Flag = False,
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Measure a model's metric on its test data, in PyTorch or on targets."""
+    from .export.evaluate import evaluate_model
+
+    _set_offline(offline)
+    with working() as say:
+        rows = evaluate_model(
+            model, on, int8=int8, weights=weights, data=data, limit=limit, on_step=say
+        )
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        _print_rows(f"{model}: evaluation", rows)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+
+
+@app.command()
+def export(
+    model: ModelName,
+    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
+    int8: Int8Flag = False,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the exports.")] = Path(
+        "exports"
+    ),
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Convert a model, run it on each target and compare it with PyTorch."""
+    from .export.pipeline import export_model
+
+    _set_offline(offline)
+    with working() as say:
+        rows = export_model(
+            model,
+            to.split(","),
+            int8=int8,
+            out=out_dir,
+            weights=weights,
+            data=data,
+            limit=limit,
+            on_step=say,
+        )
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        _print_rows(f"{model}: exports", rows)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Export both digit networks to six targets, prove each, and write a report with pictures."""
+    from .export.demo import announce, run_demo
+
+    _set_offline(offline)
+    for line in announce(data, offline=offline):
+        err.print(line, highlight=False, soft_wrap=True)
+    with working() as say:
+        result = run_demo(out_dir, data=data, limit=limit, on_step=say)
+    if json:
+        print_json({"rows": [r.to_dict() for r in result.rows], "report": str(result.report)})
+    else:
+        _print_rows("demo", result.rows)
+        out.print(f"report: {result.report}", soft_wrap=True)
+    raise typer.Exit(0 if all(r.status in ("ok", "unavailable") for r in result.rows) else 1)
+
+
+def _set_offline(offline: bool) -> None:
+    if offline:
+        os.environ["EDGEARK_OFFLINE"] = "1"
+
+
+def _print_rows(title: str, rows: Sequence[Row]) -> None:
+    table = [
+        [
+            f"{r.model} {r.target}",
+            r.precision,
+            r.status,
+            r.evidence,
+            r.parity and f"{r.parity.max_abs_error:.1e}",
+            r.parity and f"{r.parity.sqnr_db:.1f}",
+            r.metric and f"{100 * r.metric.float:.2f} > {100 * r.metric.value:.2f} %",
+            r.metric and r.metric.n,
+            r.placement and f"{100 * r.placement.npu_mac_fraction:.0f} %",
+            r.size_bytes and round(r.size_bytes / 1024),
+            r.run_ms and f"{r.run_ms:.2f}",
+        ]
+        for r in rows
+    ]
+    columns = ["export", "precision", "status", "evidence", "max abs", "SQNR dB"]
+    columns += ["PyTorch > target", "n", "on NPU", "KiB", "ms"]
+    print_table(title, columns, table)
+    for r in rows:
+        if r.message:
+            err.print(f"{r.model} {r.target} {r.precision}: {r.message}", soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; every mistake of the user's ends in one line and status 2."""
+    debug = "--debug" in sys.argv
+    log_to_stderr()
+    try:
+        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+    except (EdgearkError, OSError) as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split())
+        err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From a module to a proven bundle: graph, convert, run, compare."""

@@ -1,0 +1,101 @@
+"""The folder of one export: artifact, ``manifest.json``, golden vectors, log; whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..zoo.registry import ModelSpec
+from .target import Artifact, Target
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+LOG = "log.txt"
+GOLDEN_COUNT = 8
+
+
+@contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """A hidden folder beside ``final``; it takes its place if the block ends without an error."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging, old = (final.with_name(f".{final.name}.{os.getpid()}.{end}") for end in ("new", "old"))
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        if final.exists():
+            final.replace(old)
+        staging.replace(final)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_golden(
+    folder: Path,
+    pictures: np.ndarray,
+    outputs: Sequence[np.ndarray],
+    reference: Sequence[np.ndarray],
+) -> None:
+    """Some real inputs with this artifact's own answers and PyTorch's, to check a board against."""
+    answers = {f"output{i}": o[:GOLDEN_COUNT] for i, o in enumerate(outputs)}
+    wanted = {f"pytorch{i}": o[:GOLDEN_COUNT] for i, o in enumerate(reference)}
+    arrays = {"input": pictures[:GOLDEN_COUNT], **answers, **wanted}
+    np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
+
+
+def write_manifest(
+    folder: Path,
+    model_name: str,
+    spec: ModelSpec,
+    target: Target,
+    artifact: Artifact,
+    outputs: Sequence[np.ndarray],
+    results: dict[str, Any],
+) -> None:
+    """All that is needed to feed the artifact and to read its answer."""
+    from .. import __version__
+
+    manifest = {
+        "edgeark": __version__,
+        "model": model_name,
+        "task": spec.task,
+        "target": artifact.target,
+        "precision": artifact.precision,
+        "toolchain": target.versions(),
+        "files": [_describe(folder / name) for name in artifact.files],
+        "sources": list(artifact.sources),
+        "input": {
+            "shape": list(spec.input_shape),
+            "layout": "NCHW",
+            "color": spec.color,
+            "range": [0, 255],
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "normalization": target.normalization,
+        },
+        "outputs": [{"shape": [1, *o.shape[1:]]} for o in outputs],
+        "classes": list(spec.classes),
+        "settings": dict(artifact.settings),
+        "golden": {"file": GOLDEN, "count": min(GOLDEN_COUNT, len(outputs[0]))},
+        "license": spec.license,
+        **results,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {
+        "name": path.name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }

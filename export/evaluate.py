@@ -1,0 +1,50 @@
+"""A model's metric, in PyTorch and on targets: exports without keeping the exported files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from .pipeline import Row, export_one, planned_precisions, prepare
+from .targets import find_targets
+from .verify import score
+
+PYTORCH = "pytorch"
+
+
+def evaluate_model(
+    model: str,
+    on: str,
+    *,
+    int8: bool = False,
+    weights: Path | None = None,
+    data: Path | None = None,
+    limit: int | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """One row a place and precision; ``on`` is a comma-separated list, ``pytorch`` among them.
+
+    Raises:
+        EdgearkError: unknown names, no weights, no data.
+    """
+    names = [name.strip() for name in on.split(",") if name.strip()]
+    others = [name for name in names if name != PYTORCH]
+    targets = find_targets(",".join(others)) if others or not names else []
+    with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
+        folder = Path(scratch)
+        subject = prepare(model, folder, weights=weights, data=data, limit=limit)
+        rows = []
+        if PYTORCH in names:
+            reference, test = subject.reference, subject.test
+            metric = score(subject.spec, reference, reference, test.labels, test.name)
+            rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
+        for target in targets:
+            for precision in planned_precisions(target, int8):
+                if on_step:
+                    on_step(f"{model} on {target.full_name} {precision}")
+                row = export_one(subject, target, precision, folder / "exports")
+                kept_log = None if row.status in ("ok", "failed") else row.log
+                rows.append(replace(row, artifact=None, log=kept_log))
+    return rows

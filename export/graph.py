@@ -1,0 +1,147 @@
+"""A network as the static graphs that converters read: ONNX at a requested opset, and TorchScript.
+
+The dynamo exporter writes the cleaner graph and serves opset 16 and up; the TorchScript exporter is
+kept, here alone, for toolchains that want 15 or less. Asked for an opset that it cannot write, the
+dynamo exporter silently writes 18, so what was written is always checked.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from ..errors import EdgearkError
+from ..zoo.registry import ModelSpec
+
+INPUT_NAME = "input"
+_DYNAMO_OPSETS = range(16, 21)
+_TORCHSCRIPT_OPSETS = range(9, 16)
+_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+
+
+class GraphError(EdgearkError):
+    """The network cannot be written as a static graph."""
+
+
+class Graph:
+    """One network in evaluation mode, and the files made of it so far.
+
+    Args:
+        model: an ``nn.Module`` with one picture as input and one tensor or several as output.
+        spec: how it is fed.
+        folder: where the files go; a file is made once, on first request.
+    """
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, folder: Path) -> None:
+        self.model = model.eval()
+        self.spec = spec
+        self.folder = folder
+        self._example = torch.zeros(spec.input_shape)
+
+    def onnx(self, opset: int = 18) -> Path:
+        """A static ONNX file, batch 1, batch normalisation folded, weights inside the file."""
+        path = self.folder / f"model-opset{opset}.onnx"
+        if not path.exists():
+            write_onnx(self.model, self._example, path, opset)
+        return path
+
+    def torchscript(self) -> Path:
+        """A frozen TorchScript trace."""
+        path = self.folder / "model.torchscript.pt"
+        if not path.exists():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
+                traced = torch.jit.freeze(torch.jit.trace(self.model, self._example))
+                torch.jit.save(traced, path)
+        return path
+
+    @torch.inference_mode()
+    def reference(self, pictures: np.ndarray, batch: int = 250) -> list[np.ndarray]:
+        """PyTorch's own answer in float32: raw ``[N, C, H, W]`` 0..255 in, one array an output."""
+        chunks: list[tuple[np.ndarray, ...]] = []
+        for start in range(0, len(pictures), batch):
+            raw = torch.from_numpy(pictures[start : start + batch]).float()
+            mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.spec.mean, self.spec.std))
+            answer = self.model((raw - mean) / std)
+            answers = answer if isinstance(answer, (tuple, list)) else (answer,)
+            chunks.append(tuple(a.numpy() for a in answers))
+        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) -> None:
+    """Export ``model`` and check that the file is what was asked for.
+
+    Raises:
+        GraphError: the opset is outside 9..20, or the exporter rejects the network.
+    """
+    if opset in _DYNAMO_OPSETS:
+        dynamo = True
+    elif opset in _TORCHSCRIPT_OPSETS:
+        dynamo = False
+    else:
+        raise GraphError(f"opset {opset} cannot be written; 9 to 20 can")
+    outputs = _output_names(model, example)
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (example,),
+                str(path),
+                opset_version=opset,
+                input_names=[INPUT_NAME],
+                output_names=outputs,
+                dynamo=dynamo,
+                verbose=False,
+                external_data=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        path.unlink(missing_ok=True)
+        reason = str(error).strip().splitlines()[0]
+        raise GraphError(f"the network cannot be exported at opset {opset}: {reason}") from error
+    finally:
+        quiet.setLevel(level)
+    proto = onnx.load(path)
+    written = proto.opset_import[0].version
+    if written != opset:
+        path.unlink()
+        raise GraphError(f"asked for opset {opset}, the exporter wrote {written}")
+    _clean(proto)
+    onnx.checker.check_model(proto)
+    onnx.save(onnx.shape_inference.infer_shapes(proto), path)
+
+
+@torch.no_grad()
+def _output_names(model: nn.Module, example: torch.Tensor) -> list[str]:
+    answer = model(example)
+    count = len(answer) if isinstance(answer, (tuple, list)) else 1
+    return ["output"] if count == 1 else [f"output{i}" for i in range(count)]
+
+
+def _clean(proto: onnx.ModelProto) -> None:
+    """Name the nodes after their modules, and drop the exporter's notes (they hold local paths)."""
+    taken: dict[str, int] = {}
+    for node in proto.graph.node:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        if _SCOPES_KEY in notes:
+            scopes = ast.literal_eval(notes[_SCOPES_KEY])[:-1]
+            name = f"{scopes[-1] if scopes else ''}/{node.op_type}".lstrip("/")
+            taken[name] = taken.get(name, 0) + 1
+            node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        del node.metadata_props[:]
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    for tensor in proto.graph.initializer:
+        del tensor.metadata_props[:]
+    del proto.graph.metadata_props[:]
+    del proto.metadata_props[:]

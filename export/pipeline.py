@@ -1,0 +1,247 @@
+"""Export a model to targets and prove each: convert, run, compare, score, write the folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from ..errors import DataError, EdgearkError
+from ..training.data import ImageSet, load_images
+from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
+from .bundle import LOG, staged_folder, write_golden, write_manifest
+from .graph import Graph
+from .target import Artifact, Placement, Precision, Target
+from .targets import find_targets
+from .toolchains import ToolchainError, ToolchainUnavailable
+from .toolchains.environment import log_folder
+from .verify import Metric, Parity, compare, score, shortfalls
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ok", "failed", "error", "unavailable"]
+CALIBRATION_COUNT = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one target at one precision, and what was found.
+
+    ``status``: ``ok``; ``failed`` (it runs, but misses a limit); ``error`` (the toolchain failed);
+    ``unavailable`` (the toolchain cannot be had on this machine). ``message`` says why.
+    """
+
+    model: str
+    target: str
+    precision: Precision
+    status: Status
+    evidence: str
+    parity: Parity | None = None
+    metric: Metric | None = None
+    placement: Placement | None = None
+    artifact: Path | None = None
+    size_bytes: int | None = None
+    convert_s: float | None = None
+    run_ms: float | None = None
+    log: Path | None = None
+    message: str = ""
+    outputs: list[np.ndarray] = field(default_factory=list, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, in the order of the command line's contract."""
+        return {
+            "model": self.model,
+            "target": self.target,
+            "precision": self.precision,
+            "status": self.status,
+            "evidence": self.evidence,
+            "max_abs_error": self.parity and self.parity.max_abs_error,
+            "sqnr_db": self.parity and self.parity.sqnr_db,
+            "metric": self.metric and asdict(self.metric),
+            "placement": self.placement and self.placement.summary(),
+            "artifact": self.artifact and str(self.artifact),
+            "size_bytes": self.size_bytes,
+            "convert_s": self.convert_s,
+            "run_ms": self.run_ms,
+            "log": self.log and str(self.log),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model ready for export, with the pictures that prove it and PyTorch's answers to them."""
+
+    name: str
+    spec: ModelSpec
+    graph: Graph
+    test: ImageSet
+    calibration: ImageSet
+    reference: list[np.ndarray]
+
+
+def export_model(
+    model: str | nn.Module,
+    targets: Sequence[str],
+    *,
+    int8: bool = False,
+    out: Path = Path("exports"),
+    weights: Path | None = None,
+    data: Path | None = None,
+    limit: int | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Export to every target, in float and, if asked, int8; a failure does not stop the others.
+
+    Args:
+        model: a name of the zoo, or a model of :func:`create_model`.
+        targets: names like ``onnxruntime`` or ``rknn:rk3588``.
+        int8: quantise as well, where the target can.
+        out: each export goes to ``out/<model>/<target>/<precision>``.
+        weights: a safetensors file; by default the weights that ship.
+        data: where the data set is.
+        limit: at most so many test pictures.
+        on_step: told what is being done.
+
+    Raises:
+        EdgearkError: unknown names, no weights, no data: before anything is written.
+    """
+    chosen = find_targets(",".join(targets))
+    report = on_step or (lambda message: None)
+    with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
+        subject = prepare(model, Path(scratch), weights=weights, data=data, limit=limit)
+        rows = []
+        for target in chosen:
+            for precision in planned_precisions(target, int8):
+                report(f"{subject.name} to {target.full_name} {precision}")
+                rows.append(export_one(subject, target, precision, Path(out)))
+        return rows
+
+
+def planned_precisions(target: Target, int8: bool) -> list[Precision]:
+    """The precisions to export: all floats, and int8 when asked for or when there is no other."""
+    supported = target.supported_precisions()
+    wanted: list[Precision] = [
+        p for p in supported if p != "int8" or int8 or supported == ("int8",)
+    ]
+    if int8 and "int8" not in supported:
+        logger.info("%s has no int8; exporting %s only", target.full_name, ", ".join(wanted))
+    return wanted
+
+
+def prepare(
+    model: str | nn.Module,
+    folder: Path,
+    *,
+    weights: Path | None = None,
+    data: Path | None = None,
+    limit: int | None = None,
+) -> Subject:
+    """Load the model and its data set, and ask PyTorch for the answers to compare with."""
+    if isinstance(model, str):
+        model = create_model(model, pretrained=True, weights=weights)
+    spec, name = spec_of(model), name_of(model)
+    train, test = load_test_data(spec, data)
+    test = test.head(limit)
+    if test.images.shape[1:] != spec.input_shape[1:]:
+        raise EdgearkError(
+            f"{test.name} has pictures of {test.images.shape[1:]}, "
+            f"the network takes {spec.input_shape[1:]}"
+        )
+    graph = Graph(model, spec, folder)
+    reference = graph.reference(test.images)
+    return Subject(name, spec, graph, test, train.sample(CALIBRATION_COUNT), reference)
+
+
+def load_test_data(spec: ModelSpec, data: Path | None) -> tuple[ImageSet, ImageSet]:
+    """The train and the test part of the model's data set.
+
+    Where MNIST can neither be found nor fetched, scikit-learn's handwritten digits take its place;
+    every figure then says so.
+    """
+    try:
+        return load_images(spec.dataset, "train", data), load_images(spec.dataset, "test", data)
+    except DataError as error:
+        if data is not None or spec.dataset != "mnist":
+            raise
+        logger.warning("using scikit-learn's digits instead of MNIST: %s", error)
+        return load_images("digits", "train"), load_images("digits", "test")
+
+
+def export_one(subject: Subject, target: Target, precision: Precision, out: Path) -> Row:
+    """One row; whatever the toolchain does, it ends in a row."""
+    final = out / subject.name / target.folder_name / precision
+    row = Row(subject.name, target.full_name, precision, "error", target.evidence.value)
+    try:
+        with staged_folder(final) as folder:
+            try:
+                return _prove(subject, target, row, folder, final)
+            except EdgearkError as error:
+                log = _keep_log(folder / LOG, row)
+                message = str(error).replace(str(folder / LOG), str(log))
+                raise ToolchainError(message, log=log) from error
+    except ToolchainError as error:
+        unavailable = isinstance(error.__cause__, ToolchainUnavailable)
+        status: Status = "unavailable" if unavailable else "error"
+        return replace(row, status=status, message=str(error), log=error.log)
+
+
+def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path) -> Row:
+    log = folder / LOG
+    log.touch()
+    start = time.perf_counter()
+    calibration = subject.calibration.images if row.precision == "int8" else None
+    artifact = target.convert(subject.graph, row.precision, calibration, folder, log)
+    convert_s = time.perf_counter() - start
+
+    test = subject.test.head(target.max_images)
+    reference = [o[: len(test)] for o in subject.reference]
+    result = target.run(artifact, test.images, log)
+    parity = compare(reference, result.outputs)
+    metric = score(subject.spec, reference, result.outputs, test.labels, test.name)
+    missed = shortfalls(target.limits(row.precision), parity, metric)
+    row = replace(
+        row,
+        status="failed" if missed else "ok",
+        message="; ".join(missed),
+        parity=parity,
+        metric=metric,
+        placement=target.placement(artifact),
+        size_bytes=artifact.size_bytes,
+        convert_s=convert_s,
+        run_ms=result.ms_per_image,
+        outputs=result.outputs,
+        artifact=final / artifact.files[0],
+        log=final / LOG,
+    )
+    write_golden(folder, test.images, result.outputs, reference)
+    _write_manifest(subject, target, artifact, row, folder)
+    return row
+
+
+def _write_manifest(
+    subject: Subject, target: Target, artifact: Artifact, row: Row, folder: Path
+) -> None:
+    found = row.to_dict()
+    measured = ("status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement", "message")
+    results = {key: found[key] for key in measured}
+    write_manifest(folder, subject.name, subject.spec, target, artifact, row.outputs, results)
+
+
+def _keep_log(log: Path, row: Row) -> Path:
+    """Save the log of a failed export from its folder, which will not be."""
+    name = f"export-{row.model}-{row.target.replace(':', '-')}-{row.precision}.log"
+    kept = log_folder() / name
+    if log.exists():
+        shutil.copyfile(log, kept)
+    else:
+        kept.touch()
+    return kept

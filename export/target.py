@@ -1,0 +1,172 @@
+"""The contract of a target: convert a graph, run the artifact on pictures, say what ran where."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from .graph import Graph
+from .toolchains.environment import Toolchain
+
+Precision = Literal["float32", "float16", "int8"]
+
+
+class Evidence(str, Enum):
+    """How strongly an export is proven, strongest first; printed beside every claim."""
+
+    EXECUTED = "executed"  # the real runtime ran it
+    SIMULATED = "simulated"  # the vendor's simulator ran it
+    MODELLED = "modelled"  # our own bit-exact simulator ran it
+    COMPILED = "compiled"  # the converter accepted it
+    GENERATED = "generated"  # script and inputs are written, nothing was run
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which operator runs where, as the toolchain reports it.
+
+    ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``.
+    """
+
+    npu_mac_fraction: float
+    cpu_ops: tuple[str, ...]
+    weights_bytes: int | None
+    activation_bytes: int | None
+    layers: tuple[Mapping[str, Any], ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """The fields of an export row."""
+        row = asdict(self)
+        del row["layers"]
+        return {**row, "cpu_ops": list(self.cpu_ops)}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a target runs. ``files`` lie in ``folder``; the first is the one to hand to the runtime.
+
+    ``settings`` is what the target needs to run it again: JSON values only. ``sources`` are files
+    that the conversion needs but the chip does not.
+    """
+
+    target: str
+    precision: Precision
+    folder: Path
+    files: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.files[0]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum((self.folder / name).stat().st_size for name in self.files)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outputs ``[N, ...]`` of N pictures, one array an output, and the median time of one."""
+
+    outputs: list[np.ndarray]
+    ms_per_image: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an export must reach; see :mod:`edgeark.export.verify`."""
+
+    max_abs_error: float | None = None
+    sqnr_db: float | None = None
+    metric_drop: float | None = None
+
+
+FLOAT32_LIMITS = Limits(max_abs_error=1e-4, metric_drop=0.0005)
+FLOAT16_LIMITS = Limits(sqnr_db=40.0, metric_drop=0.001)
+INT8_LIMITS = Limits(metric_drop=0.002)
+
+
+class Target(ABC):
+    """A place where a network runs. One small subclass a family; one file in ``targets/``.
+
+    Pictures go in raw, ``[N, C, H, W]`` uint8 in 0..255: each target puts the spec's normalisation
+    where that target wants it, and ``normalization`` says where that is.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    evidence: ClassVar[Evidence]
+    precisions: ClassVar[tuple[Precision, ...]]
+    normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
+    chips: ClassVar[tuple[str, ...]] = ()
+    toolchain: ClassVar[Toolchain | None] = None  # None: runs in edgeark's own environment
+    max_images: ClassVar[int | None] = None  # for a slow simulator: how many test pictures it gets
+
+    def __init__(self, chip: str | None = None) -> None:
+        self.chip = chip
+
+    @property
+    def full_name(self) -> str:
+        """``family[:chip]``."""
+        return f"{self.name}:{self.chip}" if self.chip else self.name
+
+    @property
+    def folder_name(self) -> str:
+        """The target's name as a folder: no colon, for the sake of Windows and make."""
+        return self.full_name.replace(":", "-")
+
+    def supported_precisions(self) -> tuple[Precision, ...]:
+        """The precisions of this very chip."""
+        return self.precisions
+
+    def limits(self, precision: Precision) -> Limits:
+        """What an export of that precision must reach."""
+        return {"float32": FLOAT32_LIMITS, "float16": FLOAT16_LIMITS, "int8": INT8_LIMITS}[
+            precision
+        ]
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Versions of the converter and the runtime, by package name."""
+
+    @abstractmethod
+    def convert(
+        self,
+        graph: Graph,
+        precision: Precision,
+        calibration: np.ndarray | None,
+        out: Path,
+        log: Path,
+    ) -> Artifact:
+        """Write the artifact's files into the folder ``out``.
+
+        Args:
+            graph: the network; ask it for the file format and the opset that this target reads.
+            precision: one of :meth:`supported_precisions`.
+            calibration: raw uint8 pictures ``[N, C, H, W]``, for int8.
+            out: an existing folder.
+            log: the file to which the converter's own words are appended.
+
+        Raises:
+            ToolchainError: the converter failed, whatever way it chose.
+        """
+
+    @abstractmethod
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+        """Run raw pictures, one at a time, through the real runtime or simulator."""
+
+    def placement(self, artifact: Artifact) -> Placement | None:
+        """Which operator runs where; None where the toolchain does not say."""
+        return None
+
+
+def median_ms(seconds: Sequence[float]) -> float:
+    """The median of some durations, in milliseconds."""
+    return float(np.median(seconds)) * 1e3

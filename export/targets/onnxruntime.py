@@ -1,0 +1,129 @@
+"""ONNX Runtime on the CPU, in edgeark's own environment: float32, and static int8 (QDQ)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...zoo.registry import ModelSpec
+from ..graph import INPUT_NAME, Graph
+from ..target import Artifact, Evidence, Precision, RunResult, Target, median_ms
+from ..toolchains import ToolchainError
+
+
+class OnnxRuntime(Target):
+    """Opset 18 for float32. int8 is QDQ with uint8 activations and int8 weights, per channel.
+
+    That pair (u8s8) is the one that OpenVINO reads rightly as well.
+    """
+
+    name = "onnxruntime"
+    description = "ONNX Runtime, CPU"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "int8")
+    normalization = "host"
+
+    def versions(self) -> dict[str, str]:
+        return {"onnxruntime": version("onnxruntime")}
+
+    def convert(
+        self,
+        graph: Graph,
+        precision: Precision,
+        calibration: np.ndarray | None,
+        out: Path,
+        log: Path,
+    ) -> Artifact:
+        source, path = graph.onnx(), out / "model.onnx"
+        if precision == "float32":
+            path.write_bytes(source.read_bytes())
+        else:
+            assert calibration is not None
+            quantize(source, path, normalize(calibration, graph.spec), log)
+        settings = {"mean": list(graph.spec.mean), "std": list(graph.spec.std)}
+        return Artifact(self.full_name, precision, out, (path.name,), settings)
+
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+        session = make_session(artifact.path)
+        parts, seconds = [], []
+        mean, std = artifact.settings["mean"], artifact.settings["std"]
+        for picture in pictures:
+            x = scale(picture[None], mean, std)
+            start = time.perf_counter()
+            parts.append(session.run(None, {INPUT_NAME: x}))
+            seconds.append(time.perf_counter() - start)
+        outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        return RunResult(outputs, median_ms(seconds))
+
+
+def scale(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """``(pixel - mean) / std`` a channel: raw ``[N, C, H, W]`` in, float32 out."""
+    shape = (1, -1, 1, 1)
+    mean_array, std_array = (np.asarray(v, np.float32).reshape(shape) for v in (mean, std))
+    return (pictures.astype(np.float32) - mean_array) / std_array
+
+
+def normalize(pictures: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """Raw pictures as the network wants them."""
+    return scale(pictures, spec.mean, spec.std)
+
+
+def make_session(path: Path) -> Any:
+    """A session on one thread: the result then does not depend on the machine's cores."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def quantize(source: Path, path: Path, inputs: np.ndarray, log: Path) -> None:
+    """Post-training static quantisation of an ONNX file with normalised calibration inputs."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._inputs = iter(inputs)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+            picture = next(self._inputs, None)
+            return None if picture is None else {INPUT_NAME: picture[None]}
+
+    prepared = path.with_name("prepared.onnx")
+    with _stage("int8 quantisation", log):
+        try:
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared),
+                str(path),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            prepared.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stage(stage: str, log: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        log.write_text(f"{stage}: {error!r}\n")
+        raise ToolchainError(
+            f"onnxruntime: {stage} failed: {error}", stage=stage, log=log
+        ) from error

@@ -1,0 +1,12 @@
+"""Vendor toolchains, each in its own environment and its own process.
+
+Converters pin mutually exclusive versions, crash with signals, print to stdout and drop files
+where they stand. So each has a folder here with ``requirements.in`` (what we ask for),
+``requirements.txt`` (compiled, with hashes) and ``worker.py`` (functions that run inside its
+environment).
+"""
+
+from .environment import Toolchain, ToolchainError, ToolchainUnavailable
+from .process import call
+
+__all__ = ["Toolchain", "ToolchainError", "ToolchainUnavailable", "call"]

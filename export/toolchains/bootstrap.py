@@ -1,0 +1,59 @@
+"""What a worker process starts with: read the job, call the worker's function, write the result.
+
+This file runs inside the toolchain's environment, under its Python (3.7 or later), so it imports
+the standard library and NumPy alone, and nothing of edgeark.
+
+    python -I bootstrap.py WORKER.PY JOB_FOLDER
+
+``JOB_FOLDER`` holds ``job.json`` (``{"function": name, "arguments": {...}}``) and, if there are
+arrays, ``inputs.npz``. It receives ``outputs.npz`` and then ``result.json``, which is written last:
+a worker that died left none.
+"""
+
+import ctypes
+import importlib.util
+import json
+import os
+import signal
+import sys
+import traceback
+
+
+def main() -> int:
+    worker_path, folder = sys.argv[1:3]
+    _die_with_parent()
+    import numpy as np
+
+    with open(os.path.join(folder, "job.json")) as file:
+        job = json.load(file)
+    arrays_path = os.path.join(folder, "inputs.npz")
+    arrays = dict(np.load(arrays_path)) if os.path.exists(arrays_path) else {}
+    try:
+        spec = importlib.util.spec_from_file_location("worker", worker_path)
+        assert spec and spec.loader
+        worker = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(worker)
+        values, outputs = getattr(worker, job["function"])(job["arguments"], arrays)
+        np.savez(os.path.join(folder, "outputs.npz"), **outputs)
+        result = {"values": values}
+    except BaseException as error:  # whatever it is, the parent is told of it
+        traceback.print_exc()
+        result = {"error": {"type": type(error).__name__, "message": str(error)}}
+    partial = os.path.join(folder, "result.json.partial")
+    with open(partial, "w") as file:
+        json.dump(result, file)
+    os.replace(partial, os.path.join(folder, "result.json"))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # vendors' libraries like to crash while they are unloaded
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() == 1:
+            os._exit(1)
+
+
+main()

@@ -1,0 +1,255 @@
+"""A toolchain's Python environment: made on first use by uv, kept in the user's cache.
+
+The environment's folder carries a digest of its requirements and its Python version, so a changed
+requirement makes a new environment. A lock lets two exports start together; a mark written last
+tells a complete environment from one whose installation was cut off.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from ...errors import EdgearkError
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "EDGEARK_CACHE"
+_HERE = Path(__file__).resolve().parent
+_MARK = "edgeark-toolchain.json"
+_INSTALL_TIMEOUT_S = 1800
+
+
+class ToolchainError(EdgearkError):
+    """A toolchain failed. ``stage`` says when, ``log`` is the file with its own words."""
+
+    def __init__(self, message: str, *, stage: str = "", log: Path | None = None) -> None:
+        super().__init__(message)
+        self.stage, self.log = stage, log
+
+
+class ToolchainUnavailable(ToolchainError):
+    """The toolchain cannot be had on this machine: no Python for it, or no network to fetch it."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A vendor's converter and runtime.
+
+    ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
+    fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11).
+    """
+
+    name: str
+    packages: tuple[str, ...]  # whose versions are reported
+    python: str
+    download_mb: int
+
+    @property
+    def worker(self) -> Path:
+        return _HERE / self.name / "worker.py"
+
+    @property
+    def requirements(self) -> Path:
+        return _HERE / self.name / "requirements.txt"
+
+    def folder(self) -> Path:
+        """Where the environment is, or will be."""
+        content = self.requirements.read_bytes() + self.python.encode()
+        return (
+            cache_folder()
+            / "toolchains"
+            / f"{self.name}-{hashlib.sha256(content).hexdigest()[:12]}"
+        )
+
+    def is_installed(self) -> bool:
+        return (self.folder() / _MARK).exists()
+
+    def pinned_versions(self) -> dict[str, str]:
+        """The versions that ``requirements.txt`` names, known without an installation."""
+        pins = {}
+        for line in self.requirements.read_text().splitlines():
+            name, sep, rest = line.partition("==")
+            if sep and name in self.packages:
+                pins.setdefault(name, rest.split()[0])
+        return pins
+
+    def ensure(self, *, offline: bool = False) -> Path:
+        """The path of the environment's Python; installs it first where it is missing.
+
+        Raises:
+            ToolchainUnavailable: ``offline`` and not installed, or no fitting Python to be had.
+            ToolchainError: the installation failed.
+        """
+        folder = self.folder()
+        python = _python_of(folder)
+        if self.is_installed():
+            return python
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if self.is_installed():  # another process was faster
+                return python
+            if offline:
+                raise ToolchainUnavailable(
+                    f"{self.name} is not installed and --offline forbids fetching it",
+                    stage="install",
+                )
+            self._install(folder)
+        return python
+
+    def _install(self, folder: Path) -> None:
+        logger.info("installing %s (about %d MB to fetch)", self.name, self.download_mb)
+        log = log_folder() / f"install-{self.name}.log"
+        shutil.rmtree(folder, ignore_errors=True)
+        with _removed_on_error(folder), log.open("w") as output:
+            base = find_python(self.python)
+            steps: dict[str, list[str]] = {
+                "venv": ["venv", "--no-project", "--python", base or self.python, str(folder)],
+                "install": [
+                    *("pip", "install", "--python", str(_python_of(folder))),
+                    *("--no-deps", "--require-hashes", "-r", str(self.requirements)),
+                ],
+            }
+            for step, arguments in steps.items():
+                code = _run_uv(arguments, output)
+                if code == 0:
+                    continue
+                if step == "venv" and base is None:
+                    raise ToolchainUnavailable(
+                        f"{self.name} needs Python {self.python}; none is here and none could be "
+                        "fetched: install one and try again",
+                        stage="install",
+                        log=log,
+                    )
+                raise ToolchainError(
+                    f"installing {self.name} failed: {_last_line(log)}; log: {log}",
+                    stage="install",
+                    log=log,
+                )
+            (folder / _MARK).write_text(json.dumps(self.pinned_versions()))
+
+
+def cache_folder() -> Path:
+    """``$EDGEARK_CACHE``, or the user's cache folder."""
+    if variable := os.environ.get(CACHE_VARIABLE):
+        return Path(variable).expanduser().resolve()
+    return user_cache_path("edgeark")
+
+
+def log_folder() -> Path:
+    """Where logs go that belong to no exported folder."""
+    folder = cache_folder() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would lead another Python to our packages."""
+    drop = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
+    return {key: value for key, value in os.environ.items() if key not in drop}
+
+
+@functools.cache
+def find_python(version_range: str) -> str | None:
+    """A Python in ``version_range``: this one if it fits, else any that uv or pyenv knows of."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (sys.executable, version_range):
+        if candidate == sys.executable and not _in_range(here, version_range):
+            continue
+        found = subprocess.run(
+            [
+                _uv(),
+                "python",
+                "find",
+                "--no-project",
+                "--system",
+                "--no-python-downloads",
+                candidate,
+            ],
+            capture_output=True,
+            text=True,
+            env=_uv_environment(),
+            check=False,
+        )
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return None
+
+
+def _in_range(version: str, version_range: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(version_range).contains(version)
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    return os.fsdecode(find_uv_bin())
+
+
+@functools.cache
+def _pyenv_versions() -> tuple[str, ...]:
+    """The versions under pyenv, whose shims hide all but the chosen ones from uv."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None:
+        return ()
+    listed = subprocess.run(
+        [pyenv, "versions", "--bare"], capture_output=True, text=True, check=False
+    )
+    return tuple(line.strip() for line in listed.stdout.splitlines() if line.strip())
+
+
+def _uv_environment() -> dict[str, str]:
+    environment = clean_environment()
+    if versions := _pyenv_versions():
+        environment["PYENV_VERSION"] = ":".join(versions)
+    return environment
+
+
+def _run_uv(arguments: list[str], output) -> int:
+    try:
+        done = subprocess.run(
+            [_uv(), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_uv_environment(),
+            timeout=_INSTALL_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        output.write(f"\ngave up after {_INSTALL_TIMEOUT_S} s\n")
+        return 1
+    return done.returncode
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -1,0 +1,136 @@
+"""Call a function of a toolchain's worker in its own process.
+
+However the worker ends - a result, an exception, a signal, a time-out - the caller sees either the
+result or one ``ToolchainError`` with the stage, the likely cause and the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .environment import Toolchain, ToolchainError, clean_environment
+
+_BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
+
+_HINTS = {
+    r"No module named 'pkg_resources'": "setuptools >= 81 is there; remove the toolchain's folder",
+    r"onnx opset (\d+), need <= (\d+)": "the toolchain reads an older opset; export at that one",
+    r"onnx\.mapping": "the environment has onnx >= 1.19; remove the toolchain's folder",
+    r"No space left on device": "the disk is full",
+    r"std::bad_alloc|MemoryError|Cannot allocate memory": "out of memory",
+    r"libGL\.so": "a system library is missing: install libgl1",
+}
+
+
+def call(
+    toolchain: Toolchain,
+    function: str,
+    arguments: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray] | None = None,
+    *,
+    log: Path,
+    timeout: float = 600,
+    offline: bool | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Run ``worker.function(arguments, arrays)`` in the toolchain's environment.
+
+    Args:
+        toolchain: whose worker; its environment is made first where it is missing.
+        function: a function of ``worker.py``.
+        arguments: JSON values; paths as absolute strings.
+        arrays: arrays by name.
+        log: the file to which everything that the process prints is appended.
+        timeout: seconds after which the process and its children are killed.
+        offline: never fetch; None: as ``$EDGEARK_OFFLINE`` says.
+
+    Returns:
+        The worker's values and arrays.
+
+    Raises:
+        ToolchainError: anything else.
+    """
+    if offline is None:
+        offline = bool(os.environ.get("EDGEARK_OFFLINE"))
+    python = toolchain.ensure(offline=offline)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"edgeark-{toolchain.name}-") as scratch:
+        folder = Path(scratch)
+        (folder / "work").mkdir()
+        job = {"function": function, "arguments": dict(arguments)}
+        (folder / "job.json").write_text(json.dumps(job))
+        if arrays:
+            np.savez(folder / "inputs.npz", allow_pickle=False, **arrays)
+        start = log.stat().st_size if log.exists() else 0
+        code = _run(
+            [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), scratch],
+            folder / "work",
+            log,
+            timeout,
+        )
+        result_path = folder / "result.json"
+        if not result_path.exists():
+            raise _failure(toolchain, function, _how_it_died(code, timeout), log, start)
+        result = json.loads(result_path.read_text())
+        if "error" in result:
+            error = result["error"]
+            cause = f"{error['type']}: {_first_line(error['message'])}"
+            raise _failure(toolchain, function, cause, log, start)
+        with np.load(folder / "outputs.npz") as file:
+            return result["values"], {key: file[key] for key in file.files}
+
+
+def _run(command: list[str], cwd: Path, log: Path, timeout: float) -> int | None:
+    """The exit code; None when the time was up."""
+    environment = {**clean_environment(), "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _how_it_died(code: int | None, timeout: float) -> str:
+    if code is None:
+        return f"no answer within {timeout:.0f} s"
+    if code < 0:
+        return f"the process died with {signal.Signals(-code).name}"
+    return f"the process ended with status {code} and no result"
+
+
+def _failure(toolchain: Toolchain, stage: str, cause: str, log: Path, start: int) -> ToolchainError:
+    with log.open("rb") as file:
+        file.seek(start)
+        words = file.read().decode(errors="replace")
+    hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, words)), None)
+    likely = f" ({hint})" if hint else ""
+    return ToolchainError(
+        f"{toolchain.name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
+    )
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no message")

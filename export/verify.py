@@ -1,0 +1,102 @@
+"""Compare a target's answers with PyTorch's: in numbers, and in the task's metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EdgearkError
+from ..zoo.registry import ModelSpec
+from ..zoo.tasks import classification
+from .target import Limits
+
+SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The worst output's difference from PyTorch's.
+
+    ``sqnr_db`` is the signal-to-error ratio of the part of the output that depends on the input:
+    the mean over the pictures is removed from the signal, since a network that answers its bias
+    to everything would else look perfect.
+    """
+
+    max_abs_error: float
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A task's metric: ``float`` is PyTorch's, ``value`` the target's, on the same n pictures.
+
+    Shares are in 0..1.
+    """
+
+    name: str
+    float: float
+    value: float
+    n: int
+    dataset: str
+
+
+def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:
+    """Parity of all outputs; a shape that differs, or a value that is no number, is an error.
+
+    Raises:
+        EdgearkError: the outputs cannot be compared.
+    """
+    if len(reference) != len(outputs):
+        raise EdgearkError(f"the target gave {len(outputs)} outputs, PyTorch {len(reference)}")
+    errors, ratios = [], []
+    for index, (wanted, got) in enumerate(zip(reference, outputs, strict=True)):
+        if wanted.shape != got.shape:
+            raise EdgearkError(f"output {index} is {got.shape}, PyTorch's is {wanted.shape}")
+        if not np.isfinite(got).all():
+            raise EdgearkError(f"output {index} holds infinite or undefined values")
+        signal, error = wanted.astype(np.float64), got.astype(np.float64) - wanted
+        errors.append(float(np.abs(error).max()))
+        ratios.append(sqnr_db(signal - signal.mean(axis=0), error))
+    return Parity(max(errors), min(ratios))
+
+
+def sqnr_db(signal: np.ndarray, error: np.ndarray) -> float:
+    """Power of ``signal`` over power of ``error`` in decibels, within +-200."""
+    noise, power = float(np.square(error).mean()), float(np.square(signal).mean())
+    if noise == 0:
+        return SQNR_CAP_DB
+    if power == 0:
+        return -SQNR_CAP_DB
+    return float(np.clip(10 * np.log10(power / noise), -SQNR_CAP_DB, SQNR_CAP_DB))
+
+
+def score(
+    spec: ModelSpec,
+    reference: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    labels: np.ndarray,
+    dataset: str,
+) -> Metric:
+    """The metric of the model's task, PyTorch's and the target's."""
+    if spec.task != "classification":
+        raise EdgearkError(f"no metric for task {spec.task!r} yet")
+    float_value, value = (classification.top1(o[0], labels) for o in (reference, outputs))
+    return Metric("top1", float_value, value, len(labels), dataset)
+
+
+def shortfalls(limits: Limits, parity: Parity, metric: Metric) -> list[str]:
+    """What an export misses, in words; empty when it passes."""
+    missed = []
+    if limits.max_abs_error is not None and parity.max_abs_error > limits.max_abs_error:
+        missed.append(f"max abs error {parity.max_abs_error:.2e} > {limits.max_abs_error:.0e}")
+    if limits.sqnr_db is not None and parity.sqnr_db < limits.sqnr_db:
+        missed.append(f"SQNR {parity.sqnr_db:.1f} dB < {limits.sqnr_db:.0f} dB")
+    drop = metric.float - metric.value
+    if limits.metric_drop is not None and drop > limits.metric_drop + 1e-9:
+        missed.append(
+            f"{metric.name} {100 * drop:.2f} points below PyTorch "
+            f"(allowed: {100 * limits.metric_drop:.2f})"
+        )
+    return missed
