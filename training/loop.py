@@ -168,8 +168,12 @@ class _Run:
         self.epoch += 1
         if metric >= self.best_metric:  # of equals the later one: its learning rate is lower
             self.best_metric, self.best_epoch = metric, self.epoch
-            info = {"epoch": str(self.epoch), f"val_{self.task.metric}": f"{metric:.6f}"}
-            save_weights(self.ema.module, self.weights_path, info)
+            info = {
+                "seed": self.recipe.seed,
+                "epoch": self.epoch,
+                f"val_{self.task.metric}": f"{metric:.6f}",
+            }
+            save_weights(self.ema.module, self.weights_path, {k: str(v) for k, v in info.items()})
         save_checkpoint(self.state(), self.checkpoint_path)
         self.write_log()
 

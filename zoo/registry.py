@@ -136,8 +136,8 @@ def create_model(
     changes = dict(spec or {})
     if weights is not None:
         changes = {**read_spec_overrides(weights), **changes}
-    merged = _merge_spec(entry.spec, changes, kwargs)
     try:
+        merged = _merge_spec(entry.spec, changes, kwargs)
         model = entry.build(
             num_classes=len(merged.classes),
             in_channels=merged.in_channels,

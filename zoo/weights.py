@@ -22,7 +22,11 @@ from .registry import name_of
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 _SPEC_KEY = "edgeark_spec"
-_TUPLE_FIELDS = ("input_size", "mean", "std", "classes", "strides", "anchors")
+# What a trained file says of its network; the rest of the spec is the family's.
+_SPEC_FIELDS = (
+    *("input_size", "color", "mean", "std", "classes", "dataset"),
+    *("strides", "anchors", "arguments"),
+)
 
 
 class WeightsError(EdgearkError):
@@ -66,11 +70,13 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"format": "pt", **(info or {})}
     if (spec := getattr(model, "spec", None)) is not None:
-        header[_SPEC_KEY] = json.dumps(spec.to_dict())
+        fields = spec.to_dict()
+        header[_SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS})
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         save_file(state, partial, metadata=header)
+        partial.chmod(0o644)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -88,8 +94,11 @@ def read_spec_overrides(path: str | Path) -> dict[str, Any]:
     _, header = _read(Path(path), tensors=False)
     if _SPEC_KEY not in header:
         return {}
-    fields = json.loads(header[_SPEC_KEY])
-    return {k: _as_tuple(v) if k in _TUPLE_FIELDS else v for k, v in fields.items()}
+    try:
+        fields = json.loads(header[_SPEC_KEY])
+        return {key: _as_tuple(fields[key]) for key in _SPEC_FIELDS if key in fields}
+    except (ValueError, TypeError):
+        raise WeightsError(f"{path} has a broken spec in its header") from None
 
 
 def _as_tuple(value: Any) -> Any:

@@ -1,0 +1,61 @@
+"""What the tests share: where the data is, and recipes that train in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from edgeark.errors import DataError
+from edgeark.training.data import ImageSet, load_images
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small networks gain nothing from more, and lose much where the machine is busy."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> ImageSet:
+    """The 10,000 test digits; a test that needs them is skipped where they are not."""
+    try:
+        return load_images("mnist", "test")
+    except DataError as error:
+        pytest.skip(f"needs MNIST: {error}")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[..., Path]:
+    """A recipe file that trains a quarter-width network on scikit-learn's digits in seconds."""
+
+    def write(**fields: object) -> Path:
+        values: dict[str, object] = {
+            "model": "mnist_kpu",
+            "dataset": "digits",
+            "script": "mnist",
+            "epochs": 3,
+            "batch_size": 64,
+            "val_size": 200,
+            **fields,
+        }
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+        lines += ["[model_args]", "width = 0.25"]
+        lines += ["[optim]", "lr = 1e-2", "ema_decay = 0.5", "warmup_epochs = 0.5"]
+        lines += ["[augment]", "degrees = 10", "translate = 0.05"]
+        path = tmp_path / "digits.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,63 @@
+"""The export-safe layers equal what they replace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from edgeark.errors import ModelError
+from edgeark.zoo.layers import ConvBnAct, ConvHead, FixedAvgPool, make_act
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+side = st.integers(1, 6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(c=st.integers(1, 9), h=side, w=side, out=st.integers(1, 12), bias=st.booleans())
+def test_conv_head_equals_the_linear_layer(c: int, h: int, w: int, out: int, bias: bool) -> None:
+    linear = torch.nn.Linear(c * h * w, out, bias=bias).double()
+    head = ConvHead.from_linear(linear, (c, h, w))
+    features = torch.randn(2, c, h, w, dtype=torch.float64)
+    answer = head(features)
+    assert answer.shape == (2, out, 1, 1)
+    torch.testing.assert_close(answer.flatten(1), linear(features.flatten(1)))
+
+
+def test_conv_head_refuses_a_map_of_another_size() -> None:
+    with pytest.raises(ValueError, match="12 inputs, a 3x2x3 map has 18"):
+        ConvHead.from_linear(torch.nn.Linear(12, 2), (3, 2, 3))
+
+
+@settings(max_examples=20, deadline=None)
+@given(c=st.integers(1, 5), h=side, w=side)
+def test_fixed_pool_equals_adaptive_pool(c: int, h: int, w: int) -> None:
+    x = torch.randn(2, c, h, w)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(x, 1)
+    torch.testing.assert_close(FixedAvgPool((h, w))(x), wanted)
+
+
+def test_fixed_pool_refuses_a_larger_map() -> None:
+    with pytest.raises(ValueError, match=r"built for a \(4, 4\) map, got \(5, 4\)"):
+        FixedAvgPool((4, 4))(torch.zeros(1, 1, 5, 4))
+
+
+@settings(max_examples=15, deadline=None)
+@given(c=st.integers(1, 6), classes=st.integers(1, 6), h=side, w=side)
+def test_a_1x1_head_commutes_with_the_pool(c: int, classes: int, h: int, w: int) -> None:
+    head, pool = ConvHead(c, classes).double(), FixedAvgPool((h, w))
+    x = torch.randn(2, c, h, w, dtype=torch.float64)
+    torch.testing.assert_close(pool(head(x)), head(pool(x)))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, (4, 2)])
+def test_conv_bn_act_pads_symmetrically(kernel: int | tuple[int, int]) -> None:
+    block = ConvBnAct(2, 4, kernel, act="relu6")
+    height, width = block.conv.kernel_size
+    assert block.conv.padding == (height // 2, width // 2)
+    assert block.conv.bias is None
+    assert block(torch.randn(2, 2, 8, 8)).shape[1] == 4
+
+
+def test_unknown_activation_is_refused() -> None:
+    with pytest.raises(ModelError, match="unknown activation 'gelu'"):
+        make_act("gelu")  # type: ignore[arg-type]

@@ -1,0 +1,406 @@
+"""The demo and its report, on constructed rows: no toolchain is needed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgeark.errors import DataError
+from edgeark.export import demo
+from edgeark.export.graph import Graph
+from edgeark.export.pipeline import Row, Subject
+from edgeark.export.report import plots, render, samples, write_report
+from edgeark.export.target import Artifact, Evidence, Placement, RunResult, Target
+from edgeark.export.toolchains import Toolchain, ToolchainError
+from edgeark.export.verify import compare, score
+from edgeark.training.data import ImageSet
+from edgeark.zoo.registry import ModelSpec
+from PIL import Image
+from torch import nn
+
+CLASSES = ("ant", "bee", "cat")
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+SPEC = ModelSpec(
+    task="classification",
+    input_size=(4, 5),
+    color="rgb",
+    mean=(0.0, 0.0, 0.0),
+    std=(255.0, 255.0, 255.0),
+    classes=CLASSES,
+    targets=("good", "bad"),
+    dataset="insects",
+    description="a network & its <friends>",
+    reference="none",
+)
+EVIL = "<script>alert('gone')</script> & more"
+
+
+class FakeTarget(Target):
+    """Answers what PyTorch answers, without any toolchain."""
+
+    name = "good"
+    description = "a fake"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "int8")
+    normalization = "host"
+
+    def versions(self) -> dict[str, str]:
+        return {"fake-runtime": "9.8.7"}
+
+    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
+        self.graph = graph
+        (out / "model.bin").write_bytes(b"model")
+        return Artifact(self.full_name, precision, out, ("model.bin",))
+
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+        return RunResult(self.graph.reference(pictures), 0.5)
+
+
+class BrokenTarget(FakeTarget):
+    name = "bad"
+    precisions = ("float32",)
+
+    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
+        raise ToolchainError("the converter gave up", stage="convert", log=log)
+
+
+@pytest.fixture(autouse=True)
+def fake_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "find_target", lambda name: FakeTarget())
+
+
+def logits(predictions: list[int], high: float = 4.0) -> np.ndarray:
+    """Raw outputs ``[N, 3, 1, 1]`` whose best classes are ``predictions``."""
+    return (high * np.eye(3, dtype=np.float32)[predictions])[..., None, None]
+
+
+def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> Subject:
+    images = np.arange(6 * 3 * 4 * 5, dtype=np.uint8).reshape(6, 3, 4, 5)
+    test = ImageSet("insects", "test", images, LABELS)
+    reference = [logits([0, 1, 2, 0, 1, 0])] if graph is None else graph.reference(images)
+    return Subject(name, SPEC, graph, test, test, reference)  # type: ignore[arg-type]
+
+
+def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) -> Row:
+    reference, labels = [subject.reference[0][: len(output)]], subject.test.labels[: len(output)]
+    row = Row(
+        subject.name,
+        target,
+        "float32",
+        "ok",
+        "executed",
+        parity=compare(reference, [output]),
+        metric=score(SPEC, reference, [output], labels, "insects"),
+        size_bytes=2_500_000,
+        convert_s=1.25,
+        run_ms=0.5,
+        outputs=[output],
+    )
+    return replace(row, **changes)
+
+
+LAYERS = (
+    {"name": "conv1", "op": "Conv", "target": "NPU", "macs": 1_234_567, "cycles": 890},
+    {"name": "flatten", "op": "Reshape", "target": "CPU", "macs": None, "cycles": None},
+)
+
+
+@pytest.fixture
+def found() -> list[tuple[Subject, list[Row]]]:
+    """One model with a row of every status."""
+    subject = make_subject()
+    placement = Placement(0.975, ("Softmax", "Softmax", "Resize"), 1000, None, LAYERS)
+    noisy = logits([0, 1, 2, 1])  # was given four pictures, and mistakes the last one
+    rows = [
+        make_row(subject, "onnxruntime", subject.reference[0] + np.float32(1e-3)),
+        make_row(
+            subject,
+            "rknn:rk3588",
+            noisy,
+            precision="int8",
+            status="failed",
+            evidence="simulated",
+            placement=placement,
+            message="top1 too low",
+        ),
+        Row(subject.name, "mnn", "float16", "error", "executed", message=EVIL),
+        Row(subject.name, "openvino", "float32", "unavailable", "executed", message="no network"),
+    ]
+    return [(subject, rows)]
+
+
+class Tables(HTMLParser):
+    """The text of every table's cells, and every start tag."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._in_cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.tables[-1][-1][-1] = " ".join(f"{self.tables[-1][-1][-1]} {data}".split())
+
+
+def render_page(found: Any, folder: Path) -> str:
+    write_report(found, folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_status_and_target_has_a_row(found: Any, tmp_path: Path) -> None:
+    results, _, placement, versions = Tables(render_page(found, tmp_path)).tables
+    cells = {row[0]: row[1:] for row in results if len(row) > 1}
+    assert cells["onnxruntime float32"] == [
+        "✓ ok", "executed", "1.0e-03", "64.5", "83.33 %", "83.33 %", "6", "insects",
+        "–", "–", "2,441.4", "1.2", "0.50",
+    ]  # fmt: skip
+    assert cells["rknn:rk3588 int8"][:2] == ["✗ failed", "simulated"]
+    assert cells["rknn:rk3588 int8"][4:10] == [
+        "100.00 %", "75.00 %", "4", "insects", "97.50 %", "Softmax ×2, Resize",
+    ]  # fmt: skip
+    assert cells["mnn float16"] == ["⚠ error", *["–"] * 12]
+    assert cells["openvino float32"] == ["○ unavailable", *["–"] * 12]
+    messages = [row[0] for row in results if len(row) == 1]
+    assert messages == ["top1 too low", EVIL, "no network"]
+    assert placement[1:] == [
+        ["conv1", "Conv", "NPU", "1,234,567", "890"],
+        ["flatten", "Reshape", "CPU", "–", "–"],
+    ]
+    names = [row[0] for row in versions]
+    assert names == ["target", "PyTorch", "onnxruntime", "rknn:rk3588", "mnn", "openvino"]
+    assert versions[2][2] == "fake-runtime 9.8.7"
+
+
+def test_page_needs_nothing_else_and_escapes_everything(found: Any, tmp_path: Path) -> None:
+    page = render_page(found, tmp_path)
+    tags = Tables(page).tags
+    assert EVIL not in page
+    assert "a network &amp; its" not in page and "A network &amp; its &lt;friends&gt;" in page
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags}
+    assert "http" not in page and "url(" not in page and "@import" not in page
+    sources = [attributes["src"] for _, attributes in tags if "src" in attributes]
+    assert len(sources) == 6
+    assert all(source and source.startswith("data:image/png;base64,") for source in sources)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_same_rows_make_the_same_file(found: Any, tmp_path: Path) -> None:
+    pages = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        pages.append(render_page(found, tmp_path / name))
+    assert pages[0] == pages[1]
+
+
+def test_sample_answers_are_the_outputs_answers(found: Any, tmp_path: Path) -> None:
+    _, answers, *_ = Tables(render_page(found, tmp_path)).tables
+    head, *lines = answers
+    order = [int(cell.rsplit(maxsplit=1)[1]) for cell in head[1:]]
+    assert sorted(order) == list(range(6))
+    assert [cell.split()[0] for cell in head[1:]] == [CLASSES[LABELS[index]] for index in order]
+    cells = {line[0]: dict(zip(order, line[1:], strict=False)) for line in lines}
+    assert cells["PyTorch float32"][1] == "✓ bee 0.965"  # e^4 / (e^4 + 2)
+    assert cells["PyTorch float32"][5] == "✗ ant 0.965"
+    assert cells["rknn:rk3588 int8"][3] == "✗ bee 0.965"
+    assert cells["rknn:rk3588 int8"][2] == "✓ cat 0.965"
+    assert cells["rknn:rk3588 int8"][5] == "not asked"
+    assert list(cells["mnn float16"].values()) == ["no answer: error"]
+    assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
+
+
+def test_limits_in_the_page_are_the_targets_own(
+    found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lenient(FakeTarget):
+        def limits(self, precision):
+            return replace(super().limits(precision), metric_drop=0.5)
+
+    monkeypatch.setattr(
+        render, "find_target", lambda name: Lenient() if name == "openvino" else FakeTarget()
+    )
+    items = render._limit_lines(found[0][1], {n: render.find_target(n) for n in TARGET_NAMES})
+    assert [(i.precision, i.targets) for i in items] == [
+        ("float32", "onnxruntime"),
+        ("float32", "openvino"),
+        ("float16", ""),
+        ("int8", ""),
+    ]
+    assert "50.00 points" in items[1].words
+    assert "50.00 points below PyTorch" in render_page(found, tmp_path)
+
+
+TARGET_NAMES = ("onnxruntime", "rknn:rk3588", "mnn", "openvino")
+
+
+def test_a_report_without_any_answer_is_written(found: Any, tmp_path: Path) -> None:
+    (subject, rows), *_ = found
+    page = render_page([(subject, rows[2:])], tmp_path)
+    assert "⚠ 1 error" in page and "Error against PyTorch" not in page
+
+
+def test_samples_hold_disputed_hopeless_and_easy_pictures() -> None:
+    labels = np.arange(40) % 4
+    right = labels.copy()
+    one, two = right.copy(), right.copy()
+    one[[10, 30]] = two[[10, 30]] = 9  # wrong everywhere
+    two[[11, 12, 13, 14]] = 9  # wrong on one place
+    chosen = samples.choose_samples(labels, [one, two], count=10)
+    assert chosen[5:] == [11, 12, 13, 10, 30]
+    assert not set(chosen[:5]) & {10, 11, 12, 13, 14, 30}
+    assert sorted(labels[chosen[:5]]) == list(labels[chosen[:5]])
+    assert samples.choose_samples(labels, [right, right], count=4) == [0, 1, 2, 3]
+    assert len(samples.choose_samples(labels, [right * 0 + 9], count=10)) == 10
+
+
+def test_samples_prefer_pictures_that_all_places_were_given() -> None:
+    labels = np.zeros(8, int)
+    wrong = labels + 1
+    assert samples.choose_samples(labels, [wrong, wrong[:0], labels[:0]], count=2) == [0, 1]
+    short = labels[:5].copy()
+    short[4] = 1
+    mixed = labels.copy()
+    mixed[0] = mixed[7] = 1
+    assert samples.choose_samples(labels, [mixed, short], count=4)[2:] == [0, 4]
+
+
+def test_histograms_share_their_axis_and_count_every_value() -> None:
+    small, large = np.array([0.0, 3e-6, 3e-6, 3e-5]), np.full(4, 0.5)
+    axis, (first, second) = plots.error_histograms(
+        [("a", "float32", small, 1e-4), ("b", "int8", large, None)]
+    )
+    assert (axis.low, axis.high) == (-6, 0)
+    assert axis.ticks[0] == (0.0, "1e-6") and axis.ticks[-1] == (plots.PLOT_WIDTH, "1e0")
+    assert first.equal == 0.25 and first.largest == 3e-5
+    assert first.limit_x == pytest.approx(plots.PLOT_WIDTH / 3, abs=0.01)
+    assert second.limit_x is None and second.equal == 0
+    heights = [height for _, _, _, height in first.bars]
+    assert heights == [plots.PLOT_HEIGHT / 2, plots.PLOT_HEIGHT / 4]
+    assert [height for _, _, _, height in second.bars] == [plots.PLOT_HEIGHT]
+    _, (nothing,) = plots.error_histograms([("c", "float32", np.zeros(3), 1e-4)])
+    assert nothing.bars == [] and nothing.equal == 1
+
+
+@pytest.mark.parametrize(("color", "expected"), [("rgb", (1, 2, 3)), ("bgr", (3, 2, 1))])
+def test_picture_uri_is_that_picture(color: str, expected: tuple[int, ...]) -> None:
+    picture = np.zeros((3, 2, 4), np.uint8) + np.array([1, 2, 3], np.uint8)[:, None, None]
+    uri = plots.picture_uri(picture, color)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert image.size == (4, 2) and image.getpixel((0, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"), [(1.0, "1.000"), (0.99999, ">0.999"), (0.9994, "0.999")]
+)
+def test_a_score_is_never_rounded_up_to_certainty(probability: float, text: str) -> None:
+    assert render._score(probability) == text
+
+
+# The demo
+
+
+def plan(monkeypatch: pytest.MonkeyPatch, installed: set[str], mnist: Path | None) -> None:
+    """Three targets on two toolchains of 30 and 200 MB, of which some are installed."""
+    chains = [Toolchain(name, (), ">=3.10", size) for name, size in (("x", 30), ("y", 200))]
+    targets = [FakeTarget() for _ in range(4)]
+    for target, chain in zip(targets, (None, chains[0], chains[1], chains[1]), strict=True):
+        target.toolchain = chain  # type: ignore[misc]
+    monkeypatch.setattr(demo, "find_targets", lambda names: targets)
+    monkeypatch.setattr(Toolchain, "is_installed", lambda self: self.name in installed)
+    monkeypatch.setattr(demo, "find_dataset", lambda name, marker, data: mnist)
+    monkeypatch.setattr(demo, "download_folder", lambda name: Path("nowhere"))
+
+
+def test_announce_adds_up_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(monkeypatch, set(), None)
+    download, data = demo.announce(None, offline=False)
+    assert "x 30 MB, y 200 MB, MNIST 12 MB; 242 MB in all" in download
+    assert "will be downloaded (about 12 MB)" in data
+    plan(monkeypatch, {"y"}, Path("digits"))
+    assert "download: x 30 MB; 30 MB in all" in demo.announce(None, offline=False)[0]
+
+
+def test_announce_says_nothing_when_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(monkeypatch, {"x", "y"}, Path("digits"))
+    assert demo.announce(None, offline=False) == ["download: nothing", "data: MNIST in digits"]
+
+
+def test_announce_offline_names_what_will_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(monkeypatch, {"x"}, None)
+    download, data = demo.announce(None, offline=True)
+    assert "nothing (offline)" in download and download.endswith("unavailable: y")
+    assert "MB" not in download and "scikit-learn's digits" in data
+    plan(monkeypatch, {"x", "y"}, None)
+    assert "every toolchain is installed" in demo.announce(None, offline=True)[0]
+
+
+def test_announce_finds_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    find_dataset = demo.find_dataset
+    plan(monkeypatch, {"x", "y"}, None)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    monkeypatch.setattr(demo, "download_folder", lambda name: tmp_path)
+    (raw / "train-images-idx3-ubyte").touch()
+    assert "will be downloaded" in demo.announce(None, offline=False)[1]
+    (raw / "t10k-images-idx3-ubyte.gz").touch()
+    assert demo.announce(None, offline=False)[1] == f"data: MNIST in {raw}"
+    monkeypatch.setattr(demo, "find_dataset", find_dataset)
+    assert demo.announce(raw, offline=False)[1] == f"data: MNIST in {raw}"
+    with pytest.raises(DataError, match="no mnist"):
+        demo.announce(tmp_path / "typo", offline=False)
+
+
+def test_demo_writes_its_report_even_if_a_target_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
+    network = nn.Sequential(nn.Conv2d(3, 3, (4, 5)))
+    targets = [BrokenTarget(), FakeTarget()]
+
+    def prepare(model: str, folder: Path, *, data: Path | None, limit: int | None) -> Subject:
+        assert folder.is_dir() and limit == 4
+        return make_subject(model, Graph(network, SPEC, folder))
+
+    monkeypatch.setattr(demo, "prepare", prepare)
+    monkeypatch.setattr(demo, "find_targets", lambda names: targets)
+    steps: list[str] = []
+    result = demo.run_demo(tmp_path / "demo", limit=4, on_step=steps.append)
+    assert [(r.model, r.target, r.precision, r.status) for r in result.rows] == [
+        (model, target, precision, status)
+        for model in demo.DEMO_MODELS
+        for target, precision, status in (
+            ("bad", "float32", "error"),
+            ("good", "float32", "ok"),
+            ("good", "int8", "ok"),
+        )
+    ]
+    assert len(steps) == 2 + 6
+    page = result.report.read_text(encoding="utf-8")
+    assert "the converter gave up" in page
+    assert [row[0] for row in Tables(page).tables[0] if len(row) > 1][1:] == [
+        "bad float32",
+        "good float32",
+        "good int8",
+    ]
+    assert (tmp_path / "demo/mnist_kpu/good/int8/manifest.json").is_file()
