@@ -139,6 +139,12 @@ def test_splits_are_disjoint_complete_and_always_the_same() -> None:
     assert np.array_equal(small_set().split_off(5)[1].labels, held.labels)
 
 
+@pytest.mark.parametrize("count", [0, 20, 21])
+def test_a_split_that_leaves_nothing_is_refused(count: int) -> None:
+    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 pictures"):
+        small_set().split_off(count)
+
+
 def test_samples_do_not_repeat() -> None:
     sample = small_set().sample(10, seed=3)
     assert len(set(sample.labels)) == 10

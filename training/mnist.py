@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy
 
 from ..zoo.registry import ModelSpec, create_model, spec_of
-from ..zoo.weights import load_weights
 from .config import Recipe
 from .data import ImageSet, load_images
 from .data.augment import random_affine
@@ -92,12 +91,12 @@ def train(
     test_set = load_images(recipe.dataset, "test", data)
 
     torch.manual_seed(recipe.seed)
-    model = create_model(recipe.model, **recipe.model_args)
+    model = create_model(recipe.model, spec={"dataset": recipe.dataset}, **recipe.model_args)
     task = DigitTask(recipe, spec_of(model), train_set, val_set)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted:
         return result, float("nan"), 0
-    best = load_weights(create_model(recipe.model, **recipe.model_args), result.weights)
+    best = create_model(recipe.model, weights=result.weights)
     return result, evaluate(best, test_set, task.normalize), len(test_set)
 
 

@@ -44,6 +44,8 @@ class ImageSet(Dataset):
 
     def split_off(self, count: int) -> tuple[ImageSet, ImageSet]:
         """Hold out ``count`` pictures, drawn once and for all: (the rest, the held-out ones)."""
+        if not 0 < count < len(self):
+            raise DataError(f"cannot hold out {count} of the {len(self)} pictures of {self.name}")
         order = np.random.default_rng(0).permutation(len(self))
         return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
 

@@ -1,0 +1,98 @@
+"""The base tester of targets: a family's test is a subclass that names the target and its facts.
+
+Each test runs the real converter and the real runtime (the toolchain is installed on first use) on
+trained weights and real digits: MNIST where it is, scikit-learn's where it is not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from edgeark.export.pipeline import Subject, export_one, prepare
+from edgeark.export.target import Evidence, Precision, Target
+from edgeark.export.targets import find_target
+from edgeark.export.toolchains import ToolchainUnavailable
+from edgeark.zoo import list_models
+
+TEST_COUNT = 1000
+
+
+class TargetTester:
+    """Subclass it, name it ``Test...``, and set ``target``."""
+
+    target: ClassVar[str]
+    evidence: ClassVar[Evidence] = Evidence.EXECUTED
+    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "int8")
+    npu: ClassVar[bool] = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def chosen(cls) -> Target:
+        target = find_target(cls.target)
+        if target.toolchain is not None:
+            try:
+                target.toolchain.ensure()
+            except ToolchainUnavailable as error:
+                pytest.skip(str(error))
+        return target
+
+    @pytest.fixture(scope="class", params=list_models())
+    @classmethod
+    def subject(
+        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Subject:
+        return prepare(request.param, tmp_path_factory.mktemp("graph"), limit=TEST_COUNT)
+
+    def test_declares_what_it_can(self, chosen: Target) -> None:
+        assert chosen.full_name == self.target
+        assert chosen.evidence is self.evidence
+        assert chosen.supported_precisions() == self.precisions
+        assert all(chosen.versions().values())
+
+    def test_exports_are_proven(self, chosen: Target, subject: Subject, tmp_path: Path) -> None:
+        """Within the limits of its precision, with a folder that a board engineer can use."""
+        for precision in self.precisions:
+            row = export_one(subject, chosen, precision, tmp_path)
+            assert row.status == "ok", f"{precision}: {row.message}"
+            assert row.metric is not None and row.parity is not None and row.artifact is not None
+            assert row.metric.n == TEST_COUNT
+            assert row.metric.value > 0.8
+            assert row.run_ms is not None and row.run_ms > 0
+            assert row.size_bytes == sum(
+                (row.artifact.parent / name["name"]).stat().st_size
+                for name in self.manifest(row.artifact.parent)["files"]
+            )
+            if precision == "int8":
+                assert row.parity.max_abs_error > 1e-4, "nothing was quantised"
+            self.check_placement(row.placement)
+            golden = np.load(row.artifact.parent / "golden.npz")
+            assert golden["input"].shape == (8, *subject.spec.input_shape[1:])
+            assert np.array_equal(golden["output0"], row.outputs[0][:8])
+
+    def check_placement(self, placement: object) -> None:
+        assert (placement is not None) == self.npu
+
+    def manifest(self, folder: Path) -> dict:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["target"] == self.target
+        assert manifest["input"]["normalization"]
+        return manifest
+
+    def test_one_picture_through_the_targets_own_normalisation(
+        self, chosen: Target, subject: Subject, tmp_path: Path
+    ) -> None:
+        """Raw pixels in: a mean forgotten, or subtracted twice, cannot pass."""
+        precision = self.precisions[0]
+        picture = np.full((1, *subject.spec.input_shape[1:]), 200, np.uint8)
+        picture[:, :, 5:20, 8:15] = 17
+        log = tmp_path / "log.txt"
+        calibration = subject.calibration.images if precision == "int8" else None
+        artifact = chosen.convert(subject.graph, precision, calibration, tmp_path, log)
+        answer = chosen.run(artifact, picture, log).outputs[0]
+        wanted = subject.graph.reference(picture)[0]
+        tolerance = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}[precision]
+        np.testing.assert_allclose(answer, wanted, atol=tolerance * max(1, np.abs(wanted).max()))

@@ -1,0 +1,238 @@
+"""The command line as a user meets it: JSON on stdout, one line for a mistake, honest status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgeark import cli
+from edgeark.zoo import create_model, save_weights
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Run a command in this process; what it prints is captured at the descriptors."""
+    monkeypatch.delenv("EDGEARK_OFFLINE", raising=False)
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["edgeark", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return call
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def digits_weights(tmp_path: Path) -> Path:
+    """The shipped weights, with scikit-learn's digits as their data set: always at hand."""
+    model = create_model("mnist_kpu", pretrained=True, spec={"dataset": "digits"})
+    return save_weights(model, tmp_path / "digits.safetensors")
+
+
+def test_models_lists_names_tasks_and_inputs(run: Run) -> None:
+    rows = run("models", "--json").json
+    assert {row["name"] for row in rows} >= {"mnist", "mnist_kpu"}
+    assert all(row["trained"] and row["task"] == "classification" for row in rows)
+    assert "mnist_kpu" in run("models").out
+
+
+def test_info_counts_and_quotes(run: Run) -> None:
+    document = run("info", "mnist", "--json").json
+    assert document["parameters"] == 431_640
+    assert document["macs"] == 288_000 + 1_600_000 + 400_000 + 5_000
+    assert document["input_size"] == [28, 28]
+    assert document["trained"]["seed"] == "0"
+    table = run("info", "mnist")
+    assert table.status == 0 and "431,640" in table.out
+
+
+def test_targets_say_what_proves_them(run: Run) -> None:
+    rows = {row["target"]: row for row in run("targets", "--json").json}
+    assert rows["onnxruntime"]["installed"] is True
+    assert rows["rknn:rk3588"]["evidence"] == "simulated"
+    assert rows["rknn:rv1106"]["precisions"] == ["int8"]
+    assert all(row["versions"] for row in rows.values())
+
+
+FIELDS = (
+    *("model", "target", "precision", "status", "evidence", "max_abs_error", "sqnr_db", "metric"),
+    *("placement", "artifact", "size_bytes", "convert_s", "run_ms", "log"),
+)
+
+
+def test_export_prints_the_contracts_fields(run: Run, digits_weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(
+        *("export", "mnist_kpu", "--to", "onnxruntime,torchscript", "--int8", "--json"),
+        *("--weights", digits_weights, "--out", out, "--limit", 100),
+    )
+    assert result.status == 0, result.err
+    rows = result.json
+    assert [(r["target"], r["precision"], r["status"]) for r in rows] == [
+        ("onnxruntime", "float32", "ok"),
+        ("onnxruntime", "int8", "ok"),
+        ("torchscript", "float32", "ok"),
+    ]
+    for row in rows:
+        assert set(FIELDS) <= row.keys()
+        assert {"name", "float", "value", "n"} <= row["metric"].keys()
+        assert Path(row["artifact"]).is_file() and Path(row["log"]).is_file()
+    assert rows[1]["size_bytes"] < rows[0]["size_bytes"] / 2
+
+
+def test_eval_in_pytorch_and_on_a_target(run: Run, digits_weights: Path) -> None:
+    result = run(
+        *("eval", "mnist_kpu", "--on", "pytorch,onnxruntime", "--json", "--limit", 50),
+        *("--weights", digits_weights),
+    )
+    assert result.status == 0, result.err
+    rows = result.json
+    assert [row["target"] for row in rows] == ["pytorch", "onnxruntime"]
+    assert rows[0]["metric"]["value"] == rows[1]["metric"]["value"]
+    assert rows[1]["artifact"] is None
+
+
+def test_a_missed_limit_is_status_1(
+    run: Run, digits_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeark.export import target
+
+    monkeypatch.setattr(target, "FLOAT32_LIMITS", target.Limits(max_abs_error=0.0))
+    result = run(
+        *("export", "mnist_kpu", "--to", "onnxruntime", "--json", "--limit", 20),
+        *("--weights", digits_weights, "--out", tmp_path / "out"),
+    )
+    assert result.status == 1
+    assert result.json[0]["status"] == "failed"
+
+
+def test_train_and_resume(run: Run, write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe, out = write_recipe(epochs=2), tmp_path / "run"
+    result = run("train", recipe, "--out", out, "--json")
+    assert result.status == 0, result.err
+    assert result.json["epochs"] == 2 and result.json["n"] == 1000
+    again = run("train", recipe, "--out", out, "--resume", "--json")
+    assert again.json == result.json
+    nothing = run("train", recipe, "--out", tmp_path / "other", "--resume")
+    assert nothing.status == 2 and "nothing to resume" in nothing.err
+    weights = result.json["weights"]
+    scored = run("eval", "mnist_kpu", "--weights", weights, "--json")
+    assert scored.json[0]["metric"]["value"] == pytest.approx(result.json["test"])
+
+
+def test_a_training_below_its_target_is_status_1(
+    run: Run, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = write_recipe(epochs=1, target_metric=0.999)
+    result = run("train", recipe, "--out", tmp_path / "run")
+    assert result.status == 1
+    assert "below the recipe's target of 0.999" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "minst", "--to", "mnn"], "unknown model 'minst'; did you mean mnist"),
+        (["export", "mnist", "--to", "nmn"], "unknown target 'nmn'; did you mean mnn?"),
+        (["export", "mnist", "--to", "rknn"], "rknn needs a chip"),
+        (["export", "mnist", "--to", "mnn", "--data", "nowhere"], "no mnist data set in nowhere"),
+        (["export", "mnist", "--to", "mnn", "--weights", "no.st"], "no weights file at no.st"),
+        (["eval", "mnist", "--weights", "/dev/null"], "no weights file at /dev/null"),
+        (["info", "nothing"], "unknown model 'nothing'"),
+        (["train", "lenet"], "no recipe lenet"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    run: Run,
+    arguments: Sequence[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.status == 2
+    assert result.out == ""
+    lines = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and message in lines[0], result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["export"], ["nonsense"], ["models", "--nope"]])
+def test_wrong_usage_is_status_2(run: Run, arguments: Sequence[str]) -> None:
+    result = run(*arguments)
+    assert result.status == 2
+    assert "Traceback" not in result.err
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeark.errors import EdgearkError
+
+    monkeypatch.setattr(sys, "argv", ["edgeark", "info", "nothing", "--debug"])
+    with pytest.raises(EdgearkError):
+        cli.main()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    run: Run, digits_weights: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    result = run(
+        *("export", "mnist_kpu", "--to", "onnxruntime", "--weights", digits_weights),
+        *("--out", blocked, "--limit", 10),
+    )
+    assert result.status == 2
+    assert "error: " in result.err and "Traceback" not in result.err
+
+
+def loaded(code: str, modules: set[str]) -> set[str]:
+    """Which of ``modules`` a fresh Python has imported after running ``code``."""
+    code += f"\nimport sys; print(*(set({sorted(modules)!r}) & sys.modules.keys()))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(said.stdout.split())
+
+
+def test_import_edgeark_loads_nothing_heavy() -> None:
+    assert loaded("import edgeark", {"torch", "onnx", "timm", "numpy"}) == set()
+
+
+def test_the_zoo_needs_torch_alone() -> None:
+    heavy = {"onnx", "onnxruntime", "timm", "lightning_fabric", "torchmetrics", "torchvision"}
+    heavy |= {"sklearn", "matplotlib", "pydantic", "typer", "rich"}
+    code = "import edgeark; edgeark.create_model('mnist', pretrained=True)"
+    assert loaded(code, heavy) == set()
+
+
+def test_the_front_door_opens() -> None:
+    import edgeark
+
+    assert edgeark.list_models() and "create_model" in dir(edgeark)
+    with pytest.raises(AttributeError, match="no attribute 'creat_model'"):
+        edgeark.creat_model  # noqa: B018

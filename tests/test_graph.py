@@ -1,0 +1,96 @@
+"""Static graphs: the opset asked for, no leftovers of the exporter, equal to PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from edgeark.export.graph import Graph, GraphError, write_onnx
+from edgeark.export.targets.onnxruntime import make_session, normalize
+from edgeark.zoo import create_model, list_models, spec_of
+
+FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("name", list_models())
+def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) -> None:
+    model = create_model(name, pretrained=True)
+    spec = spec_of(model)
+    graph = Graph(model, spec, tmp_path)
+    path = graph.onnx(opset)
+    proto = onnx.load(path)
+    assert proto.opset_import[0].version == opset
+    assert not FORBIDDEN & {node.op_type for node in proto.graph.node}
+    shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
+    assert shape == list(spec.input_shape)
+    assert all(node.name for node in proto.graph.node)
+    assert not proto.metadata_props and not any(n.metadata_props for n in proto.graph.node)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name], "weights outside the file"
+
+    pictures = np.random.default_rng(0).integers(0, 256, (3, *spec.input_shape[1:]), np.uint8)
+    session = make_session(path)
+    ours = [session.run(None, {"input": x[None]})[0] for x in normalize(pictures, spec)]
+    np.testing.assert_allclose(np.concatenate(ours), graph.reference(pictures)[0], atol=1e-4)
+
+
+def test_nodes_carry_their_modules_names(tmp_path: Path) -> None:
+    model = create_model("mnist")
+    proto = onnx.load(Graph(model, spec_of(model), tmp_path).onnx(18))
+    names = [node.name for node in proto.graph.node]
+    assert "features.0.act/Relu" in names
+    assert names[-1] == "head/Conv"
+
+
+@pytest.mark.parametrize("opset", [8, 21, 0])
+def test_an_opset_that_cannot_be_written_is_refused(opset: int, tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="9 to 20 can"):
+        write_onnx(create_model("mnist").eval(), torch.zeros(1, 1, 28, 28), tmp_path / "m", opset)
+
+
+def test_an_exporter_that_writes_another_opset_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for 9 to 15 the dynamo exporter says 18 without an error."""
+    monkeypatch.setattr("edgeark.export.graph._DYNAMO_OPSETS", range(9, 21))
+    path = tmp_path / "m.onnx"
+    with pytest.raises(GraphError, match="asked for opset 12, the exporter wrote 18"):
+        write_onnx(create_model("mnist").eval(), torch.zeros(1, 1, 28, 28), path, 12)
+    assert not path.exists()
+
+
+class Unexportable(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvals(x[0, 0]).real
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_network_that_cannot_be_exported_says_so(opset: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    with pytest.raises(GraphError, match=f"cannot be exported at opset {opset}"):
+        write_onnx(Unexportable().eval(), torch.zeros(1, 1, 4, 4), path, opset)
+    assert not path.exists()
+
+
+def test_the_torchscript_trace_equals_the_network(tmp_path: Path) -> None:
+    model = create_model("mnist_kpu", pretrained=True)
+    graph = Graph(model, spec_of(model), tmp_path)
+    module = torch.jit.load(str(graph.torchscript()))
+    x = torch.randn(1, 1, 28, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), model(x), atol=1e-5, rtol=1e-4)
+    assert "batch_norm" not in str(module.inlined_graph)
+
+
+def test_the_reference_is_the_normalised_network(tmp_path: Path) -> None:
+    model = create_model("mnist", pretrained=True).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28), np.uint8)
+    spec = spec_of(model)
+    with torch.no_grad():
+        x = (torch.from_numpy(pictures).float() - spec.mean[0]) / spec.std[0]
+        wanted = model(x).numpy()
+    found = Graph(model, spec, tmp_path).reference(pictures, batch=3)
+    np.testing.assert_allclose(found[0], wanted, atol=1e-5)

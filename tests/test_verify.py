@@ -1,0 +1,234 @@
+"""The comparison with PyTorch: figures that mean what they say, limits that bite."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgeark.errors import EdgearkError
+from edgeark.export.bundle import staged_folder
+from edgeark.export.pipeline import Row, export_model, planned_precisions
+from edgeark.export.target import Artifact, Evidence, Limits, RunResult, Target
+from edgeark.export.targets import find_target, find_targets, list_targets
+from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
+from edgeark.export.verify import Metric, Parity, compare, shortfalls, sqnr_db
+from edgeark.zoo import create_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@given(level=st.floats(1e-4, 10), seed=st.integers(0, 50))
+def test_sqnr_is_the_ratio_of_powers(level: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    signal, error = rng.normal(size=(2, 500))
+    assert sqnr_db(signal, level * error) == pytest.approx(
+        10 * np.log10(np.mean(signal**2) / np.mean((level * error) ** 2))
+    )
+
+
+def test_equal_answers_are_capped_and_json_can_hold_them() -> None:
+    same = [np.arange(6.0).reshape(3, 2)]
+    assert compare(same, same) == Parity(0.0, 200.0)
+    json.dumps(compare(same, same).sqnr_db, allow_nan=False)
+
+
+def test_a_network_that_answers_its_bias_is_not_perfect() -> None:
+    """Plain SQNR would call this 40 dB and more; none of the signal is right."""
+    rng = np.random.default_rng(0)
+    wanted = 100 + rng.normal(size=(50, 10))
+    constant = np.full_like(wanted, 100.0)
+    assert compare([wanted], [constant]).sqnr_db == pytest.approx(0, abs=0.5)
+
+
+def test_the_worst_output_counts() -> None:
+    good = np.random.default_rng(0).normal(size=(9, 4))
+    parity = compare([good, good], [good, good + 0.5])
+    assert parity.max_abs_error == pytest.approx(0.5)
+    assert parity.sqnr_db < 10
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([], "gave 0 outputs, PyTorch 1"),
+        ([np.zeros((2, 4))], r"output 0 is \(2, 4\), PyTorch's is \(2, 3\)"),
+        ([np.full((2, 3), np.nan)], "infinite or undefined"),
+    ],
+)
+def test_answers_that_cannot_be_compared_are_errors(outputs: list, message: str) -> None:
+    with pytest.raises(EdgearkError, match=message):
+        compare([np.zeros((2, 3))], outputs)
+
+
+PARITY, METRIC = Parity(1e-3, 30.0), Metric("top1", 0.996, 0.993, 10_000, "mnist")
+
+
+def test_limits_bite() -> None:
+    assert shortfalls(Limits(), PARITY, METRIC) == []
+    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC) == []
+    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC)
+    assert missed == [
+        "max abs error 1.00e-03 > 1e-04",
+        "SQNR 30.0 dB < 40 dB",
+        "top1 0.30 points below PyTorch (allowed: 0.20)",
+    ]
+
+
+def test_a_target_better_than_pytorch_passes() -> None:
+    better = replace(METRIC, value=0.999)
+    assert shortfalls(Limits(metric_drop=0.0), PARITY, better) == []
+
+
+def test_a_staged_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:
+    final = tmp_path / "a" / "b"
+    with staged_folder(final) as folder:
+        (folder / "one").touch()
+    with pytest.raises(RuntimeError), staged_folder(final) as folder:
+        (folder / "two").touch()
+        raise RuntimeError
+    assert names(final) == ["one"]
+    with staged_folder(final) as folder:
+        (folder / "three").touch()
+    assert names(final) == ["three"]
+    assert names(final.parent) == ["b"]
+
+
+# The pipeline with a target that does as it is told.
+
+
+class Puppet(Target):
+    name, description, normalization = "puppet", "for tests", "host"
+    evidence, precisions = Evidence.EXECUTED, ("float32", "int8")
+    fails: BaseException | None = None
+    offset = 0.0
+
+    def versions(self) -> dict[str, str]:
+        return {"strings": "1"}
+
+    def convert(self, graph, precision, calibration, out, log):
+        log.write_text("converting\n")
+        assert (calibration is None) == (precision == "float32")
+        (out / "model.bin").write_bytes(b"12345")
+        if self.fails:
+            raise self.fails
+        self.graph = graph
+        return Artifact(self.full_name, precision, out, ("model.bin",))
+
+    def run(self, artifact, pictures, log):
+        return RunResult([o + self.offset for o in self.graph.reference(pictures)], 1.0)
+
+
+@pytest.fixture
+def puppet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Puppet:
+    puppet = Puppet()
+    monkeypatch.setattr("edgeark.export.pipeline.find_targets", lambda names: [puppet])
+    monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
+    return puppet
+
+
+def export(tmp_path: Path, **options: object) -> list[Row]:
+    model = create_model("mnist_kpu", pretrained=True, spec={"dataset": "digits"})
+    return export_model(model, ["puppet"], out=tmp_path / "out", limit=20, **options)  # type: ignore[arg-type]
+
+
+def test_an_export_leaves_a_whole_folder(puppet: Puppet, tmp_path: Path) -> None:
+    rows = export(tmp_path, int8=True)
+    assert [(r.precision, r.status) for r in rows] == [("float32", "ok"), ("int8", "ok")]
+    folder = tmp_path / "out" / "mnist_kpu" / "puppet" / "float32"
+    assert names(folder) == ["golden.npz", "log.txt", "manifest.json", "model.bin"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["input"]["std"] == [255.0]
+    assert manifest["files"][0]["bytes"] == 5
+    assert manifest["status"] == "ok" and manifest["evidence"] == "executed"
+    golden = np.load(folder / "golden.npz")
+    assert golden["input"].dtype == np.uint8 and len(golden["input"]) == 8
+    np.testing.assert_allclose(golden["output0"], golden["pytorch0"], atol=1e-5)
+    row = rows[0].to_dict()
+    assert row["metric"]["n"] == 20 and row["metric"]["dataset"] == "digits"
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_missed_limit_is_a_failure_with_its_reason(puppet: Puppet, tmp_path: Path) -> None:
+    puppet.offset = 0.01
+    (row,) = export(tmp_path)
+    assert row.status == "failed"
+    assert "max abs error 1.00e-02 > 1e-04" in row.message
+
+
+def test_a_toolchain_error_is_a_row_and_leaves_no_folder(puppet: Puppet, tmp_path: Path) -> None:
+    log = tmp_path / "out" / "mnist_kpu" / "puppet"
+    puppet.fails = ToolchainError("puppet: convert failed: SIGSEGV", log=log)
+    (row,) = export(tmp_path)
+    assert (row.status, row.message) == ("error", "puppet: convert failed: SIGSEGV")
+    assert row.log is not None and row.log.read_text() == "converting\n"
+    assert names(tmp_path / "out" / "mnist_kpu" / "puppet") == []
+
+
+def test_an_unavailable_toolchain_is_told_apart(puppet: Puppet, tmp_path: Path) -> None:
+    puppet.fails = ToolchainUnavailable("needs Python 3.12")
+    (row,) = export(tmp_path)
+    assert (row.status, row.message) == ("unavailable", "needs Python 3.12")
+
+
+def test_a_failed_export_keeps_the_earlier_one(puppet: Puppet, tmp_path: Path) -> None:
+    export(tmp_path)
+    puppet.fails = ToolchainError("no")
+    export(tmp_path)
+    assert (tmp_path / "out" / "mnist_kpu" / "puppet" / "float32" / "model.bin").exists()
+
+
+def test_ctrl_c_leaves_nothing_half_written(puppet: Puppet, tmp_path: Path) -> None:
+    puppet.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        export(tmp_path)
+    assert names(tmp_path / "out" / "mnist_kpu" / "puppet") == []
+
+
+def test_a_network_of_another_input_than_its_data_is_refused(
+    puppet: Puppet, tmp_path: Path
+) -> None:
+    model = create_model("mnist", input_size=(32, 32), spec={"dataset": "digits"})
+    with pytest.raises(EdgearkError, match=r"digits has pictures of \(1, 28, 28\)"):
+        export_model(model, ["puppet"], out=tmp_path)
+
+
+def test_int8_only_targets_need_no_flag(puppet: Puppet) -> None:
+    assert planned_precisions(puppet, int8=False) == ["float32"]
+    puppet.precisions = ("int8",)  # type: ignore[misc]
+    assert planned_precisions(puppet, int8=False) == ["int8"]
+
+
+# The register of targets.
+
+
+def test_every_listed_target_can_be_found() -> None:
+    assert {find_target(name).full_name for name in list_targets()} == set(list_targets())
+    assert "rknn:rk3588" in list_targets()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("onnxrntime", "did you mean onnxruntime"),
+        ("zzz", "there are onnxruntime, torchscript"),
+        ("rknn", "rknn needs a chip: rknn:rk3588"),
+        ("rknn:rk1808", "unknown chip 'rk1808' of rknn; its chips are rk3588"),
+        ("mnn:x", "it has no chips"),
+        ("", "name at least one target"),
+    ],
+)
+def test_a_wrong_target_says_what_is_right(name: str, message: str) -> None:
+    with pytest.raises(EdgearkError, match=message):
+        find_targets(name)
+
+
+def test_targets_are_taken_once_and_in_order() -> None:
+    found = [t.full_name for t in find_targets("torchscript, onnxruntime,torchscript")]
+    assert found == ["torchscript", "onnxruntime"]
