@@ -5,7 +5,6 @@ Exit status: 0 done, 1 a check failed, 2 bad usage or bad input (one line; ``--d
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ import typer
 from . import __version__
 from .console import err, log_to_stderr, out, print_json, print_table, working
 from .errors import EdgearkError
+from .settings import go_offline
 
 if TYPE_CHECKING:
     from .export.pipeline import Row
@@ -192,7 +192,8 @@ def evaluate(
     """Measure a model's metric on its test data, in PyTorch or on targets."""
     from .export.evaluate import evaluate_model
 
-    _set_offline(offline)
+    if offline:
+        go_offline()
     with working() as say:
         rows = evaluate_model(
             model, on, int8=int8, weights=weights, data=data, limit=limit, on_step=say
@@ -221,7 +222,8 @@ def export(
     """Convert a model, run it on each target and compare it with PyTorch."""
     from .export.pipeline import export_model
 
-    _set_offline(offline)
+    if offline:
+        go_offline()
     with working() as say:
         rows = export_model(
             model,
@@ -251,8 +253,9 @@ def demo(
     """Export both digit networks to six targets, prove each, and write a report with pictures."""
     from .export.demo import announce, run_demo
 
-    _set_offline(offline)
-    for line in announce(data, offline=offline):
+    if offline:
+        go_offline()
+    for line in announce(data):
         err.print(line, highlight=False, soft_wrap=True)
     with working() as say:
         result = run_demo(out_dir, data=data, limit=limit, on_step=say)
@@ -262,11 +265,6 @@ def demo(
         _print_rows("demo", result.rows)
         out.print(f"report: {result.report}", soft_wrap=True)
     raise typer.Exit(0 if all(r.status in ("ok", "unavailable") for r in result.rows) else 1)
-
-
-def _set_offline(offline: bool) -> None:
-    if offline:
-        os.environ["EDGEARK_OFFLINE"] = "1"
 
 
 def _print_rows(title: str, rows: Sequence[Row]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .pipeline import Row, export_one, planned_precisions, prepare
+from .pipeline import Row, export_all, prepare
 from .targets import find_targets
 from .verify import score
 
@@ -40,11 +40,8 @@ def evaluate_model(
             reference, test = subject.reference, subject.test
             metric = score(subject.spec, reference, reference, test.labels, test.name)
             rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
-        for target in targets:
-            for precision in planned_precisions(target, int8):
-                if on_step:
-                    on_step(f"{model} on {target.full_name} {precision}")
-                row = export_one(subject, target, precision, folder / "exports")
-                kept_log = None if row.status in ("ok", "failed") else row.log
-                rows.append(replace(row, artifact=None, log=kept_log))
+        exported = export_all(subject, targets, folder / "exports", int8=int8, on_step=on_step)
+        for row in exported:  # the files are gone when this returns; a failed export's log is kept
+            kept_log = None if row.status in ("ok", "failed") else row.log
+            rows.append(replace(row, artifact=None, log=kept_log))
     return rows

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ast
 import logging
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,24 +46,34 @@ class Graph:
         self.model = model.eval()
         self.spec = spec
         self.folder = folder
+        self.seconds = 0.0  # spent on writing files, which serve several targets
         self._example = torch.zeros(spec.input_shape)
 
     def onnx(self, opset: int = 18) -> Path:
         """A static ONNX file, batch 1, batch normalisation folded, weights inside the file."""
         path = self.folder / f"model-opset{opset}.onnx"
         if not path.exists():
-            write_onnx(self.model, self._example, path, opset)
+            with self._timed():
+                write_onnx(self.model, self._example, path, opset)
         return path
 
     def torchscript(self) -> Path:
         """A frozen TorchScript trace."""
         path = self.folder / "model.torchscript.pt"
         if not path.exists():
-            with torch.no_grad(), warnings.catch_warnings():
+            with self._timed(), torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
                 traced = torch.jit.freeze(torch.jit.trace(self.model, self._example))
                 torch.jit.save(traced, path)
         return path
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     @torch.inference_mode()
     def reference(self, pictures: np.ndarray, batch: int = 250) -> list[np.ndarray]:

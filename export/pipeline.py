@@ -115,15 +115,30 @@ def export_model(
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
     chosen = find_targets(",".join(targets))
-    report = on_step or (lambda message: None)
+    lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
+    if lacking:
+        logger.info("no int8 on %s: float only", ", ".join(lacking))
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
         subject = prepare(model, Path(scratch), weights=weights, data=data, limit=limit)
-        rows = []
-        for target in chosen:
-            for precision in planned_precisions(target, int8):
-                report(f"{subject.name} to {target.full_name} {precision}")
-                rows.append(export_one(subject, target, precision, Path(out)))
-        return rows
+        return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
+
+
+def export_all(
+    subject: Subject,
+    targets: Sequence[Target],
+    out: Path,
+    *,
+    int8: bool = False,
+    on_step: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """One row for every target and precision; a failure does not stop the others."""
+    rows = []
+    for target in targets:
+        for precision in planned_precisions(target, int8):
+            if on_step:
+                on_step(f"{subject.name} to {target.full_name} {precision}")
+            rows.append(export_one(subject, target, precision, out))
+    return rows
 
 
 def planned_precisions(target: Target, int8: bool) -> list[Precision]:
@@ -132,8 +147,6 @@ def planned_precisions(target: Target, int8: bool) -> list[Precision]:
     wanted: list[Precision] = [
         p for p in supported if p != "int8" or int8 or supported == ("int8",)
     ]
-    if int8 and "int8" not in supported:
-        logger.info("%s has no int8; exporting %s only", target.full_name, ", ".join(wanted))
     return wanted
 
 
@@ -197,10 +210,10 @@ def export_one(subject: Subject, target: Target, precision: Precision, out: Path
 def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path) -> Row:
     log = folder / LOG
     log.touch()
-    start = time.perf_counter()
+    start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration.images if row.precision == "int8" else None
     artifact = target.convert(subject.graph, row.precision, calibration, folder, log)
-    convert_s = time.perf_counter() - start
+    convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 
     test = subject.test.head(target.max_images)
     reference = [o[: len(test)] for o in subject.reference]

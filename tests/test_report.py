@@ -1,90 +1,36 @@
-"""The demo and its report, on constructed rows: no toolchain is needed."""
+"""The report, on constructed rows: no toolchain is needed."""
 
 from __future__ import annotations
 
 import base64
 import io
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.errors import DataError
-from edgeark.export import demo
-from edgeark.export.graph import Graph
 from edgeark.export.pipeline import Row, Subject
 from edgeark.export.report import plots, render, samples, write_report
-from edgeark.export.target import Artifact, Evidence, Placement, RunResult, Target
-from edgeark.export.toolchains import Toolchain, ToolchainError
+from edgeark.export.target import Placement
 from edgeark.export.verify import compare, score
-from edgeark.training.data import ImageSet
-from edgeark.zoo.registry import ModelSpec
 from PIL import Image
-from torch import nn
-
-CLASSES = ("ant", "bee", "cat")
-LABELS = np.array([0, 1, 2, 0, 1, 2])
-SPEC = ModelSpec(
-    task="classification",
-    input_size=(4, 5),
-    color="rgb",
-    mean=(0.0, 0.0, 0.0),
-    std=(255.0, 255.0, 255.0),
-    classes=CLASSES,
-    targets=("good", "bad"),
-    dataset="insects",
-    description="a network & its <friends>",
-    reference="none",
+from report_fakes import (
+    CLASSES,
+    LABELS,
+    SPEC,
+    FakeTarget,
+    Tables,
+    logits,
+    make_subject,
 )
+
 EVIL = "<script>alert('gone')</script> & more"
-
-
-class FakeTarget(Target):
-    """Answers what PyTorch answers, without any toolchain."""
-
-    name = "good"
-    description = "a fake"
-    evidence = Evidence.EXECUTED
-    precisions = ("float32", "int8")
-    normalization = "host"
-
-    def versions(self) -> dict[str, str]:
-        return {"fake-runtime": "9.8.7"}
-
-    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
-        self.graph = graph
-        (out / "model.bin").write_bytes(b"model")
-        return Artifact(self.full_name, precision, out, ("model.bin",))
-
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        return RunResult(self.graph.reference(pictures), 0.5)
-
-
-class BrokenTarget(FakeTarget):
-    name = "bad"
-    precisions = ("float32",)
-
-    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
-        raise ToolchainError("the converter gave up", stage="convert", log=log)
 
 
 @pytest.fixture(autouse=True)
 def fake_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "find_target", lambda name: FakeTarget())
-
-
-def logits(predictions: list[int], high: float = 4.0) -> np.ndarray:
-    """Raw outputs ``[N, 3, 1, 1]`` whose best classes are ``predictions``."""
-    return (high * np.eye(3, dtype=np.float32)[predictions])[..., None, None]
-
-
-def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> Subject:
-    images = np.arange(6 * 3 * 4 * 5, dtype=np.uint8).reshape(6, 3, 4, 5)
-    test = ImageSet("insects", "test", images, LABELS)
-    reference = [logits([0, 1, 2, 0, 1, 0])] if graph is None else graph.reference(images)
-    return Subject(name, SPEC, graph, test, test, reference)  # type: ignore[arg-type]
 
 
 def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) -> Row:
@@ -133,35 +79,6 @@ def found() -> list[tuple[Subject, list[Row]]]:
         Row(subject.name, "openvino", "float32", "unavailable", "executed", message="no network"),
     ]
     return [(subject, rows)]
-
-
-class Tables(HTMLParser):
-    """The text of every table's cells, and every start tag."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tables: list[list[list[str]]] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._in_cell = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self._in_cell = True
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._in_cell = False
-
-    def handle_data(self, data: str) -> None:
-        if self._in_cell:
-            self.tables[-1][-1][-1] = " ".join(f"{self.tables[-1][-1][-1]} {data}".split())
 
 
 def render_page(found: Any, folder: Path) -> str:
@@ -257,11 +174,12 @@ def test_a_report_without_any_answer_is_written(found: Any, tmp_path: Path) -> N
 def test_samples_hold_disputed_hopeless_and_easy_pictures() -> None:
     labels = np.arange(40) % 4
     right = labels.copy()
-    one, two = right.copy(), right.copy()
-    one[[10, 30]] = two[[10, 30]] = 9  # wrong everywhere
-    two[[11, 12, 13, 14]] = 9  # wrong on one place
-    chosen = samples.choose_samples(labels, [one, two], count=10)
-    assert chosen[5:] == [11, 12, 13, 10, 30]
+    one, two, bad = right.copy(), right.copy(), right.copy()
+    one[[10, 30]] = two[[10, 30]] = bad[[10, 30]] = 9  # wrong everywhere
+    bad[[11, 12, 13, 14]] = 9  # wrong on one place
+    two[14] = 9  # and this one on two of four
+    chosen = samples.choose_samples(labels, [one, two, bad, one], count=10)
+    assert chosen[5:] == [14, 11, 12, 10, 30]
     assert not set(chosen[:5]) & {10, 11, 12, 13, 14, 30}
     assert sorted(labels[chosen[:5]]) == list(labels[chosen[:5]])
     assert samples.choose_samples(labels, [right, right], count=4) == [0, 1, 2, 3]
@@ -309,89 +227,3 @@ def test_picture_uri_is_that_picture(color: str, expected: tuple[int, ...]) -> N
 )
 def test_a_score_is_never_rounded_up_to_certainty(probability: float, text: str) -> None:
     assert render._score(probability) == text
-
-
-# The demo
-
-
-def plan(monkeypatch: pytest.MonkeyPatch, installed: set[str], mnist: Path | None) -> None:
-    """Three targets on two toolchains of 30 and 200 MB, of which some are installed."""
-    chains = [Toolchain(name, (), ">=3.10", size) for name, size in (("x", 30), ("y", 200))]
-    targets = [FakeTarget() for _ in range(4)]
-    for target, chain in zip(targets, (None, chains[0], chains[1], chains[1]), strict=True):
-        target.toolchain = chain  # type: ignore[misc]
-    monkeypatch.setattr(demo, "find_targets", lambda names: targets)
-    monkeypatch.setattr(Toolchain, "is_installed", lambda self: self.name in installed)
-    monkeypatch.setattr(demo, "find_dataset", lambda name, marker, data: mnist)
-    monkeypatch.setattr(demo, "download_folder", lambda name: Path("nowhere"))
-
-
-def test_announce_adds_up_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan(monkeypatch, set(), None)
-    download, data = demo.announce(None, offline=False)
-    assert "x 30 MB, y 200 MB, MNIST 12 MB; 242 MB in all" in download
-    assert "will be downloaded (about 12 MB)" in data
-    plan(monkeypatch, {"y"}, Path("digits"))
-    assert "download: x 30 MB; 30 MB in all" in demo.announce(None, offline=False)[0]
-
-
-def test_announce_says_nothing_when_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan(monkeypatch, {"x", "y"}, Path("digits"))
-    assert demo.announce(None, offline=False) == ["download: nothing", "data: MNIST in digits"]
-
-
-def test_announce_offline_names_what_will_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan(monkeypatch, {"x"}, None)
-    download, data = demo.announce(None, offline=True)
-    assert "nothing (offline)" in download and download.endswith("unavailable: y")
-    assert "MB" not in download and "scikit-learn's digits" in data
-    plan(monkeypatch, {"x", "y"}, None)
-    assert "every toolchain is installed" in demo.announce(None, offline=True)[0]
-
-
-def test_announce_finds_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    find_dataset = demo.find_dataset
-    plan(monkeypatch, {"x", "y"}, None)
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    monkeypatch.setattr(demo, "download_folder", lambda name: tmp_path)
-    (raw / "train-images-idx3-ubyte").touch()
-    assert "will be downloaded" in demo.announce(None, offline=False)[1]
-    (raw / "t10k-images-idx3-ubyte.gz").touch()
-    assert demo.announce(None, offline=False)[1] == f"data: MNIST in {raw}"
-    monkeypatch.setattr(demo, "find_dataset", find_dataset)
-    assert demo.announce(raw, offline=False)[1] == f"data: MNIST in {raw}"
-    with pytest.raises(DataError, match="no mnist"):  # a typing mistake, not another data set
-        demo.announce(tmp_path / "typo", offline=False)
-
-
-def test_demo_writes_its_report_even_if_a_target_fails(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
-    network = nn.Sequential(nn.Conv2d(3, 3, (4, 5)))
-    targets = [BrokenTarget(), FakeTarget()]
-
-    def prepare(model: str, folder: Path, *, data: Path | None, limit: int | None) -> Subject:
-        assert folder.is_dir() and limit == 4
-        return make_subject(model, Graph(network, SPEC, folder))
-
-    monkeypatch.setattr(demo, "prepare", prepare)
-    monkeypatch.setattr(demo, "find_targets", lambda names: targets)
-    steps: list[str] = []
-    result = demo.run_demo(tmp_path / "demo", limit=4, on_step=steps.append)
-    assert [(r.model, r.target, r.precision, r.status) for r in result.rows] == [
-        (model, target, precision, status)
-        for model in demo.DEMO_MODELS
-        for target, precision, status in (
-            ("bad", "float32", "error"),
-            ("good", "float32", "ok"),
-            ("good", "int8", "ok"),
-        )
-    ]
-    assert len(steps) == 2 + 6
-    page = result.report.read_text(encoding="utf-8")
-    assert "the converter gave up" in page
-    names = [row[0] for row in Tables(page).tables[0] if len(row) > 1]
-    assert names == ["target", "bad float32", "good float32", "good int8"]
-    assert (tmp_path / "demo/mnist_kpu/good/int8/manifest.json").is_file()

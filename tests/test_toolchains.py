@@ -64,7 +64,7 @@ class LocalToolchain(Toolchain):
     def worker(self) -> Path:
         return self.file
 
-    def ensure(self, *, offline: bool = False) -> Path:
+    def ensure(self) -> Path:
         return Path(sys.executable)
 
 
@@ -179,12 +179,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolchain:
     return Toolchain("small", (), ">=3.10", 1)
 
 
-def test_an_environment_is_made_once(small: Toolchain) -> None:
+def test_an_environment_is_made_once(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not small.is_installed()
     python = small.ensure()
+    monkeypatch.setenv("EDGEARK_OFFLINE", "1")
     assert python.exists() and small.is_installed()
     stamp = (small.folder() / "pyvenv.cfg").stat().st_mtime_ns
-    assert small.ensure(offline=True) == python
+    assert small.ensure() == python
     assert (small.folder() / "pyvenv.cfg").stat().st_mtime_ns == stamp
 
 
@@ -194,9 +195,10 @@ def test_a_changed_requirement_makes_a_new_environment(small: Toolchain) -> None
     assert small.folder() != before
 
 
-def test_offline_never_installs(small: Toolchain) -> None:
+def test_offline_never_installs(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEARK_OFFLINE", "1")
     with pytest.raises(ToolchainUnavailable, match="not installed and --offline forbids"):
-        small.ensure(offline=True)
+        small.ensure()
     assert not small.folder().exists()
 
 

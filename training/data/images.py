@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...errors import DataError
+from ...settings import is_offline
 from .idx import read_idx
 from .sources import candidate_folders, download_folder, find_dataset, network_timeout
 
@@ -94,8 +95,9 @@ def _download_mnist() -> Path:
     from torchvision.datasets import MNIST
 
     root = download_folder("mnist")
-    raw = root / "MNIST" / "raw"
     try:
+        if is_offline():
+            raise OSError("offline")
         with network_timeout(10):
             MNIST(str(root), download=True)
     except (RuntimeError, OSError) as error:
@@ -104,7 +106,7 @@ def _download_mnist() -> Path:
             f"MNIST is in none of {looked} and cannot be downloaded ({error}); "
             "name its folder with --data"
         ) from None
-    return raw
+    return root / "MNIST" / "raw"
 
 
 def _load_digits(split: Split, data: Path | None) -> ImageSet:

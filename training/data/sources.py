@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from ...errors import DataError
+from ...settings import cache_folder
 
 DATA_VARIABLE = "EDGEARK_DATA"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -28,6 +27,7 @@ def candidate_folders(name: str, data: Path | None = None) -> list[Path]:
     if variable := os.environ.get(DATA_VARIABLE):
         folders += [Path(variable) / name, Path(variable)]
     folders += [base / "../shared/data" / name for base in (Path.cwd(), _REPOSITORY)]
+    folders.append(download_folder(name) / name.upper() / "raw")  # as torchvision lays it out
     return [folder.resolve() for folder in folders]
 
 
@@ -47,7 +47,7 @@ def find_dataset(name: str, marker: str, data: Path | None = None) -> Path | Non
 
 def download_folder(name: str) -> Path:
     """The cache folder for a data set that is fetched."""
-    return user_cache_path("edgeark") / "data" / name
+    return cache_folder() / "data" / name
 
 
 @contextmanager

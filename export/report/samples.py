@@ -1,0 +1,86 @@
+"""Test pictures to show in a report, and every place's answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...zoo.tasks import classification
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A place's best class for one picture; ``score`` is its softmax probability."""
+
+    name: str
+    score: float
+    right: bool
+
+
+def choose_samples(
+    labels: np.ndarray, predictions: Sequence[np.ndarray], count: int = 10
+) -> list[int]:
+    """Indices of pictures worth showing: up to half are hard, the rest easy and of many classes.
+
+    A picture is hard if any place gets it wrong. Somewhat more than half of these are ones on which
+    the places differ, the most evenly split first, lest one bad export fill the page; the rest are
+    wrong everywhere. Pictures that all places were given come before the others.
+
+    Args:
+        labels: int64 ``[N]``.
+        predictions: a place's classes for the first n <= N pictures, ``[n]`` each.
+        count: how many to choose, at most.
+
+    Returns:
+        The easy ones by class, then the hard ones.
+    """
+    wrong, asked = np.zeros(len(labels), int), np.zeros(len(labels), int)
+    for classes in predictions:
+        n = len(classes)
+        asked[:n] += 1
+        wrong[:n] += classes != labels[:n]
+    split = np.minimum(wrong, asked - wrong)
+    disputed, hopeless, easy = (
+        sorted(np.flatnonzero(kind).tolist(), key=lambda i: (-asked[i], -split[i], i))
+        for kind in ((wrong > 0) & (wrong < asked), (wrong > 0) & (wrong == asked), wrong == 0)
+    )
+    half = count // 2
+    lead = max((half + 1) // 2, half - len(hopeless))
+    hard = sorted([*disputed[:lead], *hopeless, *disputed[lead:]], key=lambda i: -asked[i])
+    shown = hard[: max(half, count - len(easy))]
+    covered = set(labels[shown].tolist())
+    plain = sorted(_spread(labels, easy), key=lambda i: labels[i] in covered)
+    plain = sorted(plain[: count - len(shown)], key=lambda i: labels[i])
+    return [*plain, *shown]
+
+
+def answers(
+    output: np.ndarray, labels: np.ndarray, classes: Sequence[str], indices: Sequence[int]
+) -> list[Answer | None]:
+    """A place's answers to the pictures ``indices``; None for those that it was not given.
+
+    Args:
+        output: raw ``[n, classes, ...]`` for the first n pictures.
+        labels: int64 ``[N]``, N >= n.
+        classes: the names.
+        indices: pictures, in 0..N-1.
+    """
+    found: list[Answer | None] = []
+    for index in indices:
+        if index >= len(output):
+            found.append(None)
+            continue
+        best = classification.top_k(output[index][None], classes, k=1)[0][0]
+        found.append(Answer(best["name"], best["score"], best["index"] == labels[index]))
+    return found
+
+
+def _spread(labels: np.ndarray, indices: Sequence[int]) -> list[int]:
+    """The same indices, the first of every class in front."""
+    first: dict[int, int] = {}
+    for index in indices:
+        first.setdefault(int(labels[index]), index)
+    leading = set(first.values())
+    return [*first.values(), *(index for index in indices if index not in leading)]
