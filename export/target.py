@@ -106,7 +106,7 @@ class Target(ABC):
     precisions: ClassVar[tuple[Precision, ...]]
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
-    toolchain: ClassVar[Toolchain | None] = None  # None: runs in edgeark's own environment
+    toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
     max_images: ClassVar[int | None] = None  # for a slow simulator: how many test pictures it gets
 
     def __init__(self, chip: str | None = None) -> None:

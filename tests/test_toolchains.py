@@ -32,6 +32,10 @@ WORKER = textwrap.dedent(
     def crash(arguments, arrays):
         os.kill(os.getpid(), getattr(signal, arguments["signal"]))
 
+    def aborts(arguments, arrays):
+        print("E RKNN: unsupported conv", flush=True)
+        os.abort()
+
     def leaves(arguments, arrays):
         os._exit(3)
 
@@ -94,6 +98,7 @@ def test_values_and_arrays_come_back(toolchain: Toolchain, log: Path) -> None:
         ("throws", {}, "ValueError: unsupported op Foo;"),
         ("crash", {"signal": "SIGSEGV"}, "the process died with SIGSEGV"),
         ("crash", {"signal": "SIGABRT"}, "the process died with SIGABRT"),
+        ("aborts", {}, "SIGABRT after saying: E RKNN: unsupported conv"),
         ("leaves", {}, "the process ended with status 3 and no result"),
         ("quits", {}, "SystemExit: 1"),
         ("missing", {}, "AttributeError"),
@@ -233,6 +238,14 @@ def test_two_installations_started_together_both_succeed(small: Toolchain, tmp_p
     answers = [process.communicate(timeout=120)[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert answers[0] == answers[1] and Path(answers[0]).exists()
+
+
+def test_a_toolchain_for_other_machines_is_unavailable(small: Toolchain) -> None:
+    """A real one: this package's only wheels are for Windows."""
+    digest = "0" * 64
+    small.requirements.write_text(f"pywin32==311 --hash=sha256:{digest}\n")
+    with pytest.raises(ToolchainUnavailable, match="small is not made for this machine"):
+        small.ensure()
 
 
 def test_no_python_for_it_is_unavailable(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ def main() -> int:
     os.replace(partial, os.path.join(folder, "result.json"))
     sys.stdout.flush()
     sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)  # what the C++ part printed last
     os._exit(0)  # vendors' libraries like to crash while they are unloaded
 
 

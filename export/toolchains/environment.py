@@ -12,6 +12,8 @@ import hashlib
 import json
 import logging
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 
 from ...errors import EdgearkError
+from ...settings import cache_folder, is_offline
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "EDGEARK_CACHE"
 _HERE = Path(__file__).resolve().parent
 _MARK = "edgeark-toolchain.json"
 _INSTALL_TIMEOUT_S = 1800
+_NO_WHEEL = r"no wheels? with a matching|no wheels? for the current platform"  # uv's words
 
 
 class ToolchainError(EdgearkError):
@@ -87,11 +89,11 @@ class Toolchain:
                 pins.setdefault(name, rest.split()[0])
         return pins
 
-    def ensure(self, *, offline: bool = False) -> Path:
+    def ensure(self) -> Path:
         """The path of the environment's Python; installs it first where it is missing.
 
         Raises:
-            ToolchainUnavailable: ``offline`` and not installed, or no fitting Python to be had.
+            ToolchainUnavailable: offline and not installed, or no fitting Python to be had.
             ToolchainError: the installation failed.
         """
         folder = self.folder()
@@ -102,7 +104,7 @@ class Toolchain:
         with FileLock(f"{folder}.lock"):
             if self.is_installed():  # another process was faster
                 return python
-            if offline:
+            if is_offline():
                 raise ToolchainUnavailable(
                     f"{self.name} is not installed and --offline forbids fetching it",
                     stage="install",
@@ -134,19 +136,19 @@ class Toolchain:
                         stage="install",
                         log=log,
                     )
+                if re.search(_NO_WHEEL, log.read_text(errors="replace")):
+                    raise ToolchainUnavailable(
+                        f"{self.name} is not made for this machine "
+                        f"({platform.system()} {platform.machine()}); log: {log}",
+                        stage="install",
+                        log=log,
+                    )
                 raise ToolchainError(
                     f"installing {self.name} failed: {_last_line(log)}; log: {log}",
                     stage="install",
                     log=log,
                 )
             (folder / _MARK).write_text(json.dumps(self.pinned_versions()))
-
-
-def cache_folder() -> Path:
-    """``$EDGEARK_CACHE``, or the user's cache folder."""
-    if variable := os.environ.get(CACHE_VARIABLE):
-        return Path(variable).expanduser().resolve()
-    return user_cache_path("edgeark")
 
 
 def log_folder() -> Path:

@@ -41,7 +41,6 @@ def call(
     *,
     log: Path,
     timeout: float = 600,
-    offline: bool | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Run ``worker.function(arguments, arrays)`` in the toolchain's environment.
 
@@ -52,7 +51,6 @@ def call(
         arrays: arrays by name.
         log: the file to which everything that the process prints is appended.
         timeout: seconds after which the process and its children are killed.
-        offline: never fetch; None: as ``$EDGEARK_OFFLINE`` says.
 
     Returns:
         The worker's values and arrays.
@@ -60,9 +58,7 @@ def call(
     Raises:
         ToolchainError: anything else.
     """
-    if offline is None:
-        offline = bool(os.environ.get("EDGEARK_OFFLINE"))
-    python = toolchain.ensure(offline=offline)
+    python = toolchain.ensure()
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"edgeark-{toolchain.name}-") as scratch:
         folder = Path(scratch)
@@ -80,7 +76,10 @@ def call(
         )
         result_path = folder / "result.json"
         if not result_path.exists():
-            raise _failure(toolchain, function, _how_it_died(code, timeout), log, start)
+            cause = _how_it_died(code, timeout)
+            if last := _last_error(_words(log, start)):
+                cause += f" after saying: {last}"
+            raise _failure(toolchain, function, cause, log, start)
         result = json.loads(result_path.read_text())
         if "error" in result:
             error = result["error"]
@@ -122,14 +121,25 @@ def _how_it_died(code: int | None, timeout: float) -> str:
 
 
 def _failure(toolchain: Toolchain, stage: str, cause: str, log: Path, start: int) -> ToolchainError:
-    with log.open("rb") as file:
-        file.seek(start)
-        words = file.read().decode(errors="replace")
+    words = _words(log, start)
     hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, words)), None)
     likely = f" ({hint})" if hint else ""
     return ToolchainError(
         f"{toolchain.name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
     )
+
+
+def _words(log: Path, start: int) -> str:
+    """What was appended to the log since ``start``."""
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")
+
+
+def _last_error(words: str) -> str:
+    """The last line that calls itself an error: a crash's cause is often said there alone."""
+    lines = re.findall(r"^(?:E |.*\b(?:ERROR|Error|error)\b).*$", words, re.MULTILINE)
+    return " ".join(lines[-1].split())[:200] if lines else ""
 
 
 def _first_line(text: str) -> str:

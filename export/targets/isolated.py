@@ -1,0 +1,60 @@
+"""A target whose converter and runtime live in a toolchain environment of their own.
+
+What such targets share: the call into the worker, and the way in which pictures and outputs travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+
+from ..target import Artifact, RunResult, Target
+from ..toolchains import Toolchain, call
+
+
+class IsolatedTarget(Target):
+    """Every picture goes into one call of the worker, since a call starts a process.
+
+    The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
+    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
+    the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
+    ``[N, ...]`` each, in the network's order.
+    """
+
+    toolchain: ClassVar[Toolchain]
+
+    def versions(self) -> dict[str, str]:
+        return self.toolchain.pinned_versions()
+
+    def call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray] | None = None,
+        *,
+        log: Path,
+        timeout: float = 600,
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
+        return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
+
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+        arguments = {
+            "folder": str(artifact.folder.resolve()),
+            "files": list(artifact.files),
+            "settings": dict(artifact.settings),
+            "precision": artifact.precision,
+            "chip": self.chip,
+        }
+        values, arrays = self.call("run", arguments, {"pictures": pictures}, log=log)
+        outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
+        return RunResult(outputs, values["ms_per_image"])
+
+
+def output_names(path: Path) -> list[str]:
+    """The outputs of an ONNX file in the network's order, which not every runtime keeps."""
+    return [value.name for value in onnx.load(path).graph.output]

@@ -1,0 +1,124 @@
+"""The layer table in rknn-toolkit2's build log: the only place where it says what runs where.
+
+No function of the toolkit returns placement or memory without a board, but its compiler prints
+both. ``InputOperator`` and ``OutputOperator`` are bookkeeping and are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..target import Placement
+
+_TABLE = "Network Layer Information Table"
+_LINE = re.compile(r"^D RKNN: \[[\d:.]+\] +(.*?)\s*$", re.MULTILINE)
+_ROW = re.compile(
+    r"\d+\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>[A-Z]+)\s+(?P<inputs>\S+)\s+(?P<output>\S+)"
+    r"\s+\d+/\d+/(?P<cycles>\d+)(?:\s+\d+%)?\s+\d+\s+[^:\s]+:(?P<name>\S.*)"
+)
+_SHAPE = re.compile(r"\(([\d,]+)\)")
+_BOOKKEEPING = ("InputOperator", "OutputOperator")
+_OVERFLOW = re.compile(r"^E RKNN: .*REGTASK: .*exceeds the limit", re.MULTILINE)
+
+Shape = tuple[int, ...]
+
+
+class RknnLogError(ValueError):
+    """The log holds no layer table, or one that this parser does not know."""
+
+
+def parse_placement(log: str) -> Placement:
+    """What the last build of a log placed where.
+
+    MACs are those of the operators as compiled: the compiler may split a convolution, repeat one to
+    spare memory, or make a dense one of a grouped one.
+
+    Raises:
+        RknnLogError: see there; the message quotes the line.
+    """
+    _, found, after = log.rpartition(_TABLE)
+    if not found:
+        raise RknnLogError("the build log has no layer table")
+    rows = []
+    for text in _LINE.findall(after):
+        if text.startswith("<<<<"):
+            break
+        if text[:1].isdigit():
+            rows.append(_parse_row(text))
+    else:
+        raise RknnLogError("the build log ends inside the layer table")
+    layers = tuple(row for row in rows if row["op"] not in _BOOKKEEPING)
+    if not layers:
+        raise RknnLogError("the layer table of the build log is empty")
+    total = sum(row["macs"] for row in layers)
+    on_npu = sum(row["macs"] for row in layers if row["target"] == "NPU")
+    elsewhere = tuple(f"{row['op']} ({row['name']})" for row in layers if row["target"] != "NPU")
+    return Placement(
+        npu_mac_fraction=on_npu / total if total else float(not elsewhere),
+        cpu_ops=elsewhere,
+        weights_bytes=_total_bytes("Weight", after),
+        activation_bytes=_total_bytes("Internal", after),
+        layers=layers,
+    )
+
+
+def count_register_overflows(log: str) -> int:
+    """How often the compiler found that a value does not fit its hardware register.
+
+    It says so as an error and yet succeeds, and the simulator, which knows no registers, answers
+    rightly. At times an operator then falls back to the CPU, at others the row stays on the NPU.
+    """
+    return len(_OVERFLOW.findall(log))
+
+
+def _parse_row(text: str) -> dict[str, Any]:
+    match = _ROW.fullmatch(text)
+    if match is None:
+        raise RknnLogError(f"unknown row in the layer table: {text!r}")
+    op, inputs, output = match["op"], _shapes(match["inputs"]), _shapes(match["output"])
+    try:
+        macs = _count_macs(op, inputs, output)
+    except IndexError:
+        raise RknnLogError(f"shapes are missing in the layer table: {text!r}") from None
+    return {
+        "name": match["name"],
+        "op": op,
+        "target": match["target"],
+        "macs": macs,
+        "cycles": int(match["cycles"]),
+    }
+
+
+def _shapes(text: str) -> list[Shape]:
+    return [tuple(map(int, part.split(","))) for part in _SHAPE.findall(text)]
+
+
+def _count_macs(op: str, inputs: Sequence[Shape], output: Sequence[Shape]) -> int:
+    """Multiplications of one row; feature maps are ``[N, C, H, W]``, those of matrices as well.
+
+    Each weight of a convolution meets each pixel of its output once (of a transposed one: of its
+    input), whether it is dense ``[O, I, kh, kw]`` or depthwise ``[1, C, kh, kw]``.
+    """
+    if op.startswith("ConvTranspose"):
+        return math.prod(inputs[1]) * _pixels(inputs[0])
+    if op.startswith("Conv"):
+        return math.prod(inputs[1]) * _pixels(output[0])
+    if op == "exMatMul":  # [batch, k, 1, rows] by [batch, k, 1, columns]
+        return math.prod(output[0]) * inputs[0][1]
+    if op == "exSDPAttention":  # queries by keys, then by values: [heads, size, 1, tokens] each
+        return 2 * math.prod(inputs[0]) * inputs[1][3]
+    return 0
+
+
+def _pixels(shape: Shape) -> int:
+    return shape[0] * math.prod(shape[2:])
+
+
+def _total_bytes(kind: str, text: str) -> int:
+    found = re.search(rf"Total {kind} Memory Size: ([\d.]+)KB", text)
+    if found is None:
+        raise RknnLogError(f"the build log ends before the total {kind.lower()} memory")
+    return round(float(found[1]) * 1024)
