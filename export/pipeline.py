@@ -220,7 +220,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     result = target.run(artifact, test.images, log)
     parity = compare(reference, result.outputs)
     metric = score(subject.spec, reference, result.outputs, test.labels, test.name)
-    missed = shortfalls(target.limits(row.precision), parity, metric)
+    missed = shortfalls(target.limits(row.precision), parity, metric, subject.spec.dataset)
     row = replace(
         row,
         status="failed" if missed else "ok",

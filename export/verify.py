@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..zoo.tasks import classification
 from .target import Limits
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
+FOREIGN_DATA_DROP = 0.01
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,14 @@ def score(
     return Metric("top1", float_value, value, len(labels), dataset)
 
 
-def shortfalls(limits: Limits, parity: Parity, metric: Metric) -> list[str]:
-    """What an export misses, in words; empty when it passes."""
+def shortfalls(limits: Limits, parity: Parity, metric: Metric, trained_on: str) -> list[str]:
+    """What an export misses, in words; empty when it passes.
+
+    On pictures of another data set than the network was ``trained_on``, many answers lie near the
+    edge between two classes, and the least error tips some: a drop of a point is allowed there.
+    """
+    if limits.metric_drop is not None and metric.dataset != trained_on:
+        limits = replace(limits, metric_drop=max(limits.metric_drop, FOREIGN_DATA_DROP))
     missed = []
     if limits.max_abs_error is not None and parity.max_abs_error > limits.max_abs_error:
         missed.append(f"max abs error {parity.max_abs_error:.2e} > {limits.max_abs_error:.0e}")

@@ -71,9 +71,9 @@ PARITY, METRIC = Parity(1e-3, 30.0), Metric("top1", 0.996, 0.993, 10_000, "mnist
 
 
 def test_limits_bite() -> None:
-    assert shortfalls(Limits(), PARITY, METRIC) == []
-    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC) == []
-    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC)
+    assert shortfalls(Limits(), PARITY, METRIC, "mnist") == []
+    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC, "mnist") == []
+    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC, "mnist")
     assert missed == [
         "max abs error 1.00e-03 > 1e-04",
         "SQNR 30.0 dB < 40 dB",
@@ -83,7 +83,14 @@ def test_limits_bite() -> None:
 
 def test_a_target_better_than_pytorch_passes() -> None:
     better = replace(METRIC, value=0.999)
-    assert shortfalls(Limits(metric_drop=0.0), PARITY, better) == []
+    assert shortfalls(Limits(metric_drop=0.0), PARITY, better, "mnist") == []
+
+
+def test_foreign_pictures_allow_a_point() -> None:
+    limits, foreign = Limits(metric_drop=0.002), replace(METRIC, dataset="digits")
+    assert shortfalls(limits, PARITY, foreign, "mnist") == []
+    assert shortfalls(limits, PARITY, foreign, "digits") != []
+    assert shortfalls(limits, PARITY, replace(foreign, value=0.98), "mnist") != []
 
 
 def test_a_staged_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:

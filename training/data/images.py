@@ -102,8 +102,9 @@ def _download_mnist() -> Path:
             MNIST(str(root), download=True)
     except (RuntimeError, OSError) as error:
         looked = ", ".join(str(folder) for folder in candidate_folders("mnist"))
+        reason = str(error).splitlines()[0].rstrip(":")
         raise DataError(
-            f"MNIST is in none of {looked} and cannot be downloaded ({error}); "
+            f"MNIST is in none of {looked} and cannot be downloaded ({reason}); "
             "name its folder with --data"
         ) from None
     return root / "MNIST" / "raw"

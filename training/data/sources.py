@@ -28,7 +28,7 @@ def candidate_folders(name: str, data: Path | None = None) -> list[Path]:
         folders += [Path(variable) / name, Path(variable)]
     folders += [base / "../shared/data" / name for base in (Path.cwd(), _REPOSITORY)]
     folders.append(download_folder(name) / name.upper() / "raw")  # as torchvision lays it out
-    return [folder.resolve() for folder in folders]
+    return list(dict.fromkeys(folder.resolve() for folder in folders))
 
 
 def find_dataset(name: str, marker: str, data: Path | None = None) -> Path | None:

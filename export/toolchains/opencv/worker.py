@@ -1,0 +1,38 @@
+"""OpenCV's ``dnn`` module, 4.x: reads ONNX itself, normalises pictures itself."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import cv2
+import numpy as np
+
+
+def convert(arguments, arrays):
+    """Only check that the importer takes the file: OpenCV runs the ONNX as it is."""
+    cv2.dnn.readNetFromONNX(arguments["onnx"])
+    return {}, {}
+
+
+def run(arguments, arrays):
+    settings = arguments["settings"]
+    cv2.setNumThreads(1)
+    path = os.path.join(arguments["folder"], arguments["files"][0])
+    network = cv2.dnn.readNetFromONNX(path)
+    network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)  # not whatever this build prefers
+    network.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+    params = cv2.dnn.Image2BlobParams()
+    params.mean = settings["mean"]
+    params.scalefactor = [1 / value for value in settings["std"]]
+    parts, seconds = [], []
+    for picture in arrays["pictures"]:
+        image = np.ascontiguousarray(picture.transpose(1, 2, 0))
+        blob = cv2.dnn.blobFromImageWithParams(image, params)
+        start = time.perf_counter()
+        network.setInput(blob)
+        answers = network.forward(settings["outputs"])
+        seconds.append(time.perf_counter() - start)
+        parts.append([np.array(answer) for answer in answers])  # the network reuses its memory
+    outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
+    return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
