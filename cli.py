@@ -5,6 +5,7 @@ Exit status: 0 done, 1 a check failed, 2 bad usage or bad input (one line; ``--d
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -302,6 +303,8 @@ def main() -> None:
         if debug:
             raise
         message = " ".join(str(error).split())
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            message += ": make room, or write elsewhere with --out"
         err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
         sys.exit(2)
 

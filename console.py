@@ -50,6 +50,7 @@ def log_to_stderr() -> None:
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("edgeark").setLevel(logging.INFO)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets INFO by itself
 
 
 @contextmanager

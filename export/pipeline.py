@@ -37,13 +37,14 @@ class Row:
 
     ``status``: ``ok``; ``failed`` (it runs, but misses a limit); ``error`` (the toolchain failed);
     ``unavailable`` (the toolchain cannot be had on this machine). ``message`` says why.
+    ``evidence`` is None where nothing was proven.
     """
 
     model: str
     target: str
     precision: Precision
     status: Status
-    evidence: str
+    evidence: str | None = None
     parity: Parity | None = None
     metric: Metric | None = None
     placement: Placement | None = None
@@ -192,7 +193,7 @@ def load_test_data(spec: ModelSpec, data: Path | None) -> tuple[ImageSet, ImageS
 def export_one(subject: Subject, target: Target, precision: Precision, out: Path) -> Row:
     """One row; whatever the toolchain does, it ends in a row."""
     final = out / subject.name / target.folder_name / precision
-    row = Row(subject.name, target.full_name, precision, "error", target.evidence.value)
+    row = Row(subject.name, target.full_name, precision, "error")
     try:
         with staged_folder(final) as folder:
             try:
@@ -224,6 +225,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     row = replace(
         row,
         status="failed" if missed else "ok",
+        evidence=target.evidence.value,
         message="; ".join(missed),
         parity=parity,
         metric=metric,

@@ -182,6 +182,7 @@ def test_an_unavailable_toolchain_is_told_apart(puppet: Puppet, tmp_path: Path) 
     puppet.fails = ToolchainUnavailable("needs Python 3.12")
     (row,) = export(tmp_path)
     assert (row.status, row.message) == ("unavailable", "needs Python 3.12")
+    assert row.evidence is None, "nothing was proven"
 
 
 def test_a_failed_export_keeps_the_earlier_one(puppet: Puppet, tmp_path: Path) -> None:

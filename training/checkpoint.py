@@ -33,9 +33,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write ``state`` atomically: a full disk or a kill leaves the previous checkpoint whole."""
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
+    """Write ``state`` atomically: a full disk or a kill leaves the previous checkpoint whole.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    try:
+        with atomic_path(path) as partial:
+            torch.save(state, partial)
+    except (OSError, RuntimeError) as error:  # torch's zip writer says a full disk in its own way
+        raise CheckpointError(
+            f"cannot write {path} ({_reason(error)}); is the disk full? "
+            "The checkpoint before it is kept: make room and go on with --resume"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -45,4 +55,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"nothing to resume: {path} does not exist") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from None
+        raise CheckpointError(f"cannot read checkpoint {path}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -65,6 +65,9 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
         model: a model of :func:`create_model`; its ``spec`` is stored in the file's header.
         path: the file to write; replaced only when the new one is complete.
         info: further text for the header, for instance the metric and the seed.
+
+    Raises:
+        WeightsError: it cannot be written; an earlier file of that name is kept.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,8 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
         save_file(state, partial, metadata=header)
         partial.chmod(0o644)
         partial.replace(path)
+    except SafetensorError as error:
+        raise WeightsError(f"cannot write {path} ({error}); is the disk full?") from error
     finally:
         partial.unlink(missing_ok=True)
     return path
