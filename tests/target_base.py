@@ -40,7 +40,7 @@ class TargetTester:
                 pytest.skip(str(error))
         return target
 
-    @pytest.fixture(scope="class", params=list_models())
+    @pytest.fixture(scope="class", params=list_models(pretrained=True))
     @classmethod
     def subject(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

