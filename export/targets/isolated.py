@@ -25,7 +25,7 @@ class IsolatedTarget(Target):
     ``[N, ...]`` each, in the network's order.
     """
 
-    toolchain: ClassVar[Toolchain]
+    toolchain: ClassVar[Toolchain]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def versions(self) -> dict[str, str]:
         return self.toolchain.pinned_versions()

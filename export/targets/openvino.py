@@ -42,5 +42,5 @@ class OpenVino(IsolatedTarget):
         if precision == "int8":
             assert calibration is not None
             arrays["pictures"] = calibration
-        self.call("convert", arguments, arrays, log=log)
+        self.call("convert", arguments, arrays, log=log, timeout=1800)  # calibration takes long
         return Artifact(self.full_name, precision, out, ("model.xml", "model.bin"))

@@ -1,0 +1,269 @@
+"""MNN's converter, quantiser and runtime, called through its extension modules alone.
+
+Never import ``MNN.tools``, nor run MNN's command line tools, which do: on import it runs
+``pip install`` in whatever environment is at hand and posts a machine id to a log service.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+
+import _tools
+import MNN
+import numpy as np
+
+nn, expr = MNN.nn, MNN.expr
+
+_COLORS = {1: "GRAY", 3: "RGB"}
+_WINOGRAD_MEMORY_LEVEL = 3  # a hint's number in MNN's Interpreter.hpp
+
+
+def convert(arguments, arrays):
+    """ONNX to MNN; int8 where there are calibration pictures."""
+    command = ["mnnconvert", "-f", "ONNX", "--modelFile", arguments["onnx"]]
+    _tools.mnnconvert([*command, "--MNNModel", "float32.mnn", "--bizCode", "edgeark"])
+    _check_written("float32.mnn")
+    result = "float32.mnn"
+    if "pictures" in arrays:
+        result = "int8.mnn"
+        _quantize("float32.mnn", result, arrays["pictures"], arguments["settings"])
+    shutil.copyfile(result, arguments["out"])
+    return {}, {}
+
+
+def run(arguments, arrays):
+    path = os.path.join(arguments["folder"], arguments["files"][0])
+    settings, pictures = arguments["settings"], arrays["pictures"]
+    forward = _load(path, settings["input"], settings["outputs"])
+    normalize = _normalizer(settings, pictures.shape)
+    parts, seconds = [], []
+    for picture in pictures:
+        values = normalize(picture)
+        start = time.perf_counter()
+        parts.append(forward(values))
+        seconds.append(time.perf_counter() - start)
+    outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
+    return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+def _load(path, input_name, output_names):
+    """A function from an array to arrays, on one thread."""
+    runtime = nn.create_runtime_manager(({"backend": "CPU", "numThread": 1, "precision": "high"},))
+    runtime.set_hint(_WINOGRAD_MEMORY_LEVEL, 1)  # the default costs three digits of accuracy
+    network = nn.load_module_from_file(path, [input_name], output_names, runtime_manager=runtime)
+
+    def forward(values):
+        entry = expr.placeholder(list(values.shape), expr.NCHW, expr.float)
+        entry.write(values)
+        answers = [expr.convert(answer, expr.NCHW) for answer in network.forward([entry])]
+        return [np.array(answer.read()) for answer in answers]  # read() is a view that dies with it
+
+    return forward
+
+
+def _normalizer(settings, shape):
+    """MNN's own ImageProcess: a picture ``[C, H, W]`` uint8 to ``[1, C, H, W]`` float32."""
+    _, channels, height, width = shape
+    color = getattr(MNN, f"CV_ImageFormat_{_COLORS[channels]}")
+    unused = 4 - channels  # ImageProcess has four channels always
+    process = MNN.CVImageProcess(
+        {
+            "sourceFormat": color,
+            "destFormat": color,
+            "filterType": MNN.CV_Filter_NEAREST,
+            "mean": (*settings["mean"], *(0.0,) * unused),
+            "normal": (*(1 / value for value in settings["std"]), *(1.0,) * unused),
+        }
+    )
+    blank = np.zeros((1, channels, height, width), np.float32)
+    tensor = MNN.Tensor(blank.shape, MNN.Halide_Type_Float, blank, MNN.Tensor_DimensionType_Caffe)
+
+    def normalize(picture):
+        image = np.ascontiguousarray(picture.transpose(1, 2, 0))
+        process.convert(image, width, height, 0, tensor)
+        return np.array(tensor.getNumpyData()).reshape(blank.shape)
+
+    return normalize
+
+
+def _quantize(source, path, pictures, settings):
+    """int8 by mnnquant for the weights and the file, with activation ranges of our own.
+
+    mnnquant's ranges are no good in 3.6.1: its KL method cuts off all that is brighter than a
+    uniform background (digits: 79 % instead of 99.6 %), its EMA method writes past a buffer from
+    the second batch on, and its ADMM method crashes. What is left is plain: the largest magnitude
+    over the pictures, zero point 0.
+    """
+    _describe(source, path, pictures[0], settings)
+    quantized = _QuantizedFile(path)
+    names = quantized.names()
+    forward = _load(source, settings["input"], names)
+    normalize = _normalizer(settings, pictures.shape)
+    low, high = np.zeros(len(names)), np.zeros(len(names))
+    for picture in pictures:
+        answers = forward(normalize(picture))
+        low = np.minimum(low, [answer.min() for answer in answers])
+        high = np.maximum(high, [answer.max() for answer in answers])
+    quantized.set_ranges(dict(zip(names, zip(low, high))))
+    quantized.save()
+
+
+def _describe(source, path, picture, settings):
+    """A quantised file in which every tensor has a scale, still to be set."""
+    channels, height, width = picture.shape
+    os.mkdir("pictures")
+    header = f"P{5 if channels == 1 else 6} {width} {height} 255\n".encode()
+    with open("pictures/0.ppm", "wb") as file:
+        file.write(header + picture.transpose(1, 2, 0).tobytes())
+    config = {
+        "format": _COLORS[channels],
+        "mean": settings["mean"],
+        "normal": [1 / value for value in settings["std"]],
+        "width": width,
+        "height": height,
+        "path": "pictures/",
+        "used_image_num": 1,
+        "feature_quantize_method": "KL",
+        "weight_quantize_method": "MAX_ABS",
+        "batch_size": 1,
+        "input_type": "image",
+    }
+    with open("config.json", "w") as file:
+        json.dump(config, file)
+    _tools.mnnquant(["mnnquant", source, path, "config.json"])
+    _check_written(path)
+
+
+def _check_written(path):
+    """The tools report a failure in words alone."""
+    if not os.path.exists(path):
+        raise RuntimeError(f"MNN's tools wrote no {path}")
+
+
+class _QuantizedFile:
+    """A quantised ``.mnn``, whose scales are changed in place.
+
+    The runtime takes the scales of activations from the tensors' descriptions alone. The file is a
+    FlatBuffer; the few fields needed are known by their numbers in MNN's schema.
+    """
+
+    _NET_DESCRIPTIONS, _NET_OPS, _NET_NAMES = 1, 3, 7
+    _OP_INPUTS, _OP_MAIN, _OP_OUTPUTS, _OP_TYPE = 0, 2, 4, 5
+    _POOLING, _POOL_TYPE, _MAX_POOL = 47, 7, 0
+    _UNARY, _UNARY_TABLE = 101, 2
+    _RESIZE = 35
+    _DESCRIPTION_INDEX, _DESCRIPTION_QUANTIZATION = 1, 4
+    _SCALE, _ZERO = 0, 1
+
+    def __init__(self, path):
+        self._path = path
+        with open(path, "rb") as file:
+            self._data = bytearray(file.read())
+        network = self._target(0)
+        places = self._vector(self._field(network, self._NET_NAMES))
+        self._names = [self._string(self._target(place)) for place in places]
+        self._ops = self._tables(network, self._NET_OPS)
+        self._quantizations = {}  # tensor index: its table
+        for description in self._tables(network, self._NET_DESCRIPTIONS):
+            place = self._field(description, self._DESCRIPTION_QUANTIZATION)
+            index = self._integer(description, self._DESCRIPTION_INDEX)
+            self._quantizations[index] = self._target(place)
+
+    def names(self):
+        """The tensors that have a scale."""
+        return [self._names[index] for index in self._quantizations]
+
+    def set_ranges(self, ranges):
+        """Give each tensor the scale of its range ``(low, high)``, which holds 0.
+
+        The zero point is 0: on x86 MNN adds int8 tensors wrongly with another one.
+        """
+        by_index = {index: ranges[self._names[index]] for index in self._quantizations}
+        pooled = set()
+        for op in self._ops:  # in the order of their execution
+            kind = self._integer(op, self._OP_TYPE)
+            if kind not in (self._POOLING, self._RESIZE):
+                continue
+            source = self._integers(op, self._OP_INPUTS)[0]
+            result = self._integers(op, self._OP_OUTPUTS)[0]
+            if not {source, result} <= by_index.keys():
+                continue
+            if kind == self._RESIZE:
+                by_index[result] = by_index[source]  # MNN resizes int8 without a change of scale
+            elif self._is_max_pool(op):
+                by_index[result] = by_index[source]
+                pooled.update((source, result))
+        for index, (low, high) in by_index.items():
+            scale, zero = max(-low, high, 1e-6) / 127, 0
+            if index in pooled and low < 0:
+                # Keep to 0..127: on x86 MNN stores an int8 value plus 128, as uint8, but its max
+                # pool compares int8, so that the upper half loses against the lower.
+                scale = (high - low) / 127
+                zero = round(-low / scale)
+            table = self._quantizations[index]
+            for field, value in ((self._SCALE, scale), (self._ZERO, zero)):
+                struct.pack_into("<f", self._data, self._field(table, field), value)
+        self._drop_unary_tables()
+
+    def save(self):
+        with open(self._path, "wb") as file:
+            file.write(self._data)
+
+    def _is_max_pool(self, op):
+        pool = self._target(self._field(op, self._OP_MAIN))
+        return self._integer(pool, self._POOL_TYPE) == self._MAX_POOL
+
+    def _drop_unary_tables(self):
+        """Let sigmoid and its like run in float: their int8 tables are made for mnnquant's scales.
+
+        A table names its layout, which others may share: it gets a layout of its own, at the end.
+        """
+        for op in self._ops:
+            if self._integer(op, self._OP_TYPE) != self._UNARY:
+                continue
+            unary = self._target(self._field(op, self._OP_MAIN))
+            place = self._field(unary, self._UNARY_TABLE)
+            if place is None:
+                continue
+            layout = unary - self._unpack("<i", unary)
+            copy = len(self._data)
+            self._data += self._data[layout : layout + self._unpack("<H", layout)]
+            struct.pack_into("<H", self._data, copy + 4 + 2 * self._UNARY_TABLE, 0)
+            struct.pack_into("<i", self._data, unary, unary - copy)
+
+    def _unpack(self, form, place):
+        return struct.unpack_from(form, self._data, place)[0]
+
+    def _field(self, table, number):
+        """Where a field of a table is; None where it has its default value."""
+        layout = table - self._unpack("<i", table)
+        slot = 4 + 2 * number
+        offset = self._unpack("<H", layout + slot) if slot < self._unpack("<H", layout) else 0
+        return table + offset if offset else None
+
+    def _integer(self, table, number):
+        place = self._field(table, number)
+        return 0 if place is None else self._unpack("<i", place)
+
+    def _target(self, place):
+        return place + self._unpack("<I", place)
+
+    def _vector(self, place):
+        """The places of a vector's items; none where the field is absent."""
+        if place is None:
+            return []
+        vector = self._target(place)
+        return [vector + 4 + 4 * item for item in range(self._unpack("<I", vector))]
+
+    def _tables(self, table, number):
+        return [self._target(place) for place in self._vector(self._field(table, number))]
+
+    def _integers(self, table, number):
+        return [self._unpack("<i", place) for place in self._vector(self._field(table, number))]
+
+    def _string(self, place):
+        return self._data[place + 4 : place + 4 + self._unpack("<I", place)].decode()
