@@ -10,6 +10,9 @@ from platformdirs import user_cache_path
 CACHE_VARIABLE = "EDGEARK_CACHE"
 OFFLINE_VARIABLE = "EDGEARK_OFFLINE"
 
+# ONNX Runtime reports file names and hashes of the models that it loads, from 1.29 on, on import.
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
+
 
 def cache_folder() -> Path:
     """Toolchains, downloads and logs: ``$EDGEARK_CACHE``, or the user's cache folder."""

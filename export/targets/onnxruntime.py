@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...settings import NO_TELEMETRY
 from ...zoo.registry import ModelSpec
 from ..graph import INPUT_NAME, Graph
 from ..target import Artifact, Evidence, Precision, RunResult, Target, median_ms
@@ -76,6 +78,7 @@ def normalize(pictures: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 def make_session(path: Path) -> Any:
     """A session on one thread: the result then does not depend on the machine's cores."""
+    os.environ.update(NO_TELEMETRY)
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -85,6 +88,7 @@ def make_session(path: Path) -> Any:
 
 def quantize(source: Path, path: Path, inputs: np.ndarray, log: Path) -> None:
     """Post-training static quantisation of an ONNX file with normalised calibration inputs."""
+    os.environ.update(NO_TELEMETRY)
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,

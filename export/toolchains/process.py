@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...settings import NO_TELEMETRY
 from .environment import Toolchain, ToolchainError, clean_environment
 
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
@@ -91,7 +92,8 @@ def call(
 
 def _run(command: list[str], cwd: Path, log: Path, timeout: float) -> int | None:
     """The exit code; None when the time was up."""
-    environment = {**clean_environment(), "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+    environment = {**clean_environment(), **NO_TELEMETRY}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
