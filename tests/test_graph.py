@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,9 @@ def test_a_network_that_cannot_be_exported_says_so(opset: int, tmp_path: Path) -
 def test_the_torchscript_trace_equals_the_network(tmp_path: Path) -> None:
     model = create_model("mnist_kpu", pretrained=True)
     graph = Graph(model, spec_of(model), tmp_path)
-    module = torch.jit.load(str(graph.torchscript()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load(str(graph.torchscript()))
     x = torch.randn(1, 1, 28, 28)
     with torch.no_grad():
         torch.testing.assert_close(module(x), model(x), atol=1e-5, rtol=1e-4)
