@@ -170,7 +170,7 @@ def train(
     else:
         out.print(report.describe())
     if report.interrupted:
-        err.print(f"interrupted; go on with: edgeark train {recipe} --out {folder} --resume")
+        err.print(f"interrupted; {folder} is kept: go on with the same command and --resume")
         raise typer.Exit(130)
     if epochs is None and not report.reached:
         err.print(f"below the recipe's target of {chosen.target_metric}")

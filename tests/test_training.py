@@ -133,6 +133,15 @@ def test_resuming_another_recipe_is_refused(write_recipe: Write, tmp_path: Path)
         scripts.train(load_recipe(write_recipe(epochs=2)), tmp_path, resume=True)
 
 
+def test_a_finished_run_is_not_overwritten(write_recipe: Write, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(epochs=1))
+    scripts.train(recipe, tmp_path)
+    before = (tmp_path / "best.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="holds a training already; go on with --resume"):
+        scripts.train(recipe, tmp_path)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
 def test_nothing_to_resume(write_recipe: Write, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume"):
         scripts.train(load_recipe(write_recipe()), tmp_path, resume=True)

@@ -82,13 +82,18 @@ def fit(
     in good order: the result says ``interrupted``.
 
     Raises:
-        CheckpointError: nothing to resume, or the checkpoint is of another recipe.
+        CheckpointError: nothing to resume, the checkpoint is of another recipe, or a new run
+            would overwrite one.
         TrainingError: the loss became infinite or NaN.
     """
     fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
     run = _Run(fabric, model, task, recipe, out)
     if resume:
         run.load()
+    elif run.checkpoint_path.exists():
+        raise CheckpointError(
+            f"{out} holds a training already; go on with --resume, or name another folder"
+        )
     bar = progress or Progress(enabled=False)
     interrupted = False
     with bar.training(recipe.epochs, run.epoch, recipe.model):
