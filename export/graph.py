@@ -45,7 +45,7 @@ class Graph:
     def __init__(self, model: nn.Module, spec: ModelSpec, folder: Path) -> None:
         self.model = model.eval()
         self.spec = spec
-        self.folder = folder
+        self.folder = folder.resolve()
         self.seconds = 0.0  # spent on writing files, which serve several targets
         self._example = torch.zeros(spec.input_shape)
 

@@ -19,7 +19,7 @@ from ..training.data import ImageSet, load_images
 from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
-from .target import Artifact, Placement, Precision, Target
+from .target import Artifact, Conversion, Placement, Precision, Target
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
@@ -213,7 +213,8 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     log.touch()
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration.images if row.precision == "int8" else None
-    artifact = target.convert(subject.graph, row.precision, calibration, folder, log)
+    job = Conversion(subject.graph, row.precision, folder.resolve(), log.resolve(), calibration)
+    artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 
     test = subject.test.head(target.max_images)

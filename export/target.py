@@ -72,6 +72,39 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """What a target is asked to convert, and where to.
+
+    Args:
+        graph: the network; ask it for the file format and the opset that the target reads.
+        precision: one of :meth:`Target.supported_precisions`.
+        out: an existing folder for the artifact, absolute.
+        log: the file to which the converter's own words are appended.
+        calibration: raw uint8 pictures ``[N, C, H, W]``; only for int8.
+    """
+
+    graph: Graph
+    precision: Precision
+    out: Path
+    log: Path
+    calibration: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if (self.precision == "int8") != (self.calibration is not None):
+            raise ValueError("int8, and nothing else, is calibrated on pictures")
+
+    @property
+    def normalization(self) -> dict[str, list[float]]:
+        """The spec's ``mean`` and ``std``, as settings of an artifact."""
+        return {"mean": list(self.graph.spec.mean), "std": list(self.graph.spec.std)}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a worker needs besides its arguments: ``pictures``, if they are needed."""
+        return {} if self.calibration is None else {"pictures": self.calibration}
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Outputs ``[N, ...]`` of N pictures, one array an output, and the median time of one."""
 
@@ -137,22 +170,8 @@ class Target(ABC):
         """Versions of the converter and the runtime, by package name."""
 
     @abstractmethod
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        """Write the artifact's files into the folder ``out``.
-
-        Args:
-            graph: the network; ask it for the file format and the opset that this target reads.
-            precision: one of :meth:`supported_precisions`.
-            calibration: raw uint8 pictures ``[N, C, H, W]``, for int8.
-            out: an existing folder.
-            log: the file to which the converter's own words are appended.
+    def convert(self, job: Conversion) -> Artifact:
+        """Write the artifact's files into the folder ``job.out``.
 
         Raises:
             ToolchainError: the converter failed, whatever way it chose.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from edgeark.export.graph import Graph
 from edgeark.export.pipeline import Subject
-from edgeark.export.target import Artifact, Evidence, RunResult, Target
+from edgeark.export.target import Artifact, Conversion, Evidence, RunResult, Target
 from edgeark.export.toolchains import ToolchainError
 from edgeark.training.data import ImageSet
 from edgeark.zoo.registry import ModelSpec
@@ -41,10 +41,10 @@ class FakeTarget(Target):
     def versions(self) -> dict[str, str]:
         return {"fake-runtime": "9.8.7"}
 
-    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
-        self.graph = graph
-        (out / "model.bin").write_bytes(b"model")
-        return Artifact(self.full_name, precision, out, ("model.bin",))
+    def convert(self, job: Conversion) -> Artifact:
+        self.graph = job.graph
+        (job.out / "model.bin").write_bytes(b"model")
+        return Artifact(self.full_name, job.precision, job.out, ("model.bin",))
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
         return RunResult(self.graph.reference(pictures), 0.5)
@@ -54,8 +54,8 @@ class BrokenTarget(FakeTarget):
     name = "bad"
     precisions = ("float32",)
 
-    def convert(self, graph: Graph, precision, calibration, out: Path, log: Path) -> Artifact:
-        raise ToolchainError("the converter gave up", stage="convert", log=log)
+    def convert(self, job: Conversion) -> Artifact:
+        raise ToolchainError("the converter gave up", stage="convert", log=job.log)
 
 
 def logits(predictions: list[int], high: float = 4.0) -> np.ndarray:

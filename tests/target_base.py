@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from edgeark.export.pipeline import Subject, export_one, prepare
-from edgeark.export.target import Evidence, Precision, Target
+from edgeark.export.target import Conversion, Evidence, Precision, Target
 from edgeark.export.targets import find_target
 from edgeark.export.toolchains import ToolchainUnavailable
 from edgeark.zoo import list_models
@@ -91,7 +91,8 @@ class TargetTester:
         picture[:, :, 5:20, 8:15] = 17
         log = tmp_path / "log.txt"
         calibration = subject.calibration.images if precision == "int8" else None
-        artifact = chosen.convert(subject.graph, precision, calibration, tmp_path, log)
+        job = Conversion(subject.graph, precision, tmp_path, log, calibration)
+        artifact = chosen.convert(job)
         answer = chosen.run(artifact, picture, log).outputs[0]
         wanted = subject.graph.reference(picture)[0]
         tolerance = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}[precision]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.export.graph import Graph
-from edgeark.export.target import Precision, RunResult
+from edgeark.export.target import Conversion, Precision, RunResult
 from edgeark.export.targets import find_target
 from edgeark.export.toolchains import ToolchainUnavailable
 from edgeark.zoo import model_entry
@@ -158,7 +158,7 @@ def export(graph: Graph, name: str, precision: Precision, folder: Path) -> RunRe
     out, log = folder / "out", folder / "log.txt"
     out.mkdir()
     calibration = make_pictures(64, seed=1) if precision == "int8" else None
-    artifact = target.convert(graph, precision, calibration, out, log)
+    artifact = target.convert(Conversion(graph, precision, out, log, calibration))
     assert sorted(path.name for path in out.iterdir()) == sorted(artifact.files)
     return target.run(artifact, make_pictures(6, seed=0), log)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.export.graph import Graph
-from edgeark.export.target import Precision
+from edgeark.export.target import Conversion, Precision
 from edgeark.export.targets import find_target, list_targets
 from edgeark.export.targets.rknn_log import (
     RknnLogError,
@@ -214,7 +214,7 @@ def test_several_outputs_of_a_colour_picture(
     torch.manual_seed(0)
     graph, target = make_graph(TwoHeads(), tmp_path), find_target(f"rknn:{chip}")
     calibration = pictures if precision == "int8" else None
-    artifact = target.convert(graph, precision, calibration, tmp_path, log)
+    artifact = target.convert(Conversion(graph, precision, tmp_path, log, calibration))
     result = target.run(artifact, pictures, log)
     assert [o.shape[1:] for o in result.outputs] == [(6, 4, 6), (8, 8, 12), (5, 8, 12)]
     assert compare(graph.reference(pictures), result.outputs).sqnr_db > sqnr_db
@@ -233,7 +233,9 @@ def test_names_what_falls_to_the_cpu(
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(size=(17, 31), mode="bilinear"))
     target = find_target("rknn:rv1106")
     with caplog.at_level(logging.WARNING):
-        artifact = target.convert(make_graph(model, tmp_path), "int8", pictures, tmp_path, log)
+        artifact = target.convert(
+            Conversion(make_graph(model, tmp_path), "int8", tmp_path, log, pictures)
+        )
     placement = target.placement(artifact)
     assert placement is not None and len(placement.cpu_ops) == 1
     assert placement.cpu_ops[0].startswith("Resize (")
@@ -249,7 +251,7 @@ def test_warns_of_values_that_do_not_fit_the_hardware(
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(26))
     graph = make_graph(model, tmp_path, replace(SPEC, input_size=(78, 78)))
     with caplog.at_level(logging.WARNING):
-        find_target("rknn:rk3588").convert(graph, "float16", None, tmp_path, log)
+        find_target("rknn:rk3588").convert(Conversion(graph, "float16", tmp_path, log))
     assert "do not fit the NPU's registers" in caplog.text
     assert "REGTASK" in log.read_text(errors="replace")
 
@@ -266,10 +268,9 @@ def test_warns_of_values_that_do_not_fit_the_hardware(
 def test_a_refusal_is_one_error_that_names_the_cause(
     chip: str, model: nn.Module, cause: str, tmp_path: Path, log: Path
 ) -> None:
+    job = Conversion(make_graph(model, tmp_path), "float16", tmp_path, log)
     with pytest.raises(ToolchainError, match=cause) as caught:
-        find_target(f"rknn:{chip}").convert(
-            make_graph(model, tmp_path), "float16", None, tmp_path, log
-        )
+        find_target(f"rknn:{chip}").convert(job)
     assert caught.value.stage == "convert"
     assert caught.value.log == log
     assert "\n" not in str(caught.value)
@@ -283,4 +284,4 @@ def test_an_exception_names_its_cause_not_its_traceback(tmp_path: Path, log: Pat
     graph = make_graph(TwoHeads(), tmp_path)
     graph.spec = replace(SPEC, mean=(0.0, 0.0), std=(1.0, 1.0))
     with pytest.raises(ToolchainError, match=r"RknnError: The len of mean_values .* is wrong"):
-        find_target("rknn:rk3588").convert(graph, "float16", None, tmp_path, log)
+        find_target("rknn:rk3588").convert(Conversion(graph, "float16", tmp_path, log))

@@ -11,7 +11,7 @@ import pytest
 from edgeark.errors import EdgearkError
 from edgeark.export.bundle import staged_folder
 from edgeark.export.pipeline import Row, export_model, planned_precisions
-from edgeark.export.target import Artifact, Evidence, Limits, RunResult, Target
+from edgeark.export.target import Artifact, Conversion, Evidence, Limits, RunResult, Target
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
 from edgeark.export.verify import Metric, Parity, compare, shortfalls, sqnr_db
@@ -119,14 +119,13 @@ class Puppet(Target):
     def versions(self) -> dict[str, str]:
         return {"strings": "1"}
 
-    def convert(self, graph, precision, calibration, out, log):
-        log.write_text("converting\n")
-        assert (calibration is None) == (precision == "float32")
-        (out / "model.bin").write_bytes(b"12345")
+    def convert(self, job: Conversion) -> Artifact:
+        job.log.write_text("converting\n")
+        (job.out / "model.bin").write_bytes(b"12345")
         if self.fails:
             raise self.fails
-        self.graph = graph
-        return Artifact(self.full_name, precision, out, ("model.bin",))
+        self.graph = job.graph
+        return Artifact(self.full_name, job.precision, job.out, ("model.bin",))
 
     def run(self, artifact, pictures, log):
         return RunResult([o + self.offset for o in self.graph.reference(pictures)], 1.0)

@@ -140,5 +140,5 @@ def mnist_kpu(
     act: Act = "relu",
     width: float = 1.0,
 ) -> nn.Module:
-    """72,890 parameters at the default size."""
+    """72,666 parameters at the default size."""
     return MnistKpu(num_classes, in_channels, input_size, act, width)

@@ -15,6 +15,8 @@ import onnx
 from ..target import Artifact, RunResult, Target
 from ..toolchains import Toolchain, call
 
+CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
+
 
 class IsolatedTarget(Target):
     """Every picture goes into one call of the worker, since a call starts a process.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from ..graph import INPUT_NAME, Graph
-from ..target import Artifact, Evidence, Precision
+from ..graph import INPUT_NAME
+from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import IsolatedTarget, output_names
+from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, output_names
 
 
 class Mnn(IsolatedTarget):
@@ -22,25 +18,10 @@ class Mnn(IsolatedTarget):
     normalization = "ImageProcess"
     toolchain = Toolchain("mnn", packages=("mnn",), python=">=3.10", download_mb=35)
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        source, path = graph.onnx(18).resolve(), (out / "model.mnn").resolve()
-        settings = {
-            "mean": list(graph.spec.mean),
-            "std": list(graph.spec.std),
-            "input": INPUT_NAME,
-            "outputs": output_names(source),
-        }
+    def convert(self, job: Conversion) -> Artifact:
+        source, path = job.graph.onnx(18), job.out / "model.mnn"
+        names = {"input": INPUT_NAME, "outputs": output_names(source)}
+        settings = {**job.normalization, **names}
         arguments = {"onnx": str(source), "out": str(path), "settings": settings}
-        arrays = {}
-        if precision == "int8":
-            assert calibration is not None
-            arrays["pictures"] = calibration
-        self.call("convert", arguments, arrays, log=log, timeout=1800)  # calibration takes long
-        return Artifact(self.full_name, precision, out, (path.name,), settings)
+        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -14,8 +15,8 @@ import numpy as np
 
 from ...settings import NO_TELEMETRY
 from ...zoo.registry import ModelSpec
-from ..graph import INPUT_NAME, Graph
-from ..target import Artifact, Evidence, Precision, RunResult, Target, median_ms
+from ..graph import INPUT_NAME
+from ..target import Artifact, Conversion, Evidence, RunResult, Target, median_ms
 from ..toolchains import ToolchainError
 
 
@@ -34,22 +35,13 @@ class OnnxRuntime(Target):
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        source, path = graph.onnx(), out / "model.onnx"
-        if precision == "float32":
-            path.write_bytes(source.read_bytes())
+    def convert(self, job: Conversion) -> Artifact:
+        source, path = job.graph.onnx(), job.out / "model.onnx"
+        if job.calibration is None:
+            shutil.copyfile(source, path)
         else:
-            assert calibration is not None
-            quantize(source, path, normalize(calibration, graph.spec), log)
-        settings = {"mean": list(graph.spec.mean), "std": list(graph.spec.std)}
-        return Artifact(self.full_name, precision, out, (path.name,), settings)
+            quantize(source, path, normalize(job.calibration, job.graph.spec), job.log)
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
         session = make_session(artifact.path)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
-import numpy as np
-
-from ..graph import Graph
-from ..target import Artifact, Evidence, Precision
+from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import IsolatedTarget, output_names
 
@@ -23,20 +19,9 @@ class OpenCv(IsolatedTarget):
         "opencv", packages=("opencv-python-headless",), python=">=3.10", download_mb=79
     )
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        source, path = graph.onnx(18), out / "model.onnx"
-        self.call("convert", {"onnx": str(source.resolve())}, log=log)
+    def convert(self, job: Conversion) -> Artifact:
+        source, path = job.graph.onnx(18), job.out / "model.onnx"
+        self.call("convert", {"onnx": str(source)}, log=job.log)
         shutil.copyfile(source, path)
-        settings = {
-            "mean": list(graph.spec.mean),
-            "std": list(graph.spec.std),
-            "outputs": output_names(source),
-        }
-        return Artifact(self.full_name, precision, out, (path.name,), settings)
+        settings = {**job.normalization, "outputs": output_names(source)}
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

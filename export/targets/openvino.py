@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from ..graph import Graph
-from ..target import Artifact, Evidence, Precision
+from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import IsolatedTarget
+from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
 
 
 class OpenVino(IsolatedTarget):
@@ -24,23 +19,11 @@ class OpenVino(IsolatedTarget):
         "openvino", packages=("openvino", "nncf"), python=">=3.10", download_mb=127
     )
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        path = (out / "model.xml").resolve()
+    def convert(self, job: Conversion) -> Artifact:
         arguments = {
-            "onnx": str(graph.onnx(18).resolve()),
-            "out": str(path),
-            "settings": {"mean": list(graph.spec.mean), "std": list(graph.spec.std)},
+            "onnx": str(job.graph.onnx(18)),
+            "out": str(job.out / "model.xml"),
+            "settings": job.normalization,
         }
-        arrays = {}
-        if precision == "int8":
-            assert calibration is not None
-            arrays["pictures"] = calibration
-        self.call("convert", arguments, arrays, log=log, timeout=1800)  # calibration takes long
-        return Artifact(self.full_name, precision, out, ("model.xml", "model.bin"))
+        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        return Artifact(self.full_name, job.precision, job.out, ("model.xml", "model.bin"))

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..graph import Graph
-from ..target import Artifact, Evidence, Placement, Precision
+from ..target import Artifact, Conversion, Evidence, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError
-from .isolated import IsolatedTarget
+from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 
 logger = logging.getLogger(__name__)
@@ -51,36 +50,26 @@ class Rknn(IsolatedTarget):
     def supported_precisions(self) -> tuple[Precision, ...]:
         return ("int8",) if self.chip in _MINI_CHIPS else self.precisions
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        out, onnx = out.resolve(), graph.onnx(_OPSET).resolve()
-        settings = {"mean": list(graph.spec.mean), "std": list(graph.spec.std)}
+    def convert(self, job: Conversion) -> Artifact:
+        out, onnx, sources = job.out, job.graph.onnx(_OPSET), [_ONNX, _PLACEMENT]
         arguments = {
-            **settings,
+            **job.normalization,
             "chip": self.chip,
             "onnx": str(onnx),
             "out": str(out / _ARTIFACT),
         }
-        arrays = {}
-        if precision == "int8":
-            assert calibration is not None
-            arrays["pictures"] = calibration
-        values, _ = self.call("convert", arguments, arrays, log=log)
+        values, _ = self.call(
+            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
+        )
         (out / _ONNX).parent.mkdir(exist_ok=True)
-        self._keep_placement(values["log"], out / _PLACEMENT, log)
+        self._keep_placement(values["log"], out / _PLACEMENT, job.log)
         shutil.copyfile(onnx, out / _ONNX)
-        sources = [_ONNX, _PLACEMENT]
-        if arrays:
-            np.savez_compressed(out / _CALIBRATION, **arrays)
+        settings = {**job.normalization, "onnx": _ONNX, "calibration": None}
+        if job.calibration is not None:
+            np.savez_compressed(out / _CALIBRATION, pictures=job.calibration)
             sources.append(_CALIBRATION)
-        kept = {**settings, "onnx": _ONNX, "calibration": _CALIBRATION if arrays else None}
-        return Artifact(self.full_name, precision, out, (_ARTIFACT,), kept, tuple(sources))
+            settings["calibration"] = _CALIBRATION
+        return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, tuple(sources))
 
     def placement(self, artifact: Artifact) -> Placement | None:
         fields = json.loads((artifact.folder / _PLACEMENT).read_text())

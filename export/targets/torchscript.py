@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..graph import Graph
-from ..target import Artifact, Evidence, Precision, RunResult, Target, median_ms
+from ..target import Artifact, Conversion, Evidence, RunResult, Target, median_ms
 from .onnxruntime import scale
 
 
@@ -25,18 +24,10 @@ class TorchScript(Target):
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
 
-    def convert(
-        self,
-        graph: Graph,
-        precision: Precision,
-        calibration: np.ndarray | None,
-        out: Path,
-        log: Path,
-    ) -> Artifact:
-        path = out / "model.pt"
-        shutil.copyfile(graph.torchscript(), path)
-        settings = {"mean": list(graph.spec.mean), "std": list(graph.spec.std)}
-        return Artifact(self.full_name, precision, out, (path.name,), settings)
+    def convert(self, job: Conversion) -> Artifact:
+        path = job.out / "model.pt"
+        shutil.copyfile(job.graph.torchscript(), path)
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
     @torch.inference_mode()
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
