@@ -38,6 +38,41 @@ def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) 
     np.testing.assert_allclose(np.concatenate(ours), graph.reference(pictures)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "opset"),
+    [(torch.nn.ReLU(), 15), (torch.nn.Upsample((56, 56)), 18)],
+    ids=["plain", "resizing"],
+)
+def test_any_opset_is_the_quick_one_unless_sizes_are_left_open(
+    model: torch.nn.Module, opset: int, tmp_path: Path
+) -> None:
+    proto = onnx.load(Graph(model, spec_of(create_model("mnist")), tmp_path).onnx_of_any_opset())
+    assert proto.opset_import[0].version == opset
+    assert "Shape" not in {node.op_type for node in proto.graph.node}
+
+
+def test_any_opset_survives_an_exporter_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeark.export.graph._TORCHSCRIPT_OPSETS", range(7, 9))
+    monkeypatch.setattr("edgeark.export.graph._DYNAMO_OPSETS", range(18, 19))
+    graph = Graph(torch.nn.ReLU(), spec_of(create_model("mnist")), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", _fail_below(18))
+        assert graph.onnx_of_any_opset().name == "model-opset18.onnx"
+
+
+def _fail_below(opset: int):
+    export = torch.onnx.export
+
+    def failing(*arguments: object, opset_version: int, **keywords: object) -> object:
+        if opset_version < opset:
+            raise RuntimeError("unsupported")
+        return export(*arguments, opset_version=opset_version, **keywords)  # type: ignore[arg-type]
+
+    return failing
+
+
 def test_nodes_carry_their_modules_names(tmp_path: Path) -> None:
     model = create_model("mnist")
     proto = onnx.load(Graph(model, spec_of(model), tmp_path).onnx(18))

@@ -21,7 +21,7 @@ from ..toolchains import ToolchainError
 
 
 class OnnxRuntime(Target):
-    """Opset 18 for float32. int8 is QDQ with uint8 activations and int8 weights, per channel.
+    """Float32, and int8 as QDQ with uint8 activations and int8 weights, per channel.
 
     That pair (u8s8) is the one that OpenVINO reads rightly as well.
     """
@@ -36,7 +36,7 @@ class OnnxRuntime(Target):
         return {"onnxruntime": version("onnxruntime")}
 
     def convert(self, job: Conversion) -> Artifact:
-        source, path = job.graph.onnx(), job.out / "model.onnx"
+        source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
         if job.calibration is None:
             shutil.copyfile(source, path)
         else:
