@@ -21,13 +21,14 @@ from edgeark.zoo import (
 from edgeark.zoo import registry as registry_module
 from edgeark.zoo.summary import summarize
 from edgeark.zoo.weights import packaged_weights, read_header
+from zoo_cases import create_small, other_channels, other_size
 
 MODELS = list_models()
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_answers_in_the_shape_its_spec_promises(name: str) -> None:
-    model = create_model(name).eval()
+    model = create_small(name).eval()
     spec = spec_of(model)
     answer = model(torch.zeros(spec.input_shape))
     assert answer.shape == (1, len(spec.classes), 1, 1)
@@ -35,17 +36,18 @@ def test_a_model_answers_in_the_shape_its_spec_promises(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_arguments_change_the_network_and_its_spec_alike(name: str) -> None:
-    model = create_model(name, num_classes=3, in_channels=3, input_size=(32, 40)).eval()
+    size, (channels, color) = other_size(name), other_channels(name)
+    model = create_small(name, num_classes=3, in_channels=channels, input_size=size).eval()
     spec = spec_of(model)
-    assert (spec.input_shape, spec.color) == ((1, 3, 32, 40), "rgb")
+    assert (spec.input_shape, spec.color) == ((1, channels, *size), color)
     assert spec.classes == ("0", "1", "2")
-    assert model(torch.zeros(2, 3, 32, 40)).shape == (2, 3, 1, 1)
+    assert model(torch.zeros(2, channels, *size)).shape == (2, 3, 1, 1)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_can_learn(name: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name).train()
+    model = create_small(name, num_classes=10).train()
     images, labels = torch.randn(8, *spec_of(model).input_shape[1:]), torch.arange(8) % 2
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
@@ -60,7 +62,9 @@ def test_a_model_can_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_weights_come_back_with_their_spec(name: str, tmp_path: Path) -> None:
-    model = create_model(name, num_classes=4, width=0.5, spec={"mean": (1.0,), "std": (2.0,)})
+    channels = model_entry(name).spec.in_channels
+    spec = {"mean": (1.0,) * channels, "std": (2.0,) * channels}
+    model = create_small(name, num_classes=4, width=0.5, spec=spec)
     path = save_weights(model, tmp_path / "w.safetensors", {"seed": "7"})
     again = create_model(name, weights=path)
     assert spec_of(again) == spec_of(model)

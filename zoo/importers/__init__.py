@@ -1,0 +1,9 @@
+"""Other people's weights into ours: one file per origin, explicit rules from name to name.
+
+Order and dictionary layout are never relied upon: a safetensors file sorts its tensors.
+"""
+
+from .timm import from_timm
+from .torchvision import from_torchvision
+
+__all__ = ["from_timm", "from_torchvision"]
