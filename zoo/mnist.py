@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
-from .registry import ModelSpec, register_model
+from .registry import CPUS_AND_NPUS, ModelSpec, register_model
 
 
 class Mnist(nn.Module):
@@ -102,7 +102,7 @@ _DIGITS = tuple("0123456789")
         mean=(33.318,),  # of the 60,000 training pictures
         std=(78.568,),
         classes=_DIGITS,
-        targets=("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "rknn"),
+        targets=CPUS_AND_NPUS,
         dataset="mnist",
         description="LeNet-like digit network with convolutions instead of linear layers",
         reference="LeCun et al. 1998, widened as in Caffe's MNIST example",
@@ -127,7 +127,7 @@ def mnist(
         mean=(0.0,),  # black pads black: the scale folds into the first convolution exactly
         std=(255.0,),
         classes=_DIGITS,
-        targets=("k210", "onnxruntime", "torchscript", "opencv", "mnn", "openvino", "rknn"),
+        targets=("k210", *CPUS_AND_NPUS),
         dataset="mnist",
         description="digit network of 3x3 and 1x1 convolutions that runs wholly on the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
-from .registry import ModelSpec, register_model
+from .registry import CPUS_AND_NPUS, ModelSpec, register_model
 
 _SHRINK = 32  # five layers of stride 2
 _SMALLEST_MAP = 4
@@ -162,9 +162,6 @@ class MobileNetV2(nn.Module):
         return self.pool(self.head(self.features(x)))
 
 
-_CPUS_AND_NPUS = ("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "rknn")
-
-
 def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSpec:
     return ModelSpec(
         task="classification",
@@ -182,13 +179,13 @@ def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSp
 
 def _v1_spec(width: str, k210: bool = True) -> ModelSpec:
     description = f"MobileNet v1, {width} of the width: depthwise and 1x1 convolutions"
-    targets = ("k210", *_CPUS_AND_NPUS) if k210 else _CPUS_AND_NPUS
+    targets = ("k210", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
     return _spec(description, "Howard et al. 2017", targets)
 
 
 def _v2_spec(width: str) -> ModelSpec:
     description = f"MobileNet v2, {width} of the width: inverted residuals"
-    return _spec(description, "Sandler et al. 2018", _CPUS_AND_NPUS)
+    return _spec(description, "Sandler et al. 2018", CPUS_AND_NPUS)
 
 
 @register_model(_v1_spec("0.25"))

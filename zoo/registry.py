@@ -68,6 +68,8 @@ class Entry:
     spec: ModelSpec
 
 
+CPUS_AND_NPUS = ("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "rknn")
+
 _COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}
 
