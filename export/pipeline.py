@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import tempfile
@@ -186,8 +187,13 @@ def load_test_data(spec: ModelSpec, data: Path | None) -> tuple[ImageSet, ImageS
     except DataError as error:
         if data is not None or spec.dataset != "mnist":
             raise
-        logger.warning("using scikit-learn's digits instead of MNIST: %s", error)
+        _warn_once(f"using scikit-learn's digits instead of MNIST: {error}")
         return load_images("digits", "train"), load_images("digits", "test")
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def export_one(subject: Subject, target: Target, precision: Precision, out: Path) -> Row:

@@ -17,10 +17,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from filelock import FileLock
 
@@ -113,42 +114,40 @@ class Toolchain:
         return python
 
     def _install(self, folder: Path) -> None:
-        logger.info("installing %s (about %d MB to fetch)", self.name, self.download_mb)
         log = log_folder() / f"install-{self.name}.log"
         shutil.rmtree(folder, ignore_errors=True)
         with _removed_on_error(folder), log.open("w") as output:
             base = find_python(self.python)
-            steps: dict[str, list[str]] = {
-                "venv": ["venv", "--no-project", "--python", base or self.python, str(folder)],
-                "install": [
-                    *("pip", "install", "--python", str(_python_of(folder))),
-                    *("--no-deps", "--require-hashes", "-r", str(self.requirements)),
-                ],
-            }
-            for step, arguments in steps.items():
-                code = _run_uv(arguments, output)
-                if code == 0:
-                    continue
-                if step == "venv" and base is None:
-                    raise ToolchainUnavailable(
-                        f"{self.name} needs Python {self.python}; none is here and none could be "
-                        "fetched: install one and try again",
-                        stage="install",
-                        log=log,
-                    )
-                if re.search(_NO_WHEEL, log.read_text(errors="replace")):
-                    raise ToolchainUnavailable(
-                        f"{self.name} is not made for this machine "
-                        f"({platform.system()} {platform.machine()}); log: {log}",
-                        stage="install",
-                        log=log,
-                    )
-                raise ToolchainError(
-                    f"installing {self.name} failed: {_last_line(log)}; log: {log}",
+            logger.info(
+                "installing %s (about %d MB to fetch)%s",
+                self.name,
+                self.download_mb,
+                "" if base else f", after a Python {self.python}, since none is here",
+            )
+            install = ["pip", "install", "--python", str(_python_of(folder))]
+            install += ["--no-deps", "--require-hashes", "-r", str(self.requirements)]
+            made = _run_uv(
+                ["venv", "--no-project", "--python", base or self.python, folder], output
+            )
+            if not made and base is None:
+                raise ToolchainUnavailable(
+                    f"{self.name} needs Python {self.python}; none is here and none could be "
+                    "fetched: install one and try again",
                     stage="install",
                     log=log,
                 )
+            if not made or not _run_uv(install, output):
+                raise self._install_error(log)
             (folder / _MARK).write_text(json.dumps(self.pinned_versions()))
+
+    def _install_error(self, log: Path) -> ToolchainError:
+        words = log.read_text(errors="replace")
+        if re.search(_NO_WHEEL, words):
+            machine = f"{platform.system()} {platform.machine()}"
+            reason = f"{self.name} is not made for this machine ({machine}); log: {log}"
+            return ToolchainUnavailable(reason, stage="install", log=log)
+        reason = f"installing {self.name} failed: {_last_line(words)}; log: {log}"
+        return ToolchainError(reason, stage="install", log=log)
 
 
 def log_folder() -> Path:
@@ -222,7 +221,8 @@ def _uv_environment() -> dict[str, str]:
     return environment
 
 
-def _run_uv(arguments: list[str], output) -> int:
+def _run_uv(arguments: Sequence[str | Path], output: TextIO) -> bool:
+    """Whether uv succeeded; what it says goes to ``output``."""
     try:
         done = subprocess.run(
             [_uv(), *arguments],
@@ -235,8 +235,9 @@ def _run_uv(arguments: list[str], output) -> int:
         )
     except subprocess.TimeoutExpired:
         output.write(f"\ngave up after {_INSTALL_TIMEOUT_S} s\n")
-        return 1
-    return done.returncode
+        output.flush()
+        return False
+    return done.returncode == 0
 
 
 @contextmanager
@@ -252,6 +253,6 @@ def _python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _last_line(words: str) -> str:
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"
