@@ -206,7 +206,7 @@ def export_one(subject: Subject, target: Target, precision: Precision, out: Path
                 return _prove(subject, target, row, folder, final)
             except EdgearkError as error:
                 log = _keep_log(folder / LOG, row)
-                message = str(error).replace(str(folder / LOG), str(log))
+                message = str(error).replace(str((folder / LOG).resolve()), str(log))
                 raise ToolchainError(message, log=log) from error
     except ToolchainError as error:
         unavailable = isinstance(error.__cause__, ToolchainUnavailable)
@@ -215,11 +215,13 @@ def export_one(subject: Subject, target: Target, precision: Precision, out: Path
 
 
 def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path) -> Row:
-    log = folder / LOG
+    folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
+    if target.toolchain is not None:
+        target.toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration.images if row.precision == "int8" else None
-    job = Conversion(subject.graph, row.precision, folder.resolve(), log.resolve(), calibration)
+    job = Conversion(subject.graph, row.precision, folder, log, calibration)
     artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 

@@ -177,6 +177,22 @@ def test_a_toolchain_error_is_a_row_and_leaves_no_folder(puppet: Puppet, tmp_pat
     assert names(tmp_path / "out" / "mnist_kpu" / "puppet") == []
 
 
+def test_an_error_names_a_log_that_is_there(
+    puppet: Puppet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a relative folder: the staged one, which the toolchain knows, is gone by then."""
+    monkeypatch.chdir(tmp_path)
+
+    def convert(job: Conversion) -> Artifact:
+        job.log.write_text("words\n")
+        raise ToolchainError(f"puppet: no; log: {job.log}", log=job.log)
+
+    monkeypatch.setattr(puppet, "convert", convert)
+    (row,) = export(Path())
+    named = Path(row.message.partition("log: ")[2])
+    assert named == row.log and named.read_text() == "words\n"
+
+
 def test_an_unavailable_toolchain_is_told_apart(puppet: Puppet, tmp_path: Path) -> None:
     puppet.fails = ToolchainUnavailable("needs Python 3.12")
     (row,) = export(tmp_path)
