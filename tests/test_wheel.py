@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+    uv("build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
     (path,) = folder.glob("*.whl")
     return path
 
