@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -21,6 +21,8 @@ from .settings import go_offline
 
 if TYPE_CHECKING:
     from .export.pipeline import Row
+
+_WIDE = 110  # columns of a terminal that holds every column of an export
 
 app = typer.Typer(
     name="edgeark",
@@ -202,7 +204,7 @@ def evaluate(
     if json:
         print_json([row.to_dict() for row in rows])
     else:
-        _print_rows(f"{model}: evaluation", rows)
+        _print_rows("evaluation", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 
@@ -239,7 +241,7 @@ def export(
     if json:
         print_json([row.to_dict() for row in rows])
     else:
-        _print_rows(f"{model}: exports", rows)
+        _print_rows("exports", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 
@@ -269,28 +271,43 @@ def demo(
 
 
 def _print_rows(title: str, rows: Sequence[Row]) -> None:
-    table = [
-        [
-            f"{r.model} {r.target}",
-            r.precision,
-            r.status,
-            r.evidence,
-            r.parity and f"{r.parity.max_abs_error:.1e}",
-            r.parity and f"{r.parity.sqnr_db:.1f}",
-            r.metric and f"{100 * r.metric.float:.2f} > {100 * r.metric.value:.2f} %",
-            r.metric and r.metric.n,
-            r.placement and f"{100 * r.placement.npu_mac_fraction:.0f} %",
-            r.size_bytes and round(r.size_bytes / 1024),
-            r.run_ms and f"{r.run_ms:.2f}",
+    """A table a model; the last columns are for wide terminals alone."""
+    columns = ["target", "precision", "status", "evidence", "max abs", "SQNR dB"]
+    columns += ["PyTorch > target"]
+    extra = ["n", "on NPU", "KiB", "ms"]
+    wide = out.width >= _WIDE
+    for model in dict.fromkeys(row.model for row in rows):
+        table = [
+            [*_row_cells(row), *(_extra_cells(row) if wide else ())]
+            for row in rows
+            if row.model == model
         ]
-        for r in rows
+        print_table(f"{title}: {model}", [*columns, *(extra if wide else ())], table)
+    for row in rows:
+        if row.message:
+            err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
+
+
+def _row_cells(row: Row) -> list[Any]:
+    parity, metric = row.parity, row.metric
+    return [
+        row.target,
+        row.precision,
+        row.status,
+        row.evidence,
+        parity and f"{parity.max_abs_error:.1e}",
+        parity and f"{parity.sqnr_db:.1f}",
+        metric and f"{100 * metric.float:.2f} > {100 * metric.value:.2f} %",
     ]
-    columns = ["export", "precision", "status", "evidence", "max abs", "SQNR dB"]
-    columns += ["PyTorch > target", "n", "on NPU", "KiB", "ms"]
-    print_table(title, columns, table)
-    for r in rows:
-        if r.message:
-            err.print(f"{r.model} {r.target} {r.precision}: {r.message}", soft_wrap=True)
+
+
+def _extra_cells(row: Row) -> list[Any]:
+    return [
+        row.metric and row.metric.n,
+        row.placement and f"{100 * row.placement.npu_mac_fraction:.0f} %",
+        row.size_bytes and round(row.size_bytes / 1024),
+        row.run_ms and f"{row.run_ms:.2f}",
+    ]
 
 
 def main() -> None:

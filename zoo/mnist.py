@@ -129,7 +129,7 @@ def mnist(
         classes=_DIGITS,
         targets=("k210", *CPUS_AND_NPUS),
         dataset="mnist",
-        description="digit network of 3x3 and 1x1 convolutions that runs wholly on the K210's KPU",
+        description="digit network of 3x3 and 1x1 convolutions, made for the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",
     )
 )

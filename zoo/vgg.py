@@ -213,7 +213,7 @@ def vgg_s(
         classes=_CIFAR10,
         targets=("k210", *CPUS_AND_NPUS),
         dataset="cifar10",
-        description="VGG for 32x32 pictures that runs on the K210's KPU up to the last pool",
+        description="VGG for 32x32 pictures, made for the K210's KPU",
         reference=f"edgeark; {_PAPER}",
     )
 )
