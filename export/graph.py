@@ -22,6 +22,7 @@ from torch import nn
 
 from ..errors import EdgearkError
 from ..zoo.registry import ModelSpec
+from ..zoo.tasks.classification import normalize
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -94,9 +95,8 @@ class Graph:
         """PyTorch's own answer in float32: raw ``[N, C, H, W]`` 0..255 in, one array an output."""
         chunks: list[tuple[np.ndarray, ...]] = []
         for start in range(0, len(pictures), batch):
-            raw = torch.from_numpy(pictures[start : start + batch]).float()
-            mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.spec.mean, self.spec.std))
-            answer = self.model((raw - mean) / std)
+            x = normalize(pictures[start : start + batch], self.spec.mean, self.spec.std)
+            answer = self.model(torch.from_numpy(x))
             answers = answer if isinstance(answer, (tuple, list)) else (answer,)
             chunks.append(tuple(a.numpy() for a in answers))
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]

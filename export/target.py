@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from ..zoo.tasks.classification import normalize
 from .graph import Graph
 from .toolchains.environment import Toolchain
 
@@ -186,6 +188,23 @@ class Target(ABC):
         return None
 
 
-def median_ms(seconds: Sequence[float]) -> float:
-    """The median of some durations, in milliseconds."""
-    return float(np.median(seconds)) * 1e3
+def run_one_by_one(
+    answer: Callable[[np.ndarray], Sequence[np.ndarray]],
+    pictures: np.ndarray,
+    settings: Mapping[str, Any],
+) -> RunResult:
+    """Run raw pictures through a runtime of this process, each normalised and timed on its own.
+
+    Args:
+        answer: the network: float32 ``[1, C, H, W]`` in, its outputs out.
+        pictures: uint8 ``[N, C, H, W]``.
+        settings: an artifact's, with ``mean`` and ``std``.
+    """
+    parts, seconds = [], []
+    for picture in pictures:
+        x = normalize(picture[None], settings["mean"], settings["std"])
+        start = time.perf_counter()
+        parts.append(answer(x))
+        seconds.append(time.perf_counter() - start)
+    outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
+    return RunResult(outputs, float(np.median(seconds)) * 1e3)

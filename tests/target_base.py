@@ -21,6 +21,17 @@ from edgeark.zoo import list_models
 TEST_COUNT = 1000
 
 
+def installed_target(name: str) -> Target:
+    """The target with its toolchain installed; skips where this machine cannot have that."""
+    target = find_target(name)
+    if target.toolchain is not None:
+        try:
+            target.toolchain.ensure()
+        except ToolchainUnavailable as error:
+            pytest.skip(str(error))
+    return target
+
+
 class TargetTester:
     """Subclass it, name it ``Test...``, and set ``target``."""
 
@@ -32,13 +43,7 @@ class TargetTester:
     @pytest.fixture(scope="class")
     @classmethod
     def chosen(cls) -> Target:
-        target = find_target(cls.target)
-        if target.toolchain is not None:
-            try:
-                target.toolchain.ensure()
-            except ToolchainUnavailable as error:
-                pytest.skip(str(error))
-        return target
+        return installed_target(cls.target)
 
     @pytest.fixture(scope="class", params=list_models(pretrained=True))
     @classmethod

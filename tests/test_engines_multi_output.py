@@ -13,9 +13,8 @@ import pytest
 import torch
 from edgeark.export.graph import Graph
 from edgeark.export.target import Conversion, Precision, RunResult
-from edgeark.export.targets import find_target
-from edgeark.export.toolchains import ToolchainUnavailable
 from edgeark.zoo import model_entry
+from target_base import installed_target
 from torch import Tensor, nn
 
 HEIGHT, WIDTH = 24, 40
@@ -149,12 +148,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def export(graph: Graph, name: str, precision: Precision, folder: Path) -> RunResult:
     """The answers to six pictures, with what every artifact must keep on the way."""
-    target = find_target(name)
-    assert target.toolchain is not None
-    try:
-        target.toolchain.ensure()
-    except ToolchainUnavailable as error:
-        pytest.skip(str(error))
+    target = installed_target(name)
     out, log = folder / "out", folder / "log.txt"
     out.mkdir()
     calibration = make_pictures(64, seed=1) if precision == "int8" else None

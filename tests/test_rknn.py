@@ -17,9 +17,10 @@ from edgeark.export.targets.rknn_log import (
     count_register_overflows,
     parse_placement,
 )
-from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
+from edgeark.export.toolchains import ToolchainError
 from edgeark.export.verify import compare
 from edgeark.zoo.registry import ModelSpec
+from target_base import installed_target
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -173,10 +174,7 @@ SPEC = ModelSpec(
 @pytest.fixture(scope="module")
 def toolchain() -> None:
     """Install it first, so that a machine which cannot have it skips the tests that run it."""
-    try:
-        find_target("rknn:rk3588").toolchain.ensure()
-    except ToolchainUnavailable as error:
-        pytest.skip(str(error))
+    installed_target("rknn:rk3588")
 
 
 needs_toolchain = pytest.mark.usefixtures("toolchain")

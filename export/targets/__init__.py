@@ -26,11 +26,6 @@ class TargetError(EdgearkError):
     """A target name that does not exist."""
 
 
-def list_families() -> list[str]:
-    """Names of the target families, in the order in which they are shown."""
-    return list(_FAMILIES)
-
-
 def list_targets() -> list[str]:
     """Every ``family[:chip]``."""
     return [

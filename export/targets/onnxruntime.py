@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...settings import NO_TELEMETRY
-from ...zoo.registry import ModelSpec
+from ...zoo.tasks.classification import normalize
 from ..graph import INPUT_NAME
-from ..target import Artifact, Conversion, Evidence, RunResult, Target, median_ms
+from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ..toolchains import ToolchainError
 
 
@@ -40,32 +39,14 @@ class OnnxRuntime(Target):
         if job.calibration is None:
             shutil.copyfile(source, path)
         else:
-            quantize(source, path, normalize(job.calibration, job.graph.spec), job.log)
+            quantize(source, path, normalize(job.calibration, **job.normalization), job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
         session = make_session(artifact.path)
-        parts, seconds = [], []
-        mean, std = artifact.settings["mean"], artifact.settings["std"]
-        for picture in pictures:
-            x = scale(picture[None], mean, std)
-            start = time.perf_counter()
-            parts.append(session.run(None, {INPUT_NAME: x}))
-            seconds.append(time.perf_counter() - start)
-        outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        return RunResult(outputs, median_ms(seconds))
-
-
-def scale(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """``(pixel - mean) / std`` a channel: raw ``[N, C, H, W]`` in, float32 out."""
-    shape = (1, -1, 1, 1)
-    mean_array, std_array = (np.asarray(v, np.float32).reshape(shape) for v in (mean, std))
-    return (pictures.astype(np.float32) - mean_array) / std_array
-
-
-def normalize(pictures: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """Raw pictures as the network wants them."""
-    return scale(pictures, spec.mean, spec.std)
+        return run_one_by_one(
+            lambda x: session.run(None, {INPUT_NAME: x}), pictures, artifact.settings
+        )
 
 
 def make_session(path: Path) -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..target import Artifact, Conversion, Evidence, RunResult, Target, median_ms
-from .onnxruntime import scale
+from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 
 
 class TorchScript(Target):
@@ -34,14 +32,10 @@ class TorchScript(Target):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated, and still what these toolchains read
             module = torch.jit.load(str(artifact.path))
-        parts, seconds = [], []
-        for picture in pictures:
-            x = torch.from_numpy(
-                scale(picture[None], artifact.settings["mean"], artifact.settings["std"])
-            )
-            start = time.perf_counter()
-            answer = module(x)
-            seconds.append(time.perf_counter() - start)
-            parts.append(answer if isinstance(answer, (tuple, list)) else (answer,))
-        outputs = [torch.cat(values).numpy() for values in zip(*parts, strict=True)]
-        return RunResult(outputs, median_ms(seconds))
+
+        def answer(x: np.ndarray) -> list[np.ndarray]:
+            outputs = module(torch.from_numpy(x))
+            tensors = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+            return [tensor.numpy() for tensor in tensors]
+
+        return run_one_by_one(answer, pictures, artifact.settings)

@@ -46,6 +46,13 @@ def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) ->
     return np.clip(np.rint(resized), 0, 255).astype(np.uint8)[None]
 
 
+def normalize(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """``(pixel - mean) / std`` a channel: raw ``[N, C, H, W]`` in 0..255 in, float32 out."""
+    shape = (1, -1, 1, 1)
+    mean_array, std_array = (np.asarray(v, np.float32).reshape(shape) for v in (mean, std))
+    return (pictures.astype(np.float32) - mean_array) / std_array
+
+
 def resize_matrix(old: int, new: int) -> np.ndarray:
     """Bilinear interpolation along one axis as a matrix ``[new, old]``.
 
