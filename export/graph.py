@@ -22,7 +22,7 @@ from torch import nn
 
 from ..errors import EdgearkError
 from ..zoo.registry import ModelSpec
-from ..zoo.tasks.classification import normalize
+from ..zoo.tasks.pictures import normalize
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)

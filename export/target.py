@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..zoo.tasks.classification import normalize
+from ..zoo.tasks.pictures import normalize
 from .graph import Graph
 from .toolchains.environment import Toolchain
 

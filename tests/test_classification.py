@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from edgeark.zoo.tasks.classification import resize_matrix, to_input, top1, top_k
+from edgeark.zoo.tasks.classification import top1, top_k
+from edgeark.zoo.tasks.pictures import resize_matrix, to_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeark.zoo import create_model, list_models, model_entry
-from torch import nn
+import torch
+from edgeark.zoo import ModelSpec, create_model, list_models, model_entry
+from torch import Tensor, nn
 
 # Builder arguments by family; a model that is not listed is built as it is.
 _SMALLER: dict[str, dict[str, Any]] = {
@@ -49,3 +50,33 @@ def other_size(name: str) -> tuple[int, int]:
 def other_channels(name: str) -> tuple[int, str]:
     """The channels and colour that the model's own spec does not have."""
     return (3, "rgb") if model_entry(name).spec.in_channels == 1 else (1, "gray")
+
+
+def answers(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """The network's outputs as a list, also where there is one alone."""
+    out = model(x)
+    return [out] if isinstance(out, Tensor) else list(out)
+
+
+def answer_shapes(spec: ModelSpec, batch: int = 1) -> list[tuple[int, ...]]:
+    """The shapes that a spec promises: a map of 1x1, of the picture's size, or one per stride."""
+    (height, width), classes = spec.input_size, len(spec.classes)
+    if spec.task == "classification":
+        return [(batch, classes, 1, 1)]
+    if spec.task == "segmentation":
+        return [(batch, classes, height, width)]
+    maps = [(height // stride, width // stride) for stride in spec.strides]
+    if spec.anchors:
+        boxes = [len(anchors) * (5 + classes) for anchors in spec.anchors]
+        return [(batch, count, *size) for count, size in zip(boxes, maps, strict=True)]
+    return [(batch, channels, *size) for size in maps for channels in (4, 1, classes)]
+
+
+def toy_loss(spec: ModelSpec, outputs: list[Tensor]) -> Tensor:
+    """Something that a network of any task can learn in a few steps."""
+    if spec.task == "classification":
+        labels = torch.arange(len(outputs[0])) % 2
+        return torch.nn.functional.cross_entropy(outputs[0].flatten(1), labels)
+    pattern = [(torch.arange(out.shape[-1]) // 2 % 2).float().expand_as(out) for out in outputs]
+    pairs = zip(outputs, pattern, strict=True)
+    return torch.stack([(out - wanted).square().mean() for out, wanted in pairs]).sum()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...settings import NO_TELEMETRY
-from ...zoo.tasks.classification import normalize
+from ...zoo.tasks.pictures import normalize
 from ..graph import INPUT_NAME
 from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ..toolchains import ToolchainError

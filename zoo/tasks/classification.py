@@ -16,57 +16,6 @@ class Prediction(TypedDict):
     score: float
 
 
-def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) -> np.ndarray:
-    """A picture as a network's raw input: uint8 ``[1, channels, height, width]`` in 0..255.
-
-    Args:
-        picture: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), of any size.
-        input_size: the network's ``(height, width)``; the picture is resized to it.
-        channels: 1 turns colour into luminance (ITU-R BT.601), 3 repeats a gray channel.
-
-    Raises:
-        ValueError: the array is not a uint8 picture.
-    """
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0:
-        raise ValueError(
-            f"a picture is uint8 [h, w] or [h, w, 3], got {picture.dtype} {picture.shape}"
-        )
-    planes = picture[..., None] if picture.ndim == 2 else picture
-    if planes.shape[2] not in (1, 3):
-        raise ValueError(f"a picture has 1 or 3 channels, got {planes.shape[2]}")
-    pixels = planes.astype(np.float32)
-    if planes.shape[2] == 3 and channels == 1:
-        pixels = pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
-    elif planes.shape[2] == 1 and channels == 3:
-        pixels = np.repeat(pixels, 3, axis=2)
-    rows, columns = (
-        resize_matrix(old, new) for old, new in zip(pixels.shape[:2], input_size, strict=True)
-    )
-    resized = np.einsum("ih,hwc,jw->cij", rows, pixels, columns, optimize=True)
-    return np.clip(np.rint(resized), 0, 255).astype(np.uint8)[None]
-
-
-def normalize(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """``(pixel - mean) / std`` a channel: raw ``[N, C, H, W]`` in 0..255 in, float32 out."""
-    shape = (1, -1, 1, 1)
-    mean_array, std_array = (np.asarray(v, np.float32).reshape(shape) for v in (mean, std))
-    return (pictures.astype(np.float32) - mean_array) / std_array
-
-
-def resize_matrix(old: int, new: int) -> np.ndarray:
-    """Bilinear interpolation along one axis as a matrix ``[new, old]``.
-
-    Pixel centres are at half-integers. When it shrinks, the triangle is widened by the factor, so
-    that every source pixel counts (as Pillow's BILINEAR does; OpenCV's INTER_LINEAR does not).
-    """
-    ratio = old / new
-    width = max(ratio, 1.0)
-    centres = (np.arange(new) + 0.5) * ratio - 0.5
-    distance = np.abs(np.arange(old)[None] - centres[:, None]) / width
-    weights = np.maximum(0.0, 1.0 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities along the last axis."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
