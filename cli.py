@@ -159,6 +159,7 @@ def train(
 ) -> None:
     """Train a model by its recipe."""
     from .training.config import load_recipe
+    from .training.distributed import is_first_process
     from .training.progress import Progress
     from .training.scripts import train as run_training
 
@@ -167,6 +168,8 @@ def train(
     report = run_training(
         chosen, folder, data=data, resume=resume, progress=Progress(enabled=err.is_terminal)
     )
+    if not is_first_process():
+        return
     if json:
         print_json(report.to_dict())
     else:
