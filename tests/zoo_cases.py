@@ -17,6 +17,7 @@ _SMALLER: dict[str, dict[str, Any]] = {
     "vgg19_bn": {"input_size": (64, 64), "width": 0.125},
     "mobilenet_v1": {"input_size": (128, 128), "width": 0.25},
     "mobilenet_v2": {"input_size": (128, 128), "width": 0.25},
+    "yolox_nano": {"input_size": (128, 128), "width": 0.125},
 }
 
 
