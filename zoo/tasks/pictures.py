@@ -40,6 +40,8 @@ def to_planes(picture: np.ndarray, channels: int) -> np.ndarray:
 
 def resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Float32 ``[h, w, C]`` in 0..255 to uint8 ``[C, *size]``; see :func:`resize_matrix`."""
+    if planes.shape[:2] == tuple(size):
+        return np.rint(planes).astype(np.uint8).transpose(2, 0, 1)
     rows, columns = (
         resize_matrix(old, new) for old, new in zip(planes.shape[:2], size, strict=True)
     )
