@@ -21,6 +21,7 @@ _SMALLER: dict[str, dict[str, Any]] = {
     "unet_8": {"input_size": (64, 64)},
     "unet_16": {"input_size": (64, 64), "width": 0.5},
     "unet_32": {"input_size": (64, 64), "width": 0.25},
+    "yolox_nano": {"input_size": (128, 128), "width": 0.125},
 }
 
 

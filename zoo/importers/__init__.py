@@ -6,5 +6,6 @@ Order and dictionary layout are never relied upon: a safetensors file sorts its 
 from .timm import from_timm
 from .torchvision import from_torchvision
 from .unet import from_unet_checkpoint
+from .yolox import from_yolox
 
-__all__ = ["from_timm", "from_torchvision", "from_unet_checkpoint"]
+__all__ = ["from_timm", "from_torchvision", "from_unet_checkpoint", "from_yolox"]
