@@ -3,7 +3,9 @@
 Order and dictionary layout are never relied upon: a safetensors file sorts its tensors.
 """
 
+from .convert import Imported, import_weights
 from .timm import from_timm
 from .torchvision import from_torchvision
+from .ultralytics import from_ultralytics
 
-__all__ = ["from_timm", "from_torchvision"]
+__all__ = ["Imported", "from_timm", "from_torchvision", "from_ultralytics", "import_weights"]
