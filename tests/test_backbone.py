@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -271,3 +272,24 @@ def test_a_segmentation_models_unet_takes_one(tmp_path: Path) -> None:
     x, mask = torch.randn(2, 3, 128, 128), torch.randint(0, 2, (2, 128, 128))
     train_a_step(model, lambda: nn.functional.cross_entropy(model(x), mask))
     check_export(model, x[:1], tmp_path / "unet.onnx", opset=15)
+
+
+# What docs/backbones.md says
+
+DOCS = (Path(__file__).parents[1] / "docs" / "backbones.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_the_examples_run(code: str) -> None:
+    exec(compile(code, "docs/backbones.md", "exec"), {})
+
+
+def test_the_table_is_what_a_run_gives() -> None:
+    rows = re.findall(r"^\| `(\w+)`.* \| ([\d, ]+) \| ([\d, ]+) \|$", DOCS, re.MULTILINE)
+    assert len(rows) >= 12
+    for name, reductions, channels in rows:
+        smallest = {"input_size": (32, 32)} if name.endswith("_bn") else {}  # a cheaper head
+        info = create_backbone(name, **smallest).feature_info
+        assert info.reduction() == [int(value) for value in reductions.split(",")]
+        assert info.channels() == [int(value) for value in channels.split(",")]
