@@ -21,7 +21,10 @@ from edgeark.errors import ModelError
 from edgeark.export.graph import write_onnx
 from edgeark.zoo import WeightsError, create_model, list_models, save_weights, spec_of
 from edgeark.zoo.backbone import Backbone, create_backbone
-from edgeark.zoo.stages import feature_stages, measure_stages
+from edgeark.zoo.stages import feature_stages, measure_stages, split_stages
+from edgeark.zoo.unet import UNetDecoder, Upsample
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, RetinaNet
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -98,6 +101,15 @@ def test_nothing_runs_behind_the_last_map(name: str) -> None:
     assert ran == [0, 1] and list(backbone) == ["stage0", "stage1"]
     assert torch.equal(maps[0], every[1]) and torch.equal(maps[1], every[0])
     assert backbone.out_channels == [x.shape[1] for x in maps]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12))
+def test_a_chain_is_cut_in_front_of_what_shrinks(shrinks: list[bool]) -> None:
+    chain = nn.Sequential(*(nn.MaxPool2d(2) if shrink else nn.ReLU() for shrink in shrinks))
+    stages = split_stages(chain)
+    assert [layer for stage in stages for layer in stage] == list(chain)
+    assert len(stages) == 1 + sum(shrinks[1:])
+    assert all(isinstance(stage[0], nn.MaxPool2d) for stage in stages[1:])
 
 
 def test_indices_count_from_both_ends() -> None:
@@ -272,6 +284,19 @@ def test_a_segmentation_models_unet_takes_one(tmp_path: Path) -> None:
     x, mask = torch.randn(2, 3, 128, 128), torch.randint(0, 2, (2, 128, 128))
     train_a_step(model, lambda: nn.functional.cross_entropy(model(x), mask))
     check_export(model, x[:1], tmp_path / "unet.onnx", opset=15)
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "transpose"])
+def test_our_unet_decoder_takes_one(upsample: Upsample, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone("mobilenet_v1_025", out_indices=(0, 1, 2, 3))
+    decoder = UNetDecoder(backbone.out_channels, (64, 80), "relu6", upsample)
+    model = nn.Sequential(backbone, decoder, nn.Conv2d(decoder.out_channels, 2, 1))
+    x, mask = torch.randn(2, 3, 128, 160), torch.randint(0, 2, (2, 64, 80))
+    train_a_step(model, lambda: nn.functional.cross_entropy(model(x), mask))
+    path = tmp_path / "unet.onnx"
+    check_export(model, x[:1], path, opset=15)
+    assert "Shape" not in {node.op_type for node in onnx.load(path).graph.node}
 
 
 # What docs/backbones.md says

@@ -8,7 +8,7 @@ import torch
 from edgeark.zoo import ModelSpec, create_model, list_models, model_entry
 from torch import Tensor, nn
 
-# Builder arguments by family; a model that is not listed is built as it is.
+# Builder arguments by name or family; a model that is not listed is built as it is.
 _SMALLER: dict[str, dict[str, Any]] = {
     "vgg_kpu": {"width": 0.25},
     "vgg11_bn": {"input_size": (64, 64), "width": 0.125},
@@ -17,6 +17,10 @@ _SMALLER: dict[str, dict[str, Any]] = {
     "vgg19_bn": {"input_size": (64, 64), "width": 0.125},
     "mobilenet_v1": {"input_size": (128, 128), "width": 0.25},
     "mobilenet_v2": {"input_size": (128, 128), "width": 0.25},
+    "unet": {"input_size": (64, 64), "width": 0.125},
+    "unet_8": {"input_size": (64, 64)},
+    "unet_16": {"input_size": (64, 64), "width": 0.5},
+    "unet_32": {"input_size": (64, 64), "width": 0.25},
 }
 
 
@@ -33,7 +37,7 @@ def one_per_family() -> list[str]:
 
 def small(name: str) -> dict[str, Any]:
     """Arguments that keep ``name``'s layers and make them cheap; empty where they are already."""
-    return dict(_SMALLER.get(family(name), {}))
+    return dict(_SMALLER.get(name) or _SMALLER.get(family(name), {}))
 
 
 def create_small(name: str, **arguments: Any) -> nn.Module:

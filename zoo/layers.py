@@ -7,11 +7,13 @@
 |                  |                             | converters reject ``view``                      |
 | ``FixedAvgPool`` | ``AdaptiveAvgPool2d``       | the exporter writes ReduceMean for that, which  |
 |                  |                             | some importers run in float on the CPU          |
+| ``FixedUpsample``| ``interpolate(x, size)``    | sizes are computed at run time: Shape, Slice    |
+|                  |                             | and Concat, which NPUs do not take              |
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 
 Act = Literal["relu", "relu6", "silu", "hardswish", "leaky_relu", "none"]
+Interpolation = Literal["nearest", "bilinear", "bilinear_ac"]
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -126,8 +129,55 @@ class FixedAvgPool(nn.AvgPool2d):
         self.feature_size = tuple(feature_size)
 
     def forward(self, input: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling():
-            size = tuple(input.shape[-2:])
-            if size != self.feature_size:
-                raise ValueError(f"built for a {self.feature_size} map, got {size}")
+        check_size(input, self.feature_size, "map")
         return super().forward(input)
+
+
+class FixedUpsample(nn.Upsample):
+    """Twice the height and width of a map of known size: ``[N, C, h, w] -> [N, C, 2h, 2w]``.
+
+    The factor 2 is what is written, not the size: the TorchScript exporter (opset 15 and below)
+    writes a constant factor as a constant, but asks the graph for batch and channels (Shape, Slice,
+    Concat) where it is given a size; the dynamo exporter writes a constant for both. Of Resize's
+    two forms the K210's converter takes ``scales`` alone, and that is what a factor becomes.
+
+    Args:
+        feature_size: ``(h, w)`` of the input.
+        mode: ``nearest`` is right everywhere. ``bilinear`` has pixel centres at half-integers
+            (``align_corners=False``): fast on NPUs, wrong on the K210. ``bilinear_ac`` lets the
+            corners' centres meet (``align_corners=True``): for networks trained so and for
+            Rockchip's first toolkit; its second runs it on the CPU.
+
+    Raises:
+        ModelError: unknown mode.
+        ValueError: at run time, for a map of another size.
+    """
+
+    def __init__(self, feature_size: tuple[int, int], mode: Interpolation = "nearest") -> None:
+        if mode not in get_args(Interpolation):
+            names = ", ".join(get_args(Interpolation))
+            raise ModelError(f"unknown interpolation {mode!r}; use one of {names}")
+        if mode == "nearest":
+            super().__init__(scale_factor=2.0, mode="nearest")
+        else:
+            corners = mode == "bilinear_ac"
+            super().__init__(scale_factor=2.0, mode="bilinear", align_corners=corners)
+        self.feature_size = tuple(feature_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        check_size(input, self.feature_size, "map")
+        return super().forward(input)
+
+
+def check_size(x: Tensor, size: tuple[int, ...], what: str) -> None:
+    """Refuse a tensor whose last two dimensions are not ``size``; no trace of it in a graph.
+
+    Raises:
+        ValueError: another size, outside of tracing and compiling.
+    """
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if tracing or torch.compiler.is_compiling():
+        return
+    found = tuple(x.shape[-2:])
+    if found != size:
+        raise ValueError(f"built for a {size} {what}, got {found}")

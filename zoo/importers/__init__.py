@@ -5,5 +5,6 @@ Order and dictionary layout are never relied upon: a safetensors file sorts its 
 
 from .timm import from_timm
 from .torchvision import from_torchvision
+from .unet import from_unet_checkpoint
 
-__all__ = ["from_timm", "from_torchvision"]
+__all__ = ["from_timm", "from_torchvision", "from_unet_checkpoint"]

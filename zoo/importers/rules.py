@@ -37,6 +37,28 @@ def take(state: dict[str, Tensor], name: str, wanted: Tensor, origin: str) -> Te
     return found
 
 
+def fold_bias(
+    state: dict[str, Tensor], their_conv: str, their_bn: str, wanted: Tensor, origin: str
+) -> None:
+    """Take the bias of a convolution, which ours lacks, into the normalisation after it.
+
+    ``bn(conv(x) + b)`` subtracts the mean of what it sees, so ``mean - b`` without ``b`` is equal.
+
+    Args:
+        state: changed in place.
+        their_conv: the convolution's name.
+        their_bn: the normalisation's name.
+        wanted: our ``running_mean``, for its shape.
+        origin: whose weights these are, for the message.
+
+    Raises:
+        WeightsError: bias or mean is not there, or of another shape.
+    """
+    bias = take(state, f"{their_conv}.bias", wanted, origin)
+    mean = take(state, f"{their_bn}.running_mean", wanted, origin)
+    state[f"{their_bn}.running_mean"] = mean - bias
+
+
 def load_renamed(
     model: nn.Module, state: Mapping[str, Tensor], rules: Iterable[Rule], origin: str
 ) -> nn.Module:
