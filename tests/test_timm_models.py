@@ -82,6 +82,7 @@ def test_the_data_configuration_is_the_specs_in_units_of_one() -> None:
     model = timm.create_model("edgeark_mnist", features_only=True, img_size=32)
     config = timm.data.resolve_model_data_config(model)
     assert config["input_size"] == (1, 32, 32)
+    assert not model.pretrained_cfg["fixed_input_size"]
     assert config["mean"] == pytest.approx([33.318 / 255])
     assert config["std"] == pytest.approx([78.568 / 255])
     assert (config["crop_pct"], config["interpolation"]) == (1.0, "bilinear")

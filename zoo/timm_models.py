@@ -76,6 +76,7 @@ def _entry_point(name: str) -> Callable[..., nn.Module]:
             network = create_model(name, pretrained=pretrained, **arguments)
             model = Classifier(network)
         config = PretrainedCfg(architecture=PREFIX + name, **_config(name, spec_of(network)))
+        config.fixed_input_size = not features_only
         model.pretrained_cfg = model.default_cfg = config.to_dict()  # type: ignore[assignment]
         return model
 
