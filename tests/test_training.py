@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.training import loop, scripts
+from edgeark.training import classification, loop, scripts
 from edgeark.training import mnist as mnist_script
 from edgeark.training.checkpoint import (
     CheckpointError,
@@ -88,7 +88,7 @@ def test_early_stopping(
     write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(mnist_script.DigitTask, "evaluate", lambda *args: next(values))
+    monkeypatch.setattr(classification.ClassificationTask, "evaluate", lambda *args: next(values))
     result, _, _ = mnist_script.train(load_recipe(write_recipe(epochs=5, patience=2)), tmp_path)
     assert (result.epochs, result.best_epoch, result.best_metric) == (3, 1, 0.5)
 
@@ -96,14 +96,14 @@ def test_early_stopping(
 def test_an_infinite_loss_stops_the_run_and_names_the_batch(
     write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = mnist_script.DigitTask.loss
+    original = classification.ClassificationTask.loss
     calls = iter(range(100))
 
-    def broken(self: mnist_script.DigitTask, model: torch.nn.Module, batch: loop.Batch):
+    def broken(self: classification.ClassificationTask, model: torch.nn.Module, batch: loop.Batch):
         loss = original(self, model, batch)
         return loss * float("nan") if next(calls) == 10 else loss
 
-    monkeypatch.setattr(mnist_script.DigitTask, "loss", broken)
+    monkeypatch.setattr(classification.ClassificationTask, "loss", broken)
     with pytest.raises(loop.TrainingError, match=r"the loss is nan in epoch 2, batch 2"):
         mnist_script.train(load_recipe(write_recipe()), tmp_path)
     assert load_checkpoint(tmp_path / "last.ckpt")["epoch"] == 1
@@ -192,11 +192,11 @@ def test_evaluation_equals_a_plain_count(tmp_path: Path) -> None:
 
     model = create_model("mnist_kpu", pretrained=True).eval()
     digits = load_images("digits", "test")
-    normalize = mnist_script.make_normalize(spec_of(model))
+    normalize = classification.make_normalize(spec_of(model))
     with torch.no_grad():
         answers = model(normalize(torch.from_numpy(digits.images))).flatten(1).argmax(1)
     counted = float(np.mean(answers.numpy() == digits.labels))
-    assert mnist_script.evaluate(model, digits, normalize) == pytest.approx(counted)
+    assert classification.evaluate(model, digits, normalize) == pytest.approx(counted)
 
 
 def start_training(recipe: Path, out: Path, *extra: str) -> subprocess.Popen[bytes]:

@@ -121,7 +121,9 @@ class _Run:
 
         seed_everything(recipe.seed, verbose=False)
         self.ema = ModelEmaV3(model, decay=recipe.optim.ema_decay, use_warmup=True)
-        optimizer = torch.optim.AdamW(_weight_decay_groups(model, recipe), lr=recipe.optim.lr)
+        if recipe.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = _make_optimizer(model, recipe)
         self.batches = len(task.train_batches())
         self.schedule = CosineLRScheduler(
             optimizer,
@@ -219,6 +221,13 @@ class _Run:
             writer.writerows(self.history)
         with atomic_path(self.out / "curves.png") as path:
             save_curves(self.history, self.task.metric, path)
+
+
+def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _weight_decay_groups(model, recipe)
+    if recipe.optim.name == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.optim.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.optim.lr)
 
 
 def _weight_decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

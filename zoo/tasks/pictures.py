@@ -30,6 +30,8 @@ def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) ->
         pixels = pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
     elif planes.shape[2] == 1 and channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
+    if pixels.shape[:2] == tuple(input_size):
+        return np.rint(pixels).astype(np.uint8).transpose(2, 0, 1)[None]
     rows, columns = (
         resize_matrix(old, new) for old, new in zip(pixels.shape[:2], input_size, strict=True)
     )
