@@ -68,7 +68,7 @@ def convert(
 ) -> tuple[Artifact, Placement, Graph]:
     (folder / "graph").mkdir()
     graph = Graph(model, spec, folder / "graph")
-    target, pictures = find_target("k210-nncase"), make_pictures(16, 1, spec)
+    target, pictures = find_target("k210-nncase"), make_pictures(8, 1, spec)
     job = Conversion(graph, "int8", folder, folder / "log.txt", pictures)
     artifact = target.convert(job)
     placement = target.placement(artifact)
@@ -107,7 +107,7 @@ def test_models_made_for_it_are_one_kpu_run(name: str, tmp_path: Path) -> None:
     assert artifact.settings["main_memory_bytes"] < 3 * 2**20
     other = tmp_path / "other"
     other.mkdir()
-    job = Conversion(graph, "int8", other, tmp_path / "log.txt", make_pictures(16, 1, spec))
+    job = Conversion(graph, "int8", other, tmp_path / "log.txt", make_pictures(8, 1, spec))
     onnxruntime = find_target("onnxruntime").convert(job)
     assert sqnr_db(artifact, graph) > sqnr_db(onnxruntime, graph, "onnxruntime") - 3
 
