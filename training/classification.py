@@ -33,14 +33,8 @@ class ClassificationTask:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize = make_normalize(spec)
 
-    def train_batches(self) -> DataLoader:
-        return DataLoader(
-            self.train,
-            self.recipe.batch_size,
-            shuffle=True,
-            drop_last=True,
-            collate_fn=as_is,
-        )
+    def train_batches(self, batch_size: int) -> DataLoader:
+        return DataLoader(self.train, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, labels = batch

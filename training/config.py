@@ -38,6 +38,7 @@ class OptimConfig(Section):
     warmup_epochs: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: any")
 
 
 class AugmentConfig(Section):
@@ -64,7 +65,8 @@ class Recipe(Section):
     dataset: str
     script: Literal["mnist", "vgg", "mobilenet"]
     epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=1)
+    batch_size: int = Field(gt=1, description="of all processes together")
+    accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")
     val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
