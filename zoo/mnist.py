@@ -136,7 +136,7 @@ def mnist(
         mean=(0.0,),  # black pads black: the scale folds into the first convolution exactly
         std=(255.0,),
         classes=_DIGITS,
-        targets=("k210", *CPUS_AND_NPUS),
+        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="mnist",
         description="digit network of 3x3 and 1x1 convolutions, made for the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",

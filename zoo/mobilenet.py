@@ -192,7 +192,7 @@ def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSp
 
 def _v1_spec(width: str, k210: bool = True) -> ModelSpec:
     description = f"MobileNet v1, {width} of the width: depthwise and 1x1 convolutions"
-    targets = ("k210", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
+    targets = ("k210", "k210-nncase", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
     return _spec(description, "Howard et al. 2017", targets)
 
 

@@ -224,7 +224,7 @@ def vgg_s(
         mean=(0.0, 0.0, 0.0),  # black pads black: the scale folds into the first convolution
         std=(255.0, 255.0, 255.0),
         classes=_CIFAR10,
-        targets=("k210", *CPUS_AND_NPUS),
+        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="cifar10",
         description="VGG for 32x32 pictures, made for the K210's KPU",
         reference=f"edgeark; {_PAPER}",
