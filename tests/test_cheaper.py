@@ -11,7 +11,9 @@ import onnxruntime
 import pytest
 import torch
 from edgeark.export.cheaper import make_cheaper
-from edgeark.export.graph import write_onnx
+from edgeark.export.graph import Graph, write_onnx
+from edgeark.export.target import Conversion
+from edgeark.export.targets.onnxruntime import OnnxRuntime
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.layers import ConvHead, FixedAvgPool
 from hypothesis import given, settings
@@ -131,3 +133,11 @@ def test_yolov5_convolves_before_it_doubles() -> None:
     assert operators(before).count("Resize") == 2
     assert operators(after).count("Resize") == 4
     assert "Concat" not in operators(after)
+
+
+def test_onnx_runtime_gets_it(tmp_path: Path) -> None:
+    model = create_small("mobilenet_v1_025")
+    graph = Graph(model, spec_of(model), tmp_path)
+    artifact = OnnxRuntime().convert(Conversion(graph, "float32", tmp_path, tmp_path / "log.txt"))
+    assert operators(onnx.load(graph.onnx_of_any_opset()))[-2:] == ["Conv", "AveragePool"]
+    assert operators(onnx.load(artifact.path))[-2:] == ["AveragePool", "Conv"]
