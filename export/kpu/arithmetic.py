@@ -27,7 +27,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .layer import KmodelError
 from .tables import HIGHEST, LOWEST, Activation, BatchNorm
 
-_FLOAT32_EXACT, _FLOAT64_EXACT = 1 << 24, 1 << 53
+_FLOAT32_EXACT = 1 << 24
 _BLOCK = 1 << 17  # numbers in flight: about what a core's cache holds
 
 
@@ -195,8 +195,8 @@ def _blocks(count: int, rows: int, numbers: int) -> Iterator[tuple[slice, slice]
 class _ToBytes:
     """From sums to bytes: constant, batch normalisation, activation; per channel ``[channels]``.
 
-    ``low`` and ``high`` bound the sums before ``constant`` is added. The bounds tell whether
-    float64 is exact, and which segments of the activation can be reached at all.
+    ``low`` and ``high`` bound the sums before ``constant`` is added. The bounds tell whether each
+    sum has to be checked, and which segments of the activation can be reached at all.
     """
 
     def __init__(
@@ -214,21 +214,17 @@ class _ToBytes:
         self._scale = scale[:, None, None]
         self._offset = (constant * scale + bn.add)[:, None, None]
 
+        # If no sum leaves 36 bits, float64 is exact as well: a shift is 15 at most, so that every
+        # product is below 2**52.
         ends = np.stack([low + constant, high + constant])
-        products = np.maximum(-low, high).astype(np.float64) + np.abs(constant)
-        products = products * np.abs(bn.mul) + np.ldexp(np.abs(bn.add).astype(np.float64), bn.shift)
         v_low, v_high = _widened(ends * scale + bn.add)
-        self._exact_in_float = (
-            products.max() < _FLOAT64_EXACT / 2
-            and min(ends.min(), v_low) >= LOWEST
-            and max(ends.max(), v_high) <= HIGHEST
+        self._within_bits = bool(
+            min(ends.min(), v_low) >= LOWEST and max(ends.max(), v_high) <= HIGHEST
         )
-        if not self._exact_in_float:
-            v_low, v_high = LOWEST, HIGHEST
         self._activation = _Segments(activation, v_low, v_high)
 
     def __call__(self, sums: np.ndarray) -> np.ndarray:
-        if self._exact_in_float:
+        if self._within_bits:
             v = np.multiply(sums, self._scale, dtype=np.float64)
             v += self._offset
             return self._activation(np.floor(v, out=v))

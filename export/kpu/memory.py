@@ -27,7 +27,6 @@ class Memory:
         if isinstance(tensor, MainTensor):
             data = np.ascontiguousarray(values, tensor.dtype).reshape(len(values), -1)
             self.main[:, tensor.address : tensor.end] = data.view(np.uint8)
-            self.main[:, tensor.end : tensor.end + tensor.extra_bytes] = 0
             return
         channels, _, width = tensor.shape
         maps = self._maps(tensor)

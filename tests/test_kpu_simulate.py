@@ -1,0 +1,599 @@
+"""The KPU's arithmetic against plain integers, its memory, the CPU's layers, real files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from edgeark.export.kpu import (
+    Activation,
+    BatchNorm,
+    Kmodel,
+    KmodelError,
+    KpuConv,
+    Output,
+    Pool,
+    Simulator,
+    describe,
+    read_kmodel,
+)
+from edgeark.export.kpu import elementwise as e
+from edgeark.export.kpu import maps as m
+from edgeark.export.kpu.arithmetic import pool_bytes
+from edgeark.export.kpu.layer import KpuTensor, Layer, MainTensor
+from edgeark.export.kpu.memory import Memory
+from edgeark.export.kpu.tables import HIGHEST, LOWEST
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kpu_cases import PUBLISHED, conv, digit_net, operator_net, published_file
+
+# -- a second KPU, in Python's integers, as the specification's formulas read --
+
+
+class TooManyBits(Exception):
+    pass
+
+
+def bits36(value: int) -> int:
+    if not -(2**35) <= value < 2**35:
+        raise TooManyBits
+    return value
+
+
+def rounded_shift(value: int, shift: int) -> int:
+    if shift == 0:
+        return value
+    floor, rest, half = value >> shift, value & ((1 << shift) - 1), 1 << (shift - 1)
+    sign = (value > 0) - (value < 0)
+    if rest < half:
+        return floor
+    return floor + sign if rest > half else floor + sign * (floor & 1)
+
+
+def plain_activation(table: Activation, v: int) -> int:
+    segment = 0
+    for i in range(16):
+        if v > int(table.x_start[i]):
+            segment = i
+    product = (v - int(table.x_start[segment])) * int(table.mul[segment])
+    y = rounded_shift(product, int(table.shift[segment])) + int(table.bias[segment])
+    return min(max(y, 0), 255)
+
+
+def plain_pixel(layer: KpuConv, x: list, o: int, y: int, column: int) -> int:
+    margin = layer.kernel // 2
+    channels = [o] if layer.depthwise else list(range(layer.in_channels))
+    sum_xw = sum_x = sum_w = 0
+    for i, channel in enumerate(channels):
+        for ky in range(layer.kernel):
+            for kx in range(layer.kernel):
+                yy, xx = y + ky - margin, column + kx - margin
+                inside = 0 <= yy < layer.height and 0 <= xx < layer.width
+                pixel = x[channel][yy][xx] if inside else layer.pad_value
+                weight = int(layer.weights[o, i, ky, kx])
+                sum_xw, sum_x, sum_w = sum_xw + pixel * weight, sum_x + pixel, sum_w + weight
+    a = sum_xw + (layer.arg_x * sum_x >> layer.shr_x) + (layer.arg_w * sum_w >> layer.shr_w)
+    a = bits36(a + layer.arg_add * len(channels))
+    bn = layer.bn
+    v = bits36((a * int(bn.mul[o]) >> int(bn.shift[o])) + int(bn.add[o]))
+    return plain_activation(layer.activation, v)
+
+
+def plain_pool(kind: Pool, pixel: Callable[[int, int], int], size: tuple[int, int]) -> list:
+    """``pixel(y, x)`` pooled; only what the pool looks at is computed."""
+    side = {Pool.MAX_4: 4, Pool.MEAN_4: 4, Pool.LEFT_TOP_4: 4}.get(kind, 2)
+    stride = 1 if kind in (Pool.NONE, Pool.MEAN_2_STRIDE_1, Pool.MAX_2_STRIDE_1) else side
+    window = [(y, x) for y in range(side) for x in range(side)]
+
+    def at(y: int, x: int) -> int:
+        if kind in (Pool.NONE, Pool.LEFT_TOP_2, Pool.LEFT_TOP_4):
+            return pixel(y, x)
+        if kind is Pool.RIGHT_TOP_2:
+            return pixel(y, x + 1)
+        if kind is Pool.MAX_2_STRIDE_1:  # pixels outside do not count
+            inside = [(y + b, x + a) for b, a in window if y + b < size[0] and x + a < size[1]]
+            return max(pixel(*place) for place in inside)
+        if kind is Pool.MEAN_2_STRIDE_1:  # coordinates stop at the edge
+            last, end = size[0] - 1, size[1] - 1
+            return sum(pixel(min(y + b, last), min(x + a, end)) for b, a in window) // 4
+        values = [pixel(y + b, x + a) for b, a in window]
+        return max(values) if kind in (Pool.MAX_2, Pool.MAX_4) else sum(values) // len(values)
+
+    rows, columns = (n // stride for n in size)
+    return [[at(y * stride, x * stride) for x in range(columns)] for y in range(rows)]
+
+
+def plain_convolution(layer: KpuConv, x: np.ndarray) -> np.ndarray:
+    size = layer.height, layer.width
+    return np.array(
+        [
+            plain_pool(layer.pool, lambda y, c, o=o: plain_pixel(layer, x.tolist(), o, y, c), size)
+            for o in range(layer.out_channels)
+        ]
+    )
+
+
+def agree(layer: KpuConv, x: np.ndarray) -> None:
+    """Both give the same bytes, or both find a sum of too many bits."""
+    try:
+        wanted = plain_convolution(layer, x)
+    except TooManyBits:
+        with pytest.raises(KmodelError, match="36 bits"):
+            layer.compute(x[None])
+        return
+    found = layer.compute(x[None])
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[0], wanted)
+
+
+tables = {
+    "relu": lambda rng: Activation.of([(0, 1 << 10, 10, 0)]),
+    "relu6": lambda rng: Activation.of([(-40, 700, 10, 3), (200, 0, 0, 200)]),
+    "rising": lambda rng: Activation.of(
+        [
+            (int(start), int(mul), int(shift), int(bias))
+            for start, mul, shift, bias in zip(
+                np.unique(rng.integers(-300, 300, 15)),
+                rng.integers(-500, 1000, 15),
+                rng.integers(0, 12, 15),
+                rng.integers(0, 256, 15),
+                strict=False,
+            )
+        ]
+    ),
+    "anything": lambda rng: Activation(
+        np.where(
+            rng.random(16) < 0.5,
+            rng.integers(-1000, 1000, 16),
+            rng.integers(LOWEST, HIGHEST, 16),
+        ),
+        rng.integers(-(1 << 15), 1 << 15, 16),
+        rng.integers(0, 60, 16),
+        rng.integers(0, 256, 16),
+    ),
+}
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    kernel=st.sampled_from([1, 3]),
+    depthwise=st.booleans(),
+    size=st.tuples(st.integers(4, 7), st.integers(4, 7)),
+    pool=st.sampled_from(Pool),
+    table=st.sampled_from(sorted(tables)),
+    shr=st.tuples(st.integers(0, 15), st.integers(0, 15)),
+    mul_bits=st.integers(4, 23),
+)
+def test_bytes_equal_those_of_plain_integers(
+    seed: int,
+    kernel: int,
+    depthwise: bool,
+    size: tuple[int, int],
+    pool: Pool,
+    table: str,
+    shr: tuple[int, int],
+    mul_bits: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    out, into = rng.integers(1, 4, 2)
+    zero_x, zero_w = (int(zero) for zero in rng.integers(0, 256, 2))
+    most = 1 << mul_bits
+    layer = conv(
+        *(rng, (out, 1 if depthwise else into, kernel, kernel)),
+        **{"src_row": 0, "dst_row": 100, "height": size[0], "width": size[1]},
+        **{"depthwise": depthwise, "pool": pool, "pad_value": zero_x},
+        # Not always whole: the rest is rounded down apart from the products.
+        **{"arg_x": -(zero_w << shr[0]) + int(rng.integers(-1, 2)), "shr_x": shr[0]},
+        **{"arg_w": -(zero_x << shr[1]) + int(rng.integers(-1, 2)), "shr_w": shr[1]},
+        arg_add=kernel**2 * zero_x * zero_w,
+        bn=BatchNorm(
+            rng.integers(-most, most, out),
+            rng.integers(max(0, mul_bits - 8), 16, out),
+            rng.integers(-500, 500, out),
+        ),
+        activation=tables[table](rng),
+    )
+    x = rng.integers(0, 256, (layer.in_channels, *size), dtype=np.uint8)
+    agree(layer, x)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    arg_add=st.sampled_from([0, 1 << 20, 1 << 33, -(1 << 34), 1 << 38]),
+    add=st.sampled_from([0, (1 << 31) - 1, -(1 << 31)]),
+    shift=st.integers(0, 15),
+    arg_x=st.integers(-(1 << 23), (1 << 23) - 1),
+)
+def test_huge_sums_are_exact_or_refused(
+    seed: int, arg_add: int, add: int, shift: int, arg_x: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    layer = conv(
+        *(rng, (2, 1, 1, 1)),
+        **{"src_row": 0, "dst_row": 100, "height": 4, "width": 4, "arg_add": arg_add},
+        **{"arg_x": arg_x, "shr_x": int(rng.integers(0, 16)), "arg_w": (1 << 23) - 1},
+        bn=BatchNorm(
+            rng.integers(-(1 << 23), 1 << 23, 2) >> int(rng.integers(0, 23)),
+            np.full(2, shift),
+            np.full(2, add),
+        ),
+        activation=tables["anything"](rng),
+    )
+    agree(layer, rng.integers(0, 256, (1, 4, 4), dtype=np.uint8))
+
+
+@given(
+    rows=st.lists(st.integers(-3000, 3000), min_size=1, max_size=40),
+    mul=st.integers(-(1 << 15), (1 << 15) - 1),
+    shift=st.integers(0, 20),
+    start=st.integers(-100, 100),
+    lowest_is_start=st.booleans(),
+)
+def test_halves_are_rounded_as_the_specification_says(
+    rows: list[int], mul: int, shift: int, start: int, lowest_is_start: bool
+) -> None:
+    """Through a convolution whose sum is the byte itself, moved by the batch normalisation."""
+    table = Activation.of([(start, mul, shift, 100)])
+    if lowest_is_start:  # below it, segment 0 runs backwards
+        table = Activation(*(np.full(16, field) for field in (start, mul, shift, 100)))
+    for add in rows:
+        layer = conv(
+            *(np.random.default_rng(0), (1, 1, 1, 1)),
+            **{"src_row": 0, "dst_row": 9, "height": 1, "width": 3, "pad_value": 0},
+            **{"weights": np.ones((1, 1, 1, 1), np.uint8), "arg_x": 0, "arg_w": 0, "arg_add": 0},
+            bn=BatchNorm(np.array([1]), np.array([0]), np.array([add])),
+            activation=table,
+        )
+        x = np.array([[[0, 1, 255]]], np.uint8)
+        wanted = [plain_activation(table, add + value) for value in (0, 1, 255)]
+        assert layer.compute(x[None]).ravel().tolist() == wanted
+
+
+@given(
+    seed=st.integers(0, 1000),
+    size=st.tuples(st.integers(4, 11), st.integers(4, 11)),
+    kind=st.sampled_from(Pool),
+)
+def test_pools(seed: int, size: tuple[int, int], kind: Pool) -> None:
+    maps = np.random.default_rng(seed).integers(0, 256, (2, 3, *size), dtype=np.uint8)
+    found = pool_bytes(maps, kind)
+    for image in range(2):
+        for channel in range(3):
+            one = maps[image, channel].tolist()
+            wanted = plain_pool(kind, lambda y, x, one=one: one[y][x], size)
+            assert found[image, channel].tolist() == wanted
+
+
+def test_sums_beyond_the_integers_of_float32_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(128, 256, (1, 1024, 4, 4), dtype=np.uint8)
+    weights = rng.integers(128, 256, (3, 1024, 1, 1), dtype=np.uint8)
+    sums = np.einsum("oi,ihw->ohw", weights[..., 0, 0].astype(int), x[0].astype(int))
+    assert sums.min() > 1 << 24
+    layer = conv(
+        *(rng, weights.shape),
+        **{"src_row": 0, "dst_row": 0, "height": 4, "width": 4, "weights": weights},
+        **{"arg_x": 0, "arg_w": 0, "arg_add": 0},
+        bn=BatchNorm(np.ones(3, int), np.zeros(3, int), 100 - sums[:, 1, 2]),
+    )
+    assert np.array_equal(layer.compute(x)[0], np.clip(sums - sums[:, 1:2, 2:3] + 100, 0, 255))
+    for pixel in np.ndindex(4, 4):  # each in turn in the middle of the byte's range
+        bn = BatchNorm(np.ones(3, int), np.zeros(3, int), 100 - sums[(slice(None), *pixel)])
+        found = replace(layer, bn=bn).compute(x)[(0, slice(None), *pixel)]
+        assert found.tolist() == [100, 100, 100]
+
+
+def test_large_layers_are_cut_into_blocks_without_a_seam() -> None:
+    """Blocks of rows and of pictures give what single pixels give."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (3, 24, 40, 90), dtype=np.uint8)
+    for shape in ((32, 24, 3, 3), (700, 24, 1, 1)):
+        layer = conv(rng, shape, src_row=0, dst_row=0, height=40, width=90)
+        whole = layer.compute(x)
+        taps = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=layer.pad_value)
+        for place in ((0, 0, 0), (1, 17, 63), (2, 39, 89), (0, 38, 1)):
+            n, row, column = place
+            window = taps[n, :, row : row + 3, column : column + 3].astype(np.int64)
+            if shape[2] == 1:
+                window = window[:, 1:2, 1:2]
+            a = (window[None] * (layer.weights.astype(np.int64) - 120)).sum((1, 2, 3))
+            a += (layer.arg_w * layer.weights.astype(np.int64).sum((1, 2, 3)) >> 0) + (
+                layer.arg_add * 24
+            )
+            v = (a * layer.bn.mul >> layer.bn.shift) + layer.bn.add
+            assert whole[n, :, row, column].tolist() == np.clip(v, 0, 255).tolist()
+
+
+# -- memory --
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 140)),
+    row=st.integers(0, 50),
+)
+def test_kpu_ram_has_the_documented_layout(shape: tuple[int, int, int], row: int) -> None:
+    channels, height, width = shape
+    group, pitch = (4, 16) if width <= 16 else (2, 32) if width <= 32 else (1, 64)
+    row_len = -(-width // 64)
+    tensor = KpuTensor(row, shape)
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
+    memory = Memory(8, 2)
+    memory.write(tensor, values)
+    for c, y, x in {(0, 0, 0), (channels - 1, height - 1, width - 1), (channels // 2, 0, 0)}:
+        byte = row * 64 + (c // group) * row_len * height * 64
+        byte += (c % group) * pitch + y * row_len * 64 + x
+        assert memory.kpu[1, byte] == values[1, c, y, x]
+    assert np.array_equal(memory.read(tensor), values)
+    used = np.flatnonzero(memory.kpu[0]) // 64
+    assert used.size == 0 or (row <= used.min() and used.max() < tensor.end)
+    assert tensor.rows == row_len * height * -(-channels // min(channels, group))
+
+
+def test_a_convolution_sends_eight_bytes_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    first = conv(rng, (1, 1, 1, 1), src_row=0, dst_row=50, height=5, width=5, main_out=0)
+    second = e.Dequantize(input=0, output=32, count=25, scale=1.0, bias=0.0)
+    outputs = (Output(32, 100),)
+    assert Simulator(Kmodel((first, second), outputs, 132)).outputs[0].shape == (1, 5, 5)
+    late = replace(second, count=26)
+    with pytest.raises(KmodelError, match=r"layer 1 .*reads 0..26 of main memory, which no layer"):
+        Simulator(Kmodel((first, late), outputs, 200))
+    neighbour = replace(first, main_out=32)
+    destroyed = replace(second, input=32, output=64, count=25)
+    Simulator(Kmodel((neighbour, destroyed), (Output(64, 100),), 164))
+    again = replace(neighbour, src_row=50, dst_row=0, main_out=8)  # 8..33, and up to 40
+    with pytest.raises(KmodelError, match=r"layer 2 .*reads 34..57 of main memory, which no layer"):
+        Simulator(
+            Kmodel(
+                (neighbour, again, replace(destroyed, input=34, count=23)), (Output(64, 92),), 164
+            )
+        )
+    with pytest.raises(KmodelError, match=r"layer 0 .*bytes 0..32 of main memory, which has 30"):
+        Simulator(Kmodel((first,), (Output(0, 25),), 30))
+
+
+def net_of(*layers: Layer, main_bytes: int = 1000) -> Kmodel:
+    """A convolution that leaves [2, 8, 8] bytes at 0, and what follows."""
+    first = conv(
+        *(np.random.default_rng(0), (2, 1, 1, 1)),
+        **{"src_row": 0, "dst_row": 50, "height": 8, "width": 8, "main_out": 0},
+    )
+    return Kmodel((first, *layers), (Output(0, 128),), main_bytes)
+
+
+def second(**fields: int) -> KpuConv:
+    values = {"src_row": 50, "dst_row": 0, "height": 8, "width": 8, **fields}
+    return conv(np.random.default_rng(0), (2, 2, 1, 1), **values)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (second(src_row=51), "reads maps 8 wide in rows 51..59 of KPU RAM, where no layer"),
+        (second(width=20), "reads maps 20 wide in rows 50..58"),
+        (second(dst_row=55), "writes rows 55..63 of KPU RAM over its own input 50..58"),
+        (second(dst_row=32764), "rows 32764..32772 of KPU RAM, which has 32768"),
+        (
+            e.Dequantize(input=0, output=0, count=128, scale=1.0, bias=0.0),
+            "writes 0..512 over its own input 0..128",
+        ),
+        (
+            e.Dequantize(input=0, output=130, count=128, scale=1.0, bias=0.0),
+            "float32 at 130, which is no multiple of 4",
+        ),
+        (
+            e.Requantize(input=4, output=0, count=100, table=np.zeros(256, np.uint8)),
+            "writes 0..100 over its own input 4..104",
+        ),
+        (e.Softmax(input=128, output=256, count=4), "reads 128..144 of main memory, which no"),
+        (
+            m.Upload(input=0, kpu_row=32767, width=8, height=8, channels=2),
+            "rows 32767..32775 of KPU RAM",
+        ),
+        (
+            m.QuantizedMaxPool(
+                **{"input": 0, "output": 128, "in_width": 8, "in_height": 8, "in_channels": 2},
+                **{"out_width": 9, "out_height": 4, "out_channels": 2, "kernel_width": 2},
+                **{"kernel_height": 2, "stride_width": 1, "stride_height": 2},
+                **{"pad_width": 0, "pad_height": 0},
+            ),
+            "kernel_width 2, stride_width 1 and pad_width 0 put windows beside the 8 pixels",
+        ),
+    ],
+)
+def test_what_cannot_work_is_found_before_it_runs(layer: Layer, message: str) -> None:
+    with pytest.raises(KmodelError, match=message) as raised:
+        Simulator(net_of(layer))
+    assert str(raised.value).startswith(f"layer 1 ({type(layer).__name__}): ")
+
+
+def test_an_output_that_no_layer_writes_is_named() -> None:
+    kmodel = net_of()
+    with pytest.raises(KmodelError, match=r"output 0: no layer writes all of 0\.\.132"):
+        Simulator(replace(kmodel, outputs=(Output(0, 132),)))
+    two = Simulator(replace(kmodel, outputs=(Output(0, 64), Output(64, 64))))
+    found = two.run(np.zeros((1, 1, 8, 8), np.uint8))
+    assert [o.shape for o in found] == [(1, 64), (1, 64)]
+
+
+def test_pictures_of_another_shape_are_refused() -> None:
+    simulator = Simulator(net_of())
+    for pictures in (np.zeros((1, 3, 8, 8), np.uint8), np.zeros((1, 1, 8, 8), np.float32)):
+        with pytest.raises(ValueError, match=r"takes uint8 \[N, 1, 8, 8\]"):
+            simulator.run(pictures)
+
+
+# -- the CPU's layers, one by one: batch of one, worked out by hand --
+
+F = np.float32
+WINDOW = {
+    **{"input": 0, "output": 0, "in_width": 3, "in_height": 2, "in_channels": 1},
+    **{"out_width": 2, "out_height": 1, "out_channels": 1, "kernel_width": 2, "kernel_height": 2},
+    **{"stride_width": 2, "stride_height": 2, "pad_width": 0, "pad_height": 0},
+}
+IO = {"input": 0, "output": 0}
+MAP = [[[1, 2, 3], [4, 5, 6]]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "wanted"),
+    [
+        (e.Add(input_a=0, input_b=0, output=0, count=2), [[1, 2], [3, 5]], [4, 7]),
+        (e.Quantize(**IO, count=5, scale=2.0, bias=1.0), [[2, 4, 0, -1, 900]], [1, 2, 0, 0, 255]),
+        (e.Dequantize(**IO, count=2, scale=0.5, bias=-3.0), [[0, 255]], [-3, 124.5]),
+        (e.Requantize(**IO, count=2, table=np.arange(255, -1, -1)), [[0, 250]], [255, 5]),
+        (
+            e.ChannelwiseDequantize(
+                **IO, channels=2, channel_size=2, scales=np.array([[1, 0], [2, 1]], F)
+            ),
+            [[[3, 4], [5, 6]]],
+            [[3, 4], [11, 13]],
+        ),
+        (e.L2Normalize(**IO, count=2), [[3, -4]], [0.6, -0.8]),
+        (e.L2Normalize(**IO, count=2), [[0, 0]], [0, 0]),
+        (e.Softmax(**IO, count=3), [[1000, 1000, -1000]], [0.5, 0.5, 0]),
+        (e.Logistic(**IO, count=3), [[0, 1000, -1000]], [0.5, 1, 0]),
+        (
+            m.GlobalAveragePool(**IO, kernel_size=4, channels=2),
+            [[[1, 2, 3, 6], [0, 0, 0, 1]]],
+            [3, 0.25],
+        ),
+        (m.QuantizedMaxPool(**WINDOW), [MAP], [[[5, 6]]]),
+        (m.AveragePool(**WINDOW), [MAP], [[[3, 4.5]]]),
+        (
+            m.AveragePool(**{**WINDOW, "pad_width": 1, "pad_height": 1}),
+            [MAP],
+            [[[1, 2.5]]],
+        ),
+        (
+            m.FullyConnected(
+                **{**IO, "in_channels": 2, "out_channels": 2, "activation": 2},
+                **{"weights": np.array([[1, 2], [3, 4]], F), "bias": np.array([0, -8], F)},
+            ),
+            [[1, 1]],
+            [3, 0],
+        ),
+        (
+            m.QuantizedConcat(output=0, input_count=2, ranges=np.array([[0, 2], [9, 1]])),
+            [[7, 8], [9]],
+            [7, 8, 9],
+        ),
+        (
+            m.Flatten(**IO, width=2, height=1, channels=2),
+            [[[[1, 2]], [[3, 4]]]],
+            [[[1, 3], [2, 4]]],
+        ),
+        (
+            m.ResizeNearest(**IO, width=2, height=2, channels=1, out_width=3, out_height=1),
+            [[[[1, 2], [3, 4]]]],
+            [[[1, 1, 2]]],
+        ),
+        (m.RemovePadding(**IO, channels=2), [np.arange(32).reshape(2, 16)], [0, 16]),
+        (
+            e.QuantizedAdd(
+                **{"input_a": 0, "input_b": 0, "output": 0, "count": 3},
+                **{"a_offset": -10, "a_mul": 3, "a_shift": 1, "b_offset": 0, "b_mul": 4},
+                **{"b_shift": 2, "out_offset": 5, "out_mul": 1, "out_shift": 1},
+            ),
+            [[10, 11, 200], [0, 0, 255]],
+            [5, 6, 255],
+        ),
+    ],
+)
+def test_layers_of_the_cpu(layer: Layer, inputs: list, wanted: list) -> None:
+    def dtype(tensor: object) -> str:
+        assert isinstance(tensor, MainTensor)
+        return tensor.dtype
+
+    arrays = [np.array([x], dtype(t)) for x, t in zip(inputs, layer.reads(), strict=True)]
+    with np.errstate(over="ignore"):
+        found = layer.compute(*arrays)
+    output = layer.writes()[0]
+    assert found.astype(dtype(output)).reshape(output.shape).ravel().tolist() == pytest.approx(
+        np.ravel(wanted).tolist(), rel=1e-6
+    )
+    assert layer.problem() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shift", "wanted"),
+    [(5, 0, 5), (5, 1, 3), (4, 1, 2), (-4, 1, -2), (-5, 1, -4), (-5, 2, -3), (7, 2, 2)],
+)
+def test_carry_shift(value: int, shift: int, wanted: int) -> None:
+    assert e.carry_shift(np.array([value]), shift).tolist() == [wanted]
+
+
+def test_add_padding_and_remove_padding_are_inverse() -> None:
+    maps = m.AddPadding(input=0, kpu_row=0, channels=3).compute(np.array([[1, 2, 3]], np.uint8))
+    assert maps[0, :, 0, 0].tolist() == [1, 2, 3] and maps.sum() == 6
+    packed = maps.reshape(1, 3, 16)
+    assert m.RemovePadding(input=0, output=0, channels=3).compute(packed).tolist() == [[1, 2, 3]]
+
+
+# -- whole kmodels --
+
+
+@pytest.mark.parametrize("build", [digit_net, operator_net])
+def test_a_batch_gives_what_each_picture_gives(build: Callable[[], Kmodel]) -> None:
+    simulator = Simulator(build())
+    pictures = np.random.default_rng(0).integers(0, 256, (70, *simulator.input.shape), np.uint8)
+    together = simulator.run(pictures)
+    for index in (0, 63, 64, 69):
+        alone = simulator.run(pictures[index : index + 1])
+        for a, b in zip(together, alone, strict=True):
+            np.testing.assert_allclose(a[index], b[0], rtol=1e-5, atol=1e-7)
+
+
+def test_a_trace_shows_every_layer() -> None:
+    kmodel = digit_net()
+    simulator = Simulator(kmodel)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 1, 16, 16), np.uint8)
+    steps = list(simulator.trace(picture))
+    assert [layer for layer, _ in steps] == list(kmodel.layers)
+    assert np.array_equal(steps[0][1][0], plain_convolution(kmodel.layers[0], picture[0]))  # type: ignore[arg-type]
+    dequantized = steps[3][1]
+    assert dequantized.shape == (1, 6, 4, 4)  # as the convolution before it left it
+    assert np.array_equal(steps[-1][1], simulator.run(picture)[0])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files_run_to_the_last_layer(name: str) -> None:
+    path = published_file(name)
+    if not path.is_file():
+        pytest.skip(f"needs {path.name}; $EDGEARK_CONFORMANCE may name its folder")
+    simulator = Simulator(read_kmodel(path.read_bytes()))
+    shape = simulator.input.shape
+    rng = np.random.default_rng(0)
+    pictures = np.stack([rng.integers(0, 256, shape, np.uint8), np.full(shape, 128, np.uint8)])
+    for output in simulator.run(pictures):
+        assert output.dtype == np.float32 and np.isfinite(output).all()
+        assert output.std() > 0 and not np.array_equal(output[0], output[1])
+
+
+def test_costs() -> None:
+    rows = describe(digit_net())
+    assert [row.place for row in rows].count("KPU") == 4
+    assert [row.macs for row in rows if row.macs] == [
+        *(16 * 16 * 9 * 5, 8 * 8 * 9 * 5, 8 * 8 * 5 * 6, 4 * 4 * 6 * 7, 7 * 4)
+    ]
+    first = rows[0]
+    assert (first.kind, first.input_shape, first.output_shape) == (
+        *("KpuConv", (1, 16, 16), (5, 8, 8)),
+    )
+    assert first.constant_bytes == 45 + 5 * 8 + 144
+    assert first.kpu_bytes == (16 + 2 * 8) * 64
+    assert rows[3].main_bytes == 96 + 4 * 96  # Dequantize: bytes in, floats out
+    assert rows[-1].main_bytes == 16 and rows[-1].kpu_bytes == 0
+
+
+def test_what_a_later_layer_needs_counts_as_used() -> None:
+    """The fourth layer reads what the first wrote; the output lies in main memory throughout."""
+    kmodel = net_of(second(), second(src_row=0, dst_row=100), second(dst_row=200))
+    rows = describe(kmodel)
+    assert [row.kpu_bytes // 64 for row in rows] == [16, 16, 24, 16]
+    assert [row.main_bytes for row in rows] == [128] * 4
