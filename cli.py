@@ -159,6 +159,7 @@ def train(
 ) -> None:
     """Train a model by its recipe."""
     from .training.config import load_recipe
+    from .training.distributed import is_first_process
     from .training.progress import Progress
     from .training.scripts import train as run_training
 
@@ -167,6 +168,8 @@ def train(
     report = run_training(
         chosen, folder, data=data, resume=resume, progress=Progress(enabled=err.is_terminal)
     )
+    if not is_first_process():
+        return
     if json:
         print_json(report.to_dict())
     else:
@@ -243,6 +246,47 @@ def export(
     else:
         _print_rows("exports", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help=".pt, .pth, .safetensors, .npz, .pkl (arrays).")],
+    model: Annotated[str, typer.Option("--as", help="The model that the file is.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The safetensors file to write.")],
+    act: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Activation, where the file does not say it: silu, relu ..."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Turn weights of another origin into ours; no code in the file is run."""
+    from .zoo import save_weights, spec_of
+    from .zoo.importers import import_weights
+
+    if out_file.suffix != ".safetensors":
+        raise EdgearkError(f"--out {out_file}: weights are written as .safetensors")
+    taken = import_weights(file, model, act=act)
+    spec = spec_of(taken.model)
+    epoch = {} if taken.epoch is None else {"epoch": taken.epoch}
+    facts = {"origin": taken.origin, "part": taken.part, **epoch}
+    save_weights(taken.model, out_file, {key: str(value) for key, value in facts.items()})
+    document = {
+        "model": model,
+        "file": str(file),
+        **facts,
+        "parameters": sum(p.numel() for p in taken.model.parameters()),
+        "classes": spec.classes,
+        "anchors": spec.anchors,
+        "mean": spec.mean,
+        "std": spec.std,
+        **spec.arguments,
+        "assumed": taken.assumed,
+        "weights": str(out_file),
+    }
+    if json:
+        return print_json(document)
+    rows = [[k, ", ".join(map(str, v)) if isinstance(v, tuple) else v] for k, v in document.items()]
+    print_table(f"{file.name} as {model}", ["what", "value"], [r for r in rows if r[1] != ""])
 
 
 @app.command()

@@ -86,8 +86,13 @@ class Subject:
     spec: ModelSpec
     graph: Graph
     test: ImageSet
-    calibration: ImageSet
     reference: list[np.ndarray]
+    read_calibration: Callable[[], ImageSet]
+
+    @functools.cached_property
+    def calibration(self) -> ImageSet:
+        """Training pictures to choose int8 ranges by; read when the first target asks for them."""
+        return self.read_calibration()
 
 
 def export_model(
@@ -164,31 +169,34 @@ def prepare(
     if isinstance(model, str):
         model = create_model(model, pretrained=True, weights=weights)
     spec, name = spec_of(model), name_of(model)
-    train, test = load_test_data(spec, data)
-    test = test.head(limit)
-    if test.images.shape[1:] != spec.input_shape[1:]:
+    shape = spec.input_shape[1:]
+    dataset, test = load_test_pictures(spec, data)
+    if test.classes and len(test.classes) != len(spec.classes):
         raise EdgearkError(
-            f"{test.name} has pictures of {test.images.shape[1:]}, "
-            f"the network takes {spec.input_shape[1:]}"
+            f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
         )
+    test = test.head(limit)
     graph = Graph(model, spec, folder)
-    reference = graph.reference(test.images)
-    return Subject(name, spec, graph, test, train.sample(CALIBRATION_COUNT), reference)
+    sample = functools.partial(
+        load_images, dataset, "train", data, shape=shape, sample=CALIBRATION_COUNT
+    )
+    return Subject(name, spec, graph, test, graph.reference(test.images), sample)
 
 
-def load_test_data(spec: ModelSpec, data: Path | None) -> tuple[ImageSet, ImageSet]:
-    """The train and the test part of the model's data set.
+def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
+    """The test part of the model's data set, and that data set's name.
 
     Where MNIST can neither be found nor fetched, scikit-learn's handwritten digits take its place;
     every figure then says so.
     """
+    shape = spec.input_shape[1:]
     try:
-        return load_images(spec.dataset, "train", data), load_images(spec.dataset, "test", data)
+        return spec.dataset, load_images(spec.dataset, "test", data, shape=shape)
     except DataError as error:
         if data is not None or spec.dataset != "mnist":
             raise
         _warn_once(f"using scikit-learn's digits instead of MNIST: {error}")
-        return load_images("digits", "train"), load_images("digits", "test")
+        return "digits", load_images("digits", "test", shape=shape)
 
 
 @functools.cache

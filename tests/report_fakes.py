@@ -67,7 +67,7 @@ def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> Subject:
     images = np.arange(6 * 3 * 4 * 5, dtype=np.uint8).reshape(6, 3, 4, 5)
     test = ImageSet("insects", "test", images, LABELS)
     reference = [logits([0, 1, 2, 0, 1, 0])] if graph is None else graph.reference(images)
-    return Subject(name, SPEC, graph, test, test, reference)  # type: ignore[arg-type]
+    return Subject(name, SPEC, graph, test, reference, lambda: test)  # type: ignore[arg-type]
 
 
 class Tables(HTMLParser):

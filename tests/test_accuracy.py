@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from edgeark.training.classification import evaluate, make_normalize
 from edgeark.training.config import load_recipe
 from edgeark.training.data import ImageSet
-from edgeark.training.mnist import evaluate, make_normalize
 from edgeark.zoo import create_model, list_models, spec_of
 from edgeark.zoo.weights import WEIGHTS_DIR
 

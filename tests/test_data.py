@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,20 @@ import pytest
 import torch
 from edgeark.errors import DataError
 from edgeark.training.data import ImageSet, find_dataset, load_images
-from edgeark.training.data import images as images_module
-from edgeark.training.data.augment import random_affine
+from edgeark.training.data import digits as digits_module
+from edgeark.training.data.augment import (
+    random_affine,
+    random_crop,
+    random_erase,
+    random_flip,
+    random_light,
+)
 from edgeark.training.data.idx import read_idx
 from edgeark.training.data.sources import candidate_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
 
 def idx_bytes(values: np.ndarray) -> bytes:
@@ -101,7 +109,9 @@ def test_pictures_without_labels_are_an_error(tmp_path: Path) -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(DataError, match="unknown data set 'imagenet'; known: mnist, digits"):
+    with pytest.raises(
+        DataError, match="unknown data set 'imagenet'; known: mnist, digits, cifar10"
+    ):
         load_images("imagenet", "test")
 
 
@@ -112,8 +122,8 @@ def test_without_data_and_network_the_error_says_where_it_looked(
         raise RuntimeError("Error downloading")
 
     monkeypatch.setattr("torchvision.datasets.MNIST", refuse)
-    monkeypatch.setattr(images_module, "find_dataset", lambda *args: None)
-    monkeypatch.setattr(images_module, "download_folder", lambda name: tmp_path)
+    monkeypatch.setattr(digits_module, "find_dataset", lambda *args: None)
+    monkeypatch.setattr(digits_module, "download_folder", lambda name: tmp_path)
     with pytest.raises(DataError, match=r"is in none of .*--data"):
         load_images("mnist", "test")
 
@@ -146,7 +156,7 @@ def test_a_split_that_leaves_nothing_is_refused(count: int) -> None:
 
 
 def test_samples_do_not_repeat() -> None:
-    sample = small_set().sample(10, seed=3)
+    sample = small_set().sample(10)
     assert len(set(sample.labels)) == 10
     assert np.array_equal(sample.images.ravel(), sample.labels)
 
@@ -164,3 +174,130 @@ def test_distortion_differs_from_picture_to_picture_and_stays_in_range() -> None
     assert not torch.allclose(moved[0], moved[1])
     assert moved.min() >= 0 and moved.max() <= 255.01
     assert (moved.sum((1, 2, 3)) > 0.6 * images[0].sum()).all()
+
+
+def picture(folder: Path, name: str, value: int, size: tuple[int, int] = (12, 10)) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def test_a_folder_of_ones_own_is_a_data_set(tmp_path: Path) -> None:
+    for number in range(10):
+        picture(tmp_path, f"cat/{number}.png", 10)
+        picture(tmp_path, f"dog/{number}.jpg", 200)
+    parts = [load_images("image_folder", s, tmp_path, shape=(3, 8, 8)) for s in ("train", "test")]
+    assert [len(part) for part in parts] == [16, 4]
+    for part in parts:
+        assert part.classes == ("cat", "dog")
+        assert np.array_equal(part.images.mean(axis=(1, 2, 3)) > 100, part.labels == 1)
+
+
+def test_folders_named_train_and_test_are_the_split(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png", "test/b/2.png"):
+        picture(tmp_path, name, 99)
+    found = load_images("image_folder", "test", tmp_path)
+    assert found.labels.tolist() == [0, 1, 1]
+    (tmp_path / "test/a/1.png").unlink()
+    assert load_images("image_folder", "test", tmp_path).labels.tolist() == [1, 1]
+    picture(tmp_path, "test/c/1.png", 1)
+    with pytest.raises(DataError, match="the class 'c' is in test and not in train"):
+        load_images("image_folder", "test", tmp_path)
+    assert found.images.shape == (3, 3, 10, 12), "without a network, the first picture's size"
+
+
+def test_broken_pictures_are_left_out_named_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("train/a/1.png", "train/a/2.png", "train/b/1.png", "test/a/1.png"):
+        picture(tmp_path, name, 99)
+    whole = (tmp_path / "train/a/2.png").read_bytes()
+    (tmp_path / "train/a/2.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "train/b/2.jpg").write_bytes(b"no picture")
+    found = load_images("image_folder", "train", tmp_path, shape=(1, 8, 8))
+    assert found.labels.tolist() == [0, 1]
+    assert "2 of 4 train pictures cannot be read and are left out: a/2.png, b/2.jpg" in caplog.text
+
+
+def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+        load_images("image_folder", "train", tmp_path, shape=(3, 8, 8))
+
+
+@pytest.mark.parametrize("data", [None, Path("nowhere")])
+def test_a_folder_of_ones_own_must_be_named(data: Path | None) -> None:
+    with pytest.raises(DataError, match="name the folder of your pictures with --data"):
+        load_images("image_folder", "train", data)
+
+
+def test_one_class_is_no_data_set(tmp_path: Path) -> None:
+    picture(tmp_path, "only/1.png", 5)
+    with pytest.raises(DataError, match="1 folders with pictures, one a class is needed"):
+        load_images("image_folder", "train", tmp_path)
+
+
+def test_a_zip_of_class_folders_is_cifar10(tmp_path: Path) -> None:
+    for label, name in enumerate(("airplane", "bird")):
+        picture(tmp_path, f"train/{name}/0000.jpg", 100 * label, (32, 32))
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for path in sorted((tmp_path / "train").rglob("*.jpg")):
+            archive.write(path, path.relative_to(tmp_path))
+    found = load_images("cifar10", "train", tmp_path)
+    assert (found.classes, found.images.shape) == (("airplane", "bird"), (2, 3, 32, 32))
+    (tmp_path / "train.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"cannot read .*train\.zip"):
+        load_images("cifar10", "train", tmp_path)
+
+
+def test_a_split_file_is_followed(tmp_path: Path) -> None:
+    for name in ("Dataset/0/a.JPG", "Dataset/1/b.JPG", "Dataset/1/c.JPG"):
+        picture(tmp_path, name, 50)
+    table = tmp_path / "split.tsv"
+    table.write_text("train\tDataset/0/a.JPG\ntrain\tDataset/1/b.JPG\ntest\tDataset/1/c.JPG\n")
+    assert load_images("sign_digits", "train", tmp_path, shape=(3, 4, 4)).labels.tolist() == [0, 1]
+    table.write_text("train\tDataset/0/a.JPG\nvalid\tDataset/1/b.JPG\n")
+    with pytest.raises(DataError, match="line 2: expected train or test, a tab and a path"):
+        load_images("sign_digits", "train", tmp_path)
+
+
+def test_pictures_come_in_the_networks_shape() -> None:
+    small = load_images("digits", "test", shape=(3, 20, 24), sample=7)
+    assert small.images.shape == (7, 3, 20, 24)
+
+
+def test_crops_move_and_mirror_the_edge() -> None:
+    torch.manual_seed(0)
+    ramp = torch.arange(12.0).expand(50, 1, 12, 12)
+    moved = random_crop(ramp, 2)
+    starts = moved[:, 0, 0, 2]
+    assert moved.shape == ramp.shape and set(starts.tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert torch.equal(random_crop(ramp, 0), ramp)
+    assert set(moved.unique().tolist()) <= set(range(12))
+
+
+def test_flips_are_of_single_pictures() -> None:
+    torch.manual_seed(0)
+    ramp = torch.arange(4.0).expand(100, 1, 2, 4)
+    mirrored = random_flip(ramp, 0.5)[:, 0, 0, 0] == 3
+    assert 30 < mirrored.sum() < 70
+    assert torch.equal(random_flip(ramp, 0.0), ramp)
+
+
+def test_an_erased_square_has_its_size() -> None:
+    torch.manual_seed(0)
+    images = torch.full((40, 3, 20, 20), 9.0)
+    images[:, :, ::2] = 1.0
+    changed = (random_erase(images, 0.5) != images).any(dim=1).sum(dim=(1, 2))
+    assert changed.max() == 100 and changed.min() >= 25, "10x10 inside, a quarter in a corner"
+
+
+def test_light_keeps_pictures_in_range_and_differs() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 6, 6) * 255
+    lit = random_light(images, 0.4)
+    assert lit.min() >= 0 and lit.max() <= 255
+    assert not torch.allclose(lit[0] / images[0], lit[1] / images[1])
+    torch.testing.assert_close(random_light(images, 0.0), images)

@@ -9,7 +9,7 @@ import timm
 import torch
 import torchvision
 from edgeark.errors import ModelError
-from edgeark.zoo import WeightsError, create_model, list_models, model_entry
+from edgeark.zoo import WeightsError, create_model, list_models, model_entry, spec_of
 from edgeark.zoo.importers import from_timm, from_torchvision
 from edgeark.zoo.layers import ConvBnAct
 from edgeark.zoo.mobilenet import make_divisible
@@ -127,7 +127,8 @@ def kpu_violations(model: nn.Module, summary: Summary) -> list[str]:
                 if not isinstance(after, nn.Conv2d) or after.kernel_size != (1, 1):
                     problems.append(f"{layer.name}: strided depthwise without a 1x1 after it")
     head = modules[-2]
-    if not isinstance(head, nn.Conv2d) or head.kernel_size != (1, 1):
+    pools = spec_of(model).task == "classification"
+    if pools and (not isinstance(head, nn.Conv2d) or head.kernel_size != (1, 1)):
         problems.append("the head is not a 1x1 in front of the pool")
     return problems
 
@@ -148,6 +149,8 @@ def kpu_bytes(model: nn.Module, summary: Summary) -> int:
         module = model.get_submodule(layer.name)
         if isinstance(module, nn.Conv2d):
             channels, height, width = layer.shape
+            if module.in_channels != before[0]:  # a skip was concatenated
+                before = (module.in_channels, height, width)
             stride = module.stride[0] if module.groups > 1 else 1
             shape = (channels, height * stride, width * stride)
             peak, before = max(peak, 64 * (rows(before) + rows(shape))), shape

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.zoo.layers import ConvBnAct, ConvHead, FixedAvgPool, make_act
+from edgeark.zoo.layers import (
+    ConvBnAct,
+    ConvHead,
+    FixedAvgPool,
+    FixedUpsample,
+    Interpolation,
+    make_act,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +46,21 @@ def test_fixed_pool_equals_adaptive_pool(c: int, h: int, w: int) -> None:
 def test_fixed_pool_refuses_a_larger_map() -> None:
     with pytest.raises(ValueError, match=r"built for a \(4, 4\) map, got \(5, 4\)"):
         FixedAvgPool((4, 4))(torch.zeros(1, 1, 5, 4))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bilinear_ac"])
+def test_fixed_upsample_equals_upsample_to_a_size(mode: Interpolation) -> None:
+    x = torch.randn(2, 3, 5, 7)
+    options = {} if mode == "nearest" else {"align_corners": mode == "bilinear_ac"}
+    wanted = torch.nn.functional.interpolate(x, (10, 14), mode=mode.removesuffix("_ac"), **options)
+    assert torch.equal(FixedUpsample((5, 7), mode)(x), wanted)
+
+
+def test_fixed_upsample_refuses_what_it_was_not_built_for() -> None:
+    with pytest.raises(ValueError, match=r"built for a \(4, 4\) map, got \(5, 4\)"):
+        FixedUpsample((4, 4))(torch.zeros(1, 1, 5, 4))
+    with pytest.raises(ModelError, match="unknown interpolation 'cubic'"):
+        FixedUpsample((4, 4), "cubic")  # type: ignore[arg-type]
 
 
 @settings(max_examples=15, deadline=None)

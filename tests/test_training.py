@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.training import loop, scripts
+from edgeark.training import classification, loop, scripts
 from edgeark.training import mnist as mnist_script
 from edgeark.training.checkpoint import (
     CheckpointError,
@@ -67,7 +68,7 @@ def test_a_short_training_learns_and_leaves_its_files(write_recipe: Write, tmp_p
     report = scripts.train(load_recipe(write_recipe(epochs=10)), out)
     assert report.test is not None and report.test > 0.8
     assert {p.name for p in out.iterdir()} == {
-        *("best.safetensors", "last.ckpt", "log.csv", "curves.png", "result.json")
+        *("best.safetensors", "last.ckpt", "log.csv", "curves.png", "result.json", "tensorboard")
     }
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -88,7 +89,7 @@ def test_early_stopping(
     write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(mnist_script.DigitTask, "evaluate", lambda *args: next(values))
+    monkeypatch.setattr(classification.ClassificationTask, "evaluate", lambda *args: next(values))
     result, _, _ = mnist_script.train(load_recipe(write_recipe(epochs=5, patience=2)), tmp_path)
     assert (result.epochs, result.best_epoch, result.best_metric) == (3, 1, 0.5)
 
@@ -96,14 +97,14 @@ def test_early_stopping(
 def test_an_infinite_loss_stops_the_run_and_names_the_batch(
     write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = mnist_script.DigitTask.loss
+    original = classification.ClassificationTask.loss
     calls = iter(range(100))
 
-    def broken(self: mnist_script.DigitTask, model: torch.nn.Module, batch: loop.Batch):
+    def broken(self: classification.ClassificationTask, model: torch.nn.Module, batch: loop.Batch):
         loss = original(self, model, batch)
         return loss * float("nan") if next(calls) == 10 else loss
 
-    monkeypatch.setattr(mnist_script.DigitTask, "loss", broken)
+    monkeypatch.setattr(classification.ClassificationTask, "loss", broken)
     with pytest.raises(loop.TrainingError, match=r"the loss is nan in epoch 2, batch 2"):
         mnist_script.train(load_recipe(write_recipe()), tmp_path)
     assert load_checkpoint(tmp_path / "last.ckpt")["epoch"] == 1
@@ -192,11 +193,11 @@ def test_evaluation_equals_a_plain_count(tmp_path: Path) -> None:
 
     model = create_model("mnist_kpu", pretrained=True).eval()
     digits = load_images("digits", "test")
-    normalize = mnist_script.make_normalize(spec_of(model))
+    normalize = classification.make_normalize(spec_of(model))
     with torch.no_grad():
         answers = model(normalize(torch.from_numpy(digits.images))).flatten(1).argmax(1)
     counted = float(np.mean(answers.numpy() == digits.labels))
-    assert mnist_script.evaluate(model, digits, normalize) == pytest.approx(counted)
+    assert classification.evaluate(model, digits, normalize) == pytest.approx(counted)
 
 
 def start_training(recipe: Path, out: Path, *extra: str) -> subprocess.Popen[bytes]:
@@ -243,3 +244,64 @@ def test_a_killed_training_resumes_to_the_same_weights(write_recipe: Write, tmp_
 def _epoch(folder: Path) -> int:
     path = folder / "last.ckpt"
     return load_checkpoint(path)["epoch"] if path.exists() else 0
+
+
+def test_two_processes_train_as_one_does(write_recipe: Write, tmp_path: Path) -> None:
+    recipe = write_recipe(epochs=6)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "edgeark", "train", str(recipe), "--out", str(tmp_path / "two"), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    two = json.loads(done.stdout)
+    one = scripts.train(load_recipe(recipe), tmp_path / "one")
+    assert one.test is not None and abs(two["test"] - one.test) < 0.05
+    with (tmp_path / "two" / "log.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6
+
+
+class LineTask:
+    """The least that the loop needs: a line through 64 points."""
+
+    metric = "top1"
+
+    def __init__(self) -> None:
+        x = torch.linspace(-1, 1, 64)[:, None]
+        self.points = torch.utils.data.TensorDataset(x, 3 * x + 1)
+
+    def train_batches(self, batch_size: int) -> torch.utils.data.DataLoader:
+        return torch.utils.data.DataLoader(self.points, batch_size)
+
+    def loss(self, model: torch.nn.Module, batch: loop.Batch) -> torch.Tensor:
+        return (model(batch[0]) - batch[1]).square().mean()
+
+    def evaluate(self, model: torch.nn.Module, device: torch.device) -> float:
+        return 0.0
+
+
+def one_epoch(write_recipe: Write, out: Path, optim: str = "", **fields: object) -> torch.Tensor:
+    """The weight of a line after one epoch of SGD."""
+    path = write_recipe(**fields)
+    path.write_text(path.read_text().replace("[optim]", f'[optim]\nname = "sgd"\n{optim}'))
+    torch.manual_seed(0)
+    line = torch.nn.Linear(1, 1)
+    loop.fit(line, LineTask(), load_recipe(path, epochs=1), out, accelerator="cpu")
+    return line.weight.detach()
+
+
+def test_accumulated_batches_are_one_large_batch(write_recipe: Write, tmp_path: Path) -> None:
+    large = one_epoch(write_recipe, tmp_path / "large", batch_size=64)
+    small = one_epoch(write_recipe, tmp_path / "small", batch_size=16, accumulate=4)
+    other = one_epoch(write_recipe, tmp_path / "other", batch_size=16)
+    torch.testing.assert_close(small, large)
+    assert not torch.allclose(other, large)
+
+
+def test_gradients_are_clipped(write_recipe: Write, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    start = torch.nn.Linear(1, 1).weight.detach()
+    free = one_epoch(write_recipe, tmp_path / "free", batch_size=64)
+    held = one_epoch(write_recipe, tmp_path / "held", "clip_norm = 1e-3", batch_size=64)
+    assert 0 < (held - start).abs().item() < (free - start).abs().item() / 10

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from edgeark.errors import EdgearkError
 from edgeark.export.bundle import staged_folder
-from edgeark.export.pipeline import Row, export_model, planned_precisions
+from edgeark.export.pipeline import Row, export_model, planned_precisions, prepare
 from edgeark.export.target import Artifact, Conversion, Evidence, Limits, RunResult, Target
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
@@ -214,12 +214,17 @@ def test_ctrl_c_leaves_nothing_half_written(puppet: Puppet, tmp_path: Path) -> N
     assert names(tmp_path / "out" / "mnist_kpu" / "puppet") == []
 
 
-def test_a_network_of_another_input_than_its_data_is_refused(
-    puppet: Puppet, tmp_path: Path
-) -> None:
-    model = create_model("mnist", input_size=(32, 32), spec={"dataset": "digits"})
-    with pytest.raises(EdgearkError, match=r"digits has pictures of \(1, 28, 28\)"):
-        export_model(model, ["puppet"], out=tmp_path)
+def test_pictures_are_brought_to_the_networks_size(tmp_path: Path) -> None:
+    model = create_model("mnist", input_size=(32, 36), spec={"dataset": "digits"})
+    subject = prepare(model, tmp_path, limit=5)
+    assert subject.calibration.head(5).images.shape == (5, 1, 32, 36)
+    assert subject.test.images.shape == (5, 1, 32, 36)
+
+
+def test_data_of_other_classes_is_refused(tmp_path: Path) -> None:
+    model = create_model("mnist", num_classes=7, spec={"dataset": "digits"})
+    with pytest.raises(EdgearkError, match="digits has 10 classes, the network 7"):
+        export_model(model, ["onnxruntime"], out=tmp_path)
 
 
 def test_int8_only_targets_need_no_flag(puppet: Puppet) -> None:

@@ -27,22 +27,35 @@ class Section(BaseModel):
 
 
 class OptimConfig(Section):
-    """AdamW under a cosine schedule with linear warm-up, averaged by an EMA."""
+    """An optimizer under a cosine schedule with linear warm-up, averaged by an EMA.
 
+    ``sgd`` has Nesterov's momentum of 0.9.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: any")
 
 
 class AugmentConfig(Section):
-    """Limits of :func:`edgeark.training.data.augment.random_affine`."""
+    """Limits of the changes in :mod:`edgeark.training.data.augment`."""
 
     degrees: float = Field(default=0.0, ge=0, le=180)
     translate: float = Field(default=0.0, ge=0, le=0.5)
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=90)
+    shift: int = Field(default=0, ge=0, description="pixels")
+    flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
+    erase: float = Field(default=0.0, ge=0, le=1, description="side of the blank square")
+    light: float = Field(default=0.0, ge=0, lt=1)
+
+    def affine(self) -> dict[str, float]:
+        """The arguments of :func:`edgeark.training.data.augment.random_affine`."""
+        return self.model_dump(include={"degrees", "translate", "scale", "shear"})
 
 
 class Recipe(Section):
@@ -50,12 +63,14 @@ class Recipe(Section):
 
     model: str
     dataset: str
-    script: Literal["mnist"]
+    script: Literal["mnist", "vgg", "mobilenet"]
     epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=1)
+    batch_size: int = Field(gt=1, description="of all processes together")
+    accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")
     val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")
     seed: int = Field(default=0, ge=0)
     target_metric: float = Field(default=0.0, description="the figure that a run should reach")
     model_args: dict[str, Any] = Field(default_factory=dict)

@@ -1,8 +1,12 @@
 """The training loop that all families share, on Lightning Fabric.
 
 What a family brings is a :class:`Task`: its batches, its loss, its metric. What the loop adds is
-the same for all: devices and mixed precision (Fabric), cosine schedule and EMA (timm), early
-stopping, a CSV log and curves, and checkpoints from which a killed run continues bit for bit.
+the same for all: devices, processes and mixed precision (Fabric), cosine schedule and EMA (timm),
+accumulated and clipped gradients, early stopping, logs and curves, and checkpoints from which a
+killed run continues bit for bit.
+
+Under ``torchrun`` every process takes its share of each batch, and the first one alone evaluates
+and writes.
 
 A run is reproducible because nothing random crosses an epoch's border: every epoch begins by
 seeding all generators with (seed, epoch). So the state between two epochs is the weights, the
@@ -20,6 +24,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric, seed_everything
+from tensorboardX import SummaryWriter
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
@@ -29,6 +34,7 @@ from ..errors import EdgearkError
 from ..zoo.weights import save_weights
 from .checkpoint import CheckpointError, atomic_path, load_checkpoint, save_checkpoint
 from .config import Recipe
+from .distributed import is_distributed, local_processes, machines
 from .plots import save_curves
 from .progress import Progress
 
@@ -40,7 +46,7 @@ class Task(Protocol):
 
     metric: str  # its name; more is better
 
-    def train_batches(self) -> DataLoader: ...
+    def train_batches(self, batch_size: int) -> DataLoader: ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
@@ -86,7 +92,14 @@ def fit(
             would overwrite one.
         TrainingError: the loss became infinite or NaN.
     """
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local_processes(),
+        num_nodes=machines(),
+        strategy="ddp" if is_distributed() else "auto",
+        precision=recipe.precision,
+    )
+    fabric.launch()
     run = _Run(fabric, model, task, recipe, out)
     if resume:
         run.load()
@@ -94,7 +107,8 @@ def fit(
         raise CheckpointError(
             f"{out} holds a training already; go on with --resume, or name another folder"
         )
-    bar = progress or Progress(enabled=False)
+    fabric.barrier()  # before the first process writes what the others have looked for
+    bar = progress if progress and fabric.is_global_zero else Progress(enabled=False)
     interrupted = False
     with bar.training(recipe.epochs, run.epoch, recipe.model):
         try:
@@ -102,6 +116,7 @@ def fit(
                 run.train_epoch(bar)
                 run.finish_epoch()
                 bar.epoch_done(run.history[-1])
+            fabric.barrier()  # the others read the weights that the first process writes
         except KeyboardInterrupt:
             interrupted = True
     return FitResult(
@@ -121,8 +136,11 @@ class _Run:
 
         seed_everything(recipe.seed, verbose=False)
         self.ema = ModelEmaV3(model, decay=recipe.optim.ema_decay, use_warmup=True)
-        optimizer = torch.optim.AdamW(_weight_decay_groups(model, recipe), lr=recipe.optim.lr)
-        self.batches = len(task.train_batches())
+        if recipe.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = _make_optimizer(model, recipe)
+        self.batch_size = recipe.batch_size // fabric.world_size
+        self.batches = len(self.make_loader())
         self.schedule = CosineLRScheduler(
             optimizer,
             t_initial=recipe.epochs * self.batches,
@@ -135,27 +153,23 @@ class _Run:
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.ema.to(fabric.device)
 
+    def make_loader(self) -> Any:
+        return self.fabric.setup_dataloaders(self.task.train_batches(self.batch_size))
+
     def train_epoch(self, progress: Progress) -> None:
         """One pass over the training data; a row of the log is begun with its loss."""
-        seed_everything(self.recipe.seed * 100_003 + self.epoch, verbose=False)
+        seed = self.recipe.seed * 100_003 + self.epoch
+        seed_everything(seed, verbose=False)
+        loader = self.make_loader()
+        torch.manual_seed(seed + 7919 * self.fabric.global_rank)  # each its own distortions
         started, losses, seen = time.perf_counter(), [], 0
         self.model.train()
-        loader = self.fabric.setup_dataloaders(self.task.train_batches())
         for index, batch in enumerate(loader):
             step = self.epoch * self.batches + index
             self.schedule.step_update(step)
-            loss = self.task.loss(self.model, batch)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {index + 1}; "
-                    "lower optim.lr or look at the data"
-                )
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            losses.append(self.train_step(batch, index))
             self.ema.update(self.plain, step=step)
-            losses.append(loss.detach())
-            seen += len(batch[0])
+            seen += len(batch[0]) * self.fabric.world_size
             progress.batch_done(index + 1, self.batches)
         self.history.append(
             {
@@ -166,21 +180,50 @@ class _Run:
             }
         )
 
+    def train_step(self, batch: Batch, index: int) -> Tensor:
+        """Add one batch's gradients; every ``accumulate`` batches, and at the end, use them."""
+        last = index + 1 == self.batches
+        use = (index + 1) % self.recipe.accumulate == 0 or last
+        with self.fabric.no_backward_sync(self.model, enabled=not use and is_distributed()):
+            loss = self.task.loss(self.model, batch)
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {index + 1}; "
+                    "lower optim.lr or look at the data"
+                )
+            self.fabric.backward(loss / self.recipe.accumulate)
+        if use:
+            if self.recipe.optim.clip_norm:
+                self.fabric.clip_gradients(
+                    self.model, self.optimizer, max_norm=self.recipe.optim.clip_norm
+                )
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return loss.detach()
+
     def finish_epoch(self) -> None:
         """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""
-        metric = self.task.evaluate(self.ema.module, self.fabric.device)
+        first = self.fabric.is_global_zero
+        found = self.task.evaluate(self.ema.module, self.fabric.device) if first else math.nan
+        metric = self.fabric.broadcast(found)
         self.history[-1][self.task.metric] = metric
         self.epoch += 1
-        if metric >= self.best_metric:  # of equals the later one: its learning rate is lower
+        better = metric >= self.best_metric  # of equals the later one: its learning rate is lower
+        if better:
             self.best_metric, self.best_epoch = metric, self.epoch
-            info = {
-                "seed": self.recipe.seed,
-                "epoch": self.epoch,
-                f"val_{self.task.metric}": f"{metric:.6f}",
-            }
-            save_weights(self.ema.module, self.weights_path, {k: str(v) for k, v in info.items()})
-        save_checkpoint(self.state(), self.checkpoint_path)
-        self.write_log()
+        if first:
+            if better:
+                self.keep_best(metric)
+            save_checkpoint(self.state(), self.checkpoint_path)
+            self.write_log()
+
+    def keep_best(self, metric: float) -> None:
+        info = {
+            "seed": str(self.recipe.seed),
+            "epoch": str(self.epoch),
+            f"val_{self.task.metric}": f"{metric:.6f}",
+        }
+        save_weights(self.ema.module, self.weights_path, info)
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience
@@ -219,6 +262,16 @@ class _Run:
             writer.writerows(self.history)
         with atomic_path(self.out / "curves.png") as path:
             save_curves(self.history, self.task.metric, path)
+        with SummaryWriter(str(self.out / "tensorboard"), purge_step=self.epoch) as board:
+            for key, value in self.history[-1].items():
+                board.add_scalar(key, value, self.epoch)
+
+
+def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _weight_decay_groups(model, recipe)
+    if recipe.optim.name == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.optim.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.optim.lr)
 
 
 def _weight_decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .checkpoint import atomic_path
 from .config import Recipe
+from .distributed import is_first_process
 from .progress import Progress
 
 
@@ -69,7 +70,7 @@ def train(
         reached=known and test >= recipe.target_metric,
         interrupted=result.interrupted,
     )
-    if known:
+    if known and is_first_process():
         with atomic_path(out / "result.json") as path:
             path.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     return report

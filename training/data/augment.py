@@ -1,7 +1,8 @@
-"""Random affine distortion of a batch, a different one for each picture.
+"""Random changes to a batch of pictures, different ones for each picture.
 
-torchvision's RandomAffine draws one distortion per call, so a batch would need a Python loop; on
-28x28 digits that loop costs more than the network. This is the same transformation, batched.
+torchvision's transforms draw once per call, so a batch would need a Python loop; on pictures of
+32x32 that loop costs as much as a small network. These are the same transformations, batched.
+Pictures are float ``[N, C, H, W]`` in 0..255, in and out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 
 def random_affine(
@@ -46,3 +47,47 @@ def random_affine(
     )
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def random_crop(images: Tensor, shift: int) -> Tensor:
+    """Move each picture by up to ``shift`` pixels each way; the edge is mirrored outwards."""
+    if shift == 0:
+        return images
+    count, _, height, width = images.shape
+    padded = pad(images, (shift,) * 4, mode="reflect")
+    top, left = torch.randint(0, 2 * shift + 1, (2, count, 1), device=images.device)
+    rows = top + torch.arange(height, device=images.device)
+    columns = left + torch.arange(width, device=images.device)
+    pictures = torch.arange(count, device=images.device)
+    channels_last = padded.permute(0, 2, 3, 1)
+    picked = channels_last[pictures[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, share: float) -> Tensor:
+    """Mirror that share of the pictures left to right."""
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < share
+    return torch.where(chosen, images.flip(3), images)
+
+
+def random_erase(images: Tensor, side: float) -> Tensor:
+    """Blank a square of ``side`` times the shorter side in each picture, to the batch's mean."""
+    if side == 0:
+        return images
+    count, _, height, width = images.shape
+    half = side * min(height, width) / 2
+    y, x = torch.rand(2, count, 1, device=images.device)
+    rows = (torch.arange(height, device=images.device) + 0.5 - y * height).abs() < half
+    columns = (torch.arange(width, device=images.device) + 0.5 - x * width).abs() < half
+    square = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(square, images.mean(dim=(0, 2, 3), keepdim=True), images)
+
+
+def random_light(images: Tensor, amount: float) -> Tensor:
+    """Scale brightness, contrast and each channel by factors in ``[1 - amount, 1 + amount]``."""
+    count, channels = images.shape[:2]
+    factors = 1 + amount * (2 * torch.rand(count, channels + 2, 1, 1, device=images.device) - 1)
+    brightness, contrast = factors[:, :1], factors[:, 1:2]
+    tinted = images * (factors[:, 2:] * brightness)
+    mean = tinted.mean(dim=(1, 2, 3), keepdim=True)
+    return ((tinted - mean) * contrast + mean).clamp(0, 255)

@@ -10,7 +10,7 @@ from ..layers import ConvBnAct
 from ..mobilenet import InvertedResidual, MobileNetV2
 from ..vgg import Vgg
 from ..weights import WeightsError
-from .rules import Rule, conv_bn, load_renamed, take
+from .rules import Rule, conv_bn, fold_bias, load_renamed
 
 ORIGIN = "torchvision"
 
@@ -31,7 +31,11 @@ def from_torchvision(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module
         convolutions = _vgg_convolutions(model)
         rules = [rule for names in convolutions for rule in conv_bn(*names)]
         rules += [(f"head.{i}", f"classifier.{i}") for i in (0, 3, 6)]
-        return load_renamed(model, _fold_biases(model, state, convolutions), rules, ORIGIN)
+        folded = dict(state)
+        for ours, conv, bn in convolutions:
+            mean = model.get_buffer(f"{ours}.bn.running_mean")
+            fold_bias(folded, conv, bn, mean, ORIGIN)
+        return load_renamed(model, folded, rules, ORIGIN)
     if isinstance(model, MobileNetV2):
         return load_renamed(model, state, _mobilenet_v2_rules(model), ORIGIN)
     raise WeightsError(f"torchvision's weights have no rules for {type(model).__name__}")
@@ -51,22 +55,6 @@ def _vgg_convolutions(model: Vgg) -> list[tuple[str, str, str]]:
         else:
             index += 1
     return names
-
-
-def _fold_biases(
-    model: Vgg, state: Mapping[str, Tensor], convolutions: list[tuple[str, str, str]]
-) -> dict[str, Tensor]:
-    """Their convolutions have biases, ours do not: the normalisation after them takes them in.
-
-    ``bn(conv(x) + b)`` subtracts the mean of what it sees, so ``mean - b`` without ``b`` is equal.
-    """
-    folded = dict(state)
-    for ours, conv, bn in convolutions:
-        wanted = model.get_buffer(f"{ours}.bn.running_mean")
-        bias = take(folded, f"{conv}.bias", wanted, ORIGIN)
-        mean = take(folded, f"{bn}.running_mean", wanted, ORIGIN)
-        folded[f"{bn}.running_mean"] = mean - bias
-    return folded
 
 
 def _mobilenet_v2_rules(model: MobileNetV2) -> list[Rule]:

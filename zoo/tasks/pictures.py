@@ -18,6 +18,11 @@ def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) ->
     Raises:
         ValueError: the array is not a uint8 picture.
     """
+    return resize(to_planes(picture, channels), input_size)[None]
+
+
+def to_planes(picture: np.ndarray, channels: int) -> np.ndarray:
+    """A picture as float32 ``[h, w, channels]`` in 0..255, unresized; see :func:`to_input`."""
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0:
         raise ValueError(
             f"a picture is uint8 [h, w] or [h, w, 3], got {picture.dtype} {picture.shape}"
@@ -30,11 +35,18 @@ def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) ->
         pixels = pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
     elif planes.shape[2] == 1 and channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
+    return pixels
+
+
+def resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Float32 ``[h, w, C]`` in 0..255 to uint8 ``[C, *size]``; see :func:`resize_matrix`."""
+    if planes.shape[:2] == tuple(size):
+        return np.rint(planes).astype(np.uint8).transpose(2, 0, 1)
     rows, columns = (
-        resize_matrix(old, new) for old, new in zip(pixels.shape[:2], input_size, strict=True)
+        resize_matrix(old, new) for old, new in zip(planes.shape[:2], size, strict=True)
     )
-    resized = np.einsum("ih,hwc,jw->cij", rows, pixels, columns, optimize=True)
-    return np.clip(np.rint(resized), 0, 255).astype(np.uint8)[None]
+    resized = np.einsum("ih,hwc,jw->cij", rows, planes, columns, optimize=True)
+    return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
 
 
 def normalize(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

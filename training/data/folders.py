@@ -1,0 +1,193 @@
+"""Pictures in one folder a class: on disk or in a zip, with a split by folder, file or chance."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ...errors import DataError
+from ...zoo.tasks.pictures import to_input
+from .images import ImageSet, Shape, Split, draw
+from .sources import find_dataset
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
+_TEST_SHARE = 0.2
+_NAMED = 5  # broken files that a message names
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Pictures that are not read yet: names, numbers of their classes, and how to get the bytes."""
+
+    name: str
+    names: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+    def pick(self, indices: Iterable[int]) -> Listing:
+        chosen = list(indices)
+        names = tuple(self.names[i] for i in chosen)
+        return Listing(self.name, names, self.labels[chosen], self.classes, self.read)
+
+
+def load_cifar10(
+    split: Split, data: Path | None, shape: Shape | None, sample: int | None
+) -> ImageSet:
+    """CIFAR-10 as JPEG files in ``train.zip`` and ``test.zip``: 50,000 and 10,000 of 32x32."""
+    folder = _require("cifar10", "train.zip", data)
+    try:
+        archive = zipfile.ZipFile(folder / f"{split}.zip")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {folder / split}.zip: {error}") from None
+    with archive:
+        listing = list_by_class("cifar10", archive.namelist(), archive.read)
+        return read_pictures(listing, split, shape or (3, 32, 32), sample)
+
+
+def load_sign_digits(
+    split: Split, data: Path | None, shape: Shape | None, sample: int | None
+) -> ImageSet:
+    """Hands that show the digits 0 to 9, split by person: 1,625 and 437 of 100x100."""
+    folder = _require("sign_digits", "split.tsv", data)
+    names = read_split(folder / "split.tsv")[split]
+    listing = list_by_class("sign_digits", names, partial(_read_file, folder))
+    return read_pictures(listing, split, shape or (3, 100, 100), sample)
+
+
+def load_image_folder(
+    split: Split, data: Path | None, shape: Shape | None, sample: int | None
+) -> ImageSet:
+    """Pictures of one's own: ``<data>/<class>/*``, or ``<data>/train/<class>/*`` and ``test``.
+
+    Without a ``test`` folder every fifth picture, drawn once and for all, is one.
+    """
+    if data is None or not data.is_dir():
+        raise DataError("name the folder of your pictures with --data: one folder a class inside")
+    parts = (data / "train").is_dir() and (data / "test").is_dir()
+    root = data / split if parts else data
+    files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_file())
+    known = sorted(p.name for p in (data / "train").iterdir() if p.is_dir()) if parts else None
+    listing = list_by_class(data.resolve().name, files, partial(_read_file, root), known)
+    if not parts:
+        order = np.random.default_rng(0).permutation(len(listing.names))
+        count = max(1, round(_TEST_SHARE * len(order)))
+        listing = listing.pick(np.sort(order[:count] if split == "test" else order[count:]))
+    return read_pictures(listing, split, shape, sample)
+
+
+def list_by_class(
+    name: str,
+    files: Sequence[str],
+    read: Callable[[str], bytes],
+    known: Sequence[str] | None = None,
+) -> Listing:
+    """Group files by the folder that they lie in; classes are numbered in sorted order.
+
+    ``known`` are the classes where the files may lack some: a small test set, say.
+
+    Raises:
+        DataError: fewer than two classes, or one that is not known.
+    """
+    pictures = sorted(f for f in files if f.lower().endswith(SUFFIXES))
+    folders = [PurePosixPath(f).parent.name for f in pictures]
+    classes = tuple(sorted(set(folders)) if known is None else known)
+    if len(classes) < 2:
+        raise DataError(f"{name}: {len(classes)} folders with pictures, one a class is needed")
+    if strange := sorted(set(folders) - set(classes)):
+        raise DataError(f"{name}: the class {strange[0]!r} is in test and not in train")
+    labels = np.array([classes.index(folder) for folder in folders], np.int64)
+    return Listing(name, tuple(pictures), labels, classes, read)
+
+
+def read_split(path: Path) -> dict[str, list[str]]:
+    """A split file: a line holds ``train`` or ``test``, a tab, and a file's relative path.
+
+    Raises:
+        DataError: it cannot be read, or holds another line.
+    """
+    parts: dict[str, list[str]] = {"train": [], "test": []}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(lines, 1):
+        part, _, name = line.partition("\t")
+        if part not in parts or not name:
+            raise DataError(f"{path}, line {number}: expected train or test, a tab and a path")
+        parts[part].append(name)
+    return parts
+
+
+def read_pictures(
+    listing: Listing, split: Split, shape: Shape | None, sample: int | None
+) -> ImageSet:
+    """Decode a listing (or a sample of it) into one array; ``shape`` None takes the first one's.
+
+    What cannot be decoded is left out, named and counted in a warning.
+
+    Raises:
+        DataError: no picture can be decoded.
+    """
+    if sample is not None:
+        listing = listing.pick(draw(len(listing.names), sample))
+    if shape is None:
+        first = decode(listing.read(listing.names[0]))
+        shape = (3, *first.shape[:2])
+
+    def one(name: str) -> np.ndarray | None:
+        try:
+            return to_input(decode(listing.read(name)), shape[1:], shape[0])
+        except (OSError, DataError, ValueError):
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside of Python's lock
+        found = list(pool.map(one, listing.names))
+    good = [i for i, picture in enumerate(found) if picture is not None]
+    broken = [name for name, picture in zip(listing.names, found, strict=True) if picture is None]
+    if not good:
+        raise DataError(f"{listing.name}: none of {len(found)} pictures can be read")
+    if broken:
+        named = ", ".join(broken[:_NAMED]) + (" ..." if len(broken) > _NAMED else "")
+        logger.warning(
+            "%s: %d of %d %s pictures cannot be read and are left out: %s",
+            *(listing.name, len(broken), len(found), split, named),
+        )
+    images = np.concatenate([picture for picture in found if picture is not None])
+    return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+
+
+def decode(content: bytes) -> np.ndarray:
+    """The pixels of an encoded picture, upright: uint8 ``[h, w]`` (gray) or ``[h, w, 3]`` (rgb).
+
+    Raises:
+        DataError: it is no picture, or a truncated one.
+    """
+    try:
+        with Image.open(BytesIO(content)) as file:
+            upright = ImageOps.exif_transpose(file)
+            return np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"not a readable picture: {error}") from None
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
+
+
+def _require(name: str, marker: str, data: Path | None) -> Path:
+    if (folder := find_dataset(name, marker, data)) is None:
+        raise DataError(f"the data set {name} is not here: name its folder with --data")
+    return folder

@@ -1,0 +1,132 @@
+"""Segmentation: a picture in, a mask of its size out, and how good a mask is. NumPy alone.
+
+A network's raw output is logits ``[N, classes, h, w]``. A mask is uint8 ``[N, H, W]``. With one
+class, 1 is that class and 0 is the rest; with several, a pixel's value is the index of its class,
+and class 0 is the background.
+
+Pictures go in through :func:`edgeark.zoo.tasks.pictures.to_input`, stretched to the network's size;
+:func:`resize_logits` stretches the answer back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from .pictures import resize_matrix
+
+Rgb = tuple[int, int, int]
+
+
+def to_mask(output: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Masks ``[N, h, w]`` from raw logits ``[N, classes, h, w]``.
+
+    Args:
+        output: one class: sigmoid logits; several: the largest wins, the first of equals.
+        threshold: of one class: the probability, inside 0..1, that a pixel must exceed.
+
+    Raises:
+        ValueError: the array has no four dimensions, or the threshold is not inside 0..1.
+    """
+    if output.ndim != 4:
+        raise ValueError(f"logits are [N, classes, h, w], got {output.shape}")
+    if not 0 < threshold < 1:
+        raise ValueError(f"a probability threshold lies inside 0..1, got {threshold}")
+    if output.shape[1] > 1:
+        return output.argmax(axis=1).astype(np.uint8)
+    return (output[:, 0] > math.log(threshold / (1 - threshold))).astype(np.uint8)
+
+
+def resize_logits(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Logits ``[N, classes, h, w]`` bilinearly at another ``(height, width)``, float32.
+
+    Resizing logits and then taking the mask gives a smooth border, where a resized mask has stairs.
+    """
+    rows, columns = (
+        resize_matrix(old, new) for old, new in zip(output.shape[2:], size, strict=True)
+    )
+    return rows @ output.astype(np.float32) @ columns.T
+
+
+def overlay(
+    picture: np.ndarray, mask: np.ndarray, colors: Mapping[int, Rgb], opacity: float = 0.5
+) -> np.ndarray:
+    """The picture with the mask's values painted over it: uint8 ``[h, w, 3]``.
+
+    Args:
+        picture: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb).
+        mask: ``[h, w]``, of the picture's size.
+        colors: rgb by mask value; a value that is not there stays as it is.
+        opacity: 0 shows the picture, 1 the colour.
+
+    Raises:
+        ValueError: picture and mask differ in size.
+    """
+    if picture.shape[:2] != mask.shape:
+        raise ValueError(f"the picture is {picture.shape[:2]}, the mask {mask.shape}")
+    planes = picture[..., None] if picture.ndim == 2 else picture
+    painted = np.broadcast_to(planes, (*mask.shape, 3)).astype(np.float32)
+    for value, color in colors.items():
+        here = mask == value
+        painted[here] = (1 - opacity) * painted[here] + opacity * np.array(color, np.float32)
+    return np.rint(painted).astype(np.uint8)
+
+
+def dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each picture and class, ``[N, K]``.
+
+    Args:
+        found: masks ``[N, h, w]``.
+        wanted: the true masks, of the same shape.
+        num_classes: 1: ``K`` is 1, the value 1; more: ``K`` classes, the background among them.
+
+    Returns:
+        0..1. A class that is in neither mask scores 1: to find nothing where nothing is, is right.
+        Where one mask alone has it, the score is 0.
+    """
+    both, sizes = _areas(found, wanted, num_classes)
+    return np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), 1.0)
+
+
+def iou(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Intersection over union of each picture and class, ``[N, K]``; see :func:`dice`."""
+    both, sizes = _areas(found, wanted, num_classes)
+    return np.where(sizes > 0, both / np.maximum(sizes - both, 1), 1.0)
+
+
+def mean_dice(output: np.ndarray, wanted: np.ndarray, threshold: float = 0.5) -> float:
+    """The task's metric: :func:`dice` of raw logits, averaged over pictures and classes.
+
+    Args:
+        output: raw logits ``[N, classes, h, w]``.
+        wanted: the true masks ``[N, h, w]``.
+        threshold: see :func:`to_mask`.
+    """
+    return float(dice(to_mask(output, threshold), wanted, output.shape[1]).mean())
+
+
+def false_alarms(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Share of the clean pictures, whose true mask is 0 everywhere, with a pixel found in them.
+
+    Both are masks ``[N, h, w]``. Where no picture is clean there is none to raise a false alarm
+    in: 0.
+    """
+    clean = ~wanted.any(axis=(1, 2))
+    return float(found[clean].any(axis=(1, 2)).mean()) if clean.any() else 0.0
+
+
+def _areas(
+    found: np.ndarray, wanted: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that both masks have, and the sum of those of each: two arrays ``[N, K]``."""
+    if found.shape != wanted.shape:
+        raise ValueError(f"masks of {found.shape} cannot be compared with {wanted.shape}")
+    values = range(1, 2) if num_classes == 1 else range(num_classes)
+    both, sizes = [], []
+    for value in values:
+        a, b = found == value, wanted == value
+        both.append((a & b).sum(axis=(1, 2)))
+        sizes.append(a.sum(axis=(1, 2)) + b.sum(axis=(1, 2)))
+    return np.stack(both, axis=1), np.stack(sizes, axis=1)
