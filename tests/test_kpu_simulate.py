@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from edgeark.export.kpu import (
@@ -20,10 +24,12 @@ from edgeark.export.kpu import elementwise as e
 from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.layer import KpuTensor, Layer, MainTensor
 from edgeark.export.kpu.memory import Memory
+from edgeark.zoo.tasks.pictures import to_input
 from hypothesis import given
 from hypothesis import strategies as st
 from kpu_cases import PUBLISHED, conv, digit_net, operator_net, published_file
 from kpu_plain import plain_convolution
+from PIL import Image
 
 # -- memory --
 
@@ -290,6 +296,42 @@ def test_published_files_run_to_the_last_layer(name: str) -> None:
     for output in simulator.run(pictures):
         assert output.dtype == np.float32 and np.isfinite(output).all()
         assert output.std() > 0 and not np.array_equal(output[0], output[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "anchors", "kind"), [("yolo_face_detect", 9, 0), ("voc20_detect", 5, 14)]
+)
+def test_published_detectors_see_the_officer(name: str, anchors: int, kind: int) -> None:
+    """A portrait that matplotlib ships: the face, and class 14 of VOC, a person.
+
+    Nothing of the vendor's code is involved, so that a face is found where it is says that layout,
+    arithmetic and tables are read right.
+    """
+    path = published_file(name)
+    portrait = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    for needed in (path, portrait):
+        if not needed.is_file():
+            pytest.skip(f"needs {needed.name}")
+    simulator = Simulator(read_kmodel(path.read_bytes()))
+    pixels = np.asarray(Image.open(portrait).convert("RGB"))
+    pixels = np.pad(pixels, ((0, 0), (119, 119), (0, 0)))  # from 512x600 to the input's 5:4
+    (output,) = simulator.run(to_input(pixels, simulator.input.shape[1:], 3))  # type: ignore[arg-type]
+    boxes = output[0].reshape(anchors, -1, 8, 10)  # x, y, w, h, objectness, classes
+    anchor, row, column = np.unravel_index(boxes[:, 4].argmax(), boxes[:, 4].shape)
+    found = boxes[anchor, :, row, column]
+    x, y, score = 1 / (1 + np.exp(-found[[0, 1, 4]]))
+    assert score > 0.8
+    assert found[5:].argmax() == kind
+    assert 0.45 < (column + x) / 10 < 0.6 and 0.2 < (row + y) / 8 < 0.6
+    noise = np.random.default_rng(0).integers(0, 256, (1, *simulator.input.shape), np.uint8)
+    (output,) = simulator.run(noise)
+    assert output[0].reshape(anchors, -1, 8, 10)[:, 4].max() < 0
+
+
+def test_the_package_needs_numpy_alone() -> None:
+    code = "import sys, edgeark.export.kpu; print(*({'torch', 'onnx', 'PIL'} & sys.modules.keys()))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == []
 
 
 def test_costs() -> None:

@@ -17,9 +17,10 @@ everything else runs on the CPU, mostly on float32 in main memory. Read in this 
 ``describe.py``     what each layer costs
 ==================  ===============================================================================
 
-Where the facts come from: the kmodel structures that Sipeed and Canaan publish, and nncase 1.9's
-simulator, with which this arithmetic was compared. No board has confirmed it: what this package
-shows is *modelled*, and where silicon or firmware may differ the code says so.
+Where the facts come from: the kmodel structures that Sipeed and Canaan publish, and the arithmetic
+of nncase 1.9's simulator. The vendor's published files are read and written to the byte, and find a
+face or a person in a photograph. No board has confirmed any of it: what this package shows is
+*modelled*, and where silicon or firmware may differ the code says so.
 """
 
 from .conv import KpuConv, Pool
