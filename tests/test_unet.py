@@ -14,7 +14,7 @@ from edgeark.errors import ModelError
 from edgeark.export.graph import Graph, write_onnx
 from edgeark.export.targets.onnxruntime import make_session
 from edgeark.zoo import WeightsError, create_model, list_models, model_entry, spec_of
-from edgeark.zoo.importers import from_unet_checkpoint
+from edgeark.zoo.importers import from_unet_checkpoint, import_weights
 from edgeark.zoo.summary import summarize
 from edgeark.zoo.unet import UNet, UNetDecoder
 from torch import Tensor, nn
@@ -380,3 +380,19 @@ def test_tensors_that_lack_or_are_left_over_are_named() -> None:
         from_unet_checkpoint(ours("transpose"), {**learned, "extra.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match="no rules for VggS"):
         from_unet_checkpoint(create_model("vgg_s"), state)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_a_file_of_the_ports_says_how_it_is_built(
+    early: bool, transpose: bool, tmp_path: Path
+) -> None:
+    theirs = ready(StandIn(8, 2, early=early, bias=early, transpose=transpose), 3, 224, 224)
+    torch.save({**theirs.state_dict(), "mask_values": [0, 255]}, tmp_path / "checkpoint.pth")
+    taken = import_weights(tmp_path / "checkpoint.pth", "unet_8")
+    assert spec_of(taken.model).input_shape == (1, 3, 224, 224)
+    x = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(taken.model.eval()(x), theirs(x), atol=1e-4, rtol=0)
+    with pytest.raises(WeightsError, match="is a UNet of 8 base channels, unet_16 has 16"):
+        import_weights(tmp_path / "checkpoint.pth", "unet_16")
