@@ -271,6 +271,27 @@ def import_(
 
 
 @app.command()
+def run(
+    artifact: Annotated[Path, typer.Argument(help="A file that a target runs: .kmodel (v3).")],
+    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
+    json: JsonFlag = False,
+) -> None:
+    """Run an exported file on a picture and print what it answers."""
+    from .export.run import run_artifact
+
+    outputs = run_artifact(artifact, picture)
+    if json:
+        return print_json({"outputs": [output.tolist() for output in outputs]})
+    rows = [
+        [i, "x".join(map(str, o.shape)), str(o.dtype), float(o.min()), float(o.max()),
+         int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
+        for i, o in enumerate(outputs)
+    ]  # fmt: skip
+    columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
+    print_table(artifact.name, columns, rows)
+
+
+@app.command()
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),
     data: DataDir = None,
