@@ -1,0 +1,419 @@
+"""From an ONNX graph to the steps of a K210: what fuses into one convolution, what is left over.
+
+A step is a :class:`Conv`, all of which is one layer of the KPU, or an :class:`Operator` of the CPU.
+Fused into a convolution: the activation behind it, whatever nodes spell it out; a 2x2 or 4x4 pool
+behind that; a stride of 2, which is a pool that picks the left top pixel of each 2x2.
+
+The KPU cannot pool or stride a depthwise convolution. One of stride 2 is computed at full
+resolution, and the pick moves into the 1x1 convolution behind it (nncase's idea). Where something
+else is behind it, and where a tensor is wanted both pooled and whole, a dense 1x1 convolution that
+changes nothing does the pool: it is exact, and no trip to the CPU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from .arithmetic import Pool
+from .check import check_convolution, check_map, unsupported
+from .scalar import ELEMENTWISE, Scalar, compose, identity
+
+_PICK = Pool.LEFT_TOP_2
+_POOLS = {
+    ("MaxPool", 2): Pool.MAX_2,
+    ("MaxPool", 4): Pool.MAX_4,
+    ("AveragePool", 2): Pool.MEAN_2,
+    ("AveragePool", 4): Pool.MEAN_4,
+}
+_MEANS = (Pool.MEAN_2, Pool.MEAN_4)
+_RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_KPU_FEATURES = 1024
+
+Shape = tuple[int, ...]
+Kind = Literal["add", "concat", "linear", "max_pool", "mean", "resize", "reshape", "softmax", "table"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv:
+    """A convolution of stride 1 with padding that keeps the size, a function, a pool.
+
+    Args:
+        name: of the ONNX node, which carries the module's.
+        input, output: values.
+        weights: float64 ``[out, in, k, k]``, or ``[channels, 1, k, k]`` if ``depthwise``.
+        bias: float64 ``[out]``.
+        function: from a sum to what is stored.
+        pool: of what is stored.
+        sums: the ONNX tensor that has the sums.
+        stored: the ONNX tensor whose range the stored bytes have to cover.
+        copies: changes nothing but by its pool.
+    """
+
+    name: str
+    input: str
+    output: str
+    weights: np.ndarray
+    bias: np.ndarray
+    depthwise: bool
+    sums: str
+    stored: str
+    function: Scalar = identity
+    pool: Pool = Pool.NONE
+    copies: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Operator:
+    """What the CPU does; ``function`` follows an ``add``, or is the ``table``.
+
+    ``arrays`` are the ``weights`` and ``bias`` of ``linear``, ``numbers`` the ``kernel``,
+    ``stride`` and ``pad`` of ``max_pool``.
+    """
+
+    kind: Kind
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    function: Scalar = identity
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+Step = Conv | Operator
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Steps in an order in which they can run.
+
+    Args:
+        steps: see there.
+        input: the picture's value, raw pixels.
+        outputs: values.
+        shapes: of each value, without the batch.
+        input_zero: the pixel value that padding of the picture has to have.
+    """
+
+    steps: tuple[Step, ...]
+    input: str
+    outputs: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+    input_zero: int = 0
+
+    def readers(self) -> Counter[str]:
+        """How often each value is read; an output is read once more."""
+        return Counter([*(name for step in self.steps for name in step.inputs), *self.outputs])
+
+
+def lower(proto: ModelProto) -> Network:
+    """The steps of a static network with one picture as input, batch 1.
+
+    Raises:
+        KmodelError: something neither the KPU nor the firmware can do; the node is named, and what
+            to use instead.
+    """
+    return _absorb_normalization(_Lowering(proto).network())
+
+
+@dataclass(frozen=True, eq=False)
+class _Lazy:
+    """A tensor that is a function of ``root``: a value, or a step that can apply the function."""
+
+    root: Step | str
+    function: Scalar = identity
+
+
+class _Lowering:
+    """One walk over the nodes; a step is written when something reads its result."""
+
+    def __init__(self, proto: ModelProto) -> None:
+        graph = self._graph = proto.graph
+        self._constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self._shapes: dict[str, Shape] = {}
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+            self._shapes[value.name] = tuple(dims[1:])
+        outputs = [value.name for value in graph.output]
+        self._uses = Counter([*(n for node in graph.node for n in node.input), *outputs])
+        self._input = next(v.name for v in graph.input if v.name not in self._constants)
+        self._lazy = {self._input: _Lazy(self._input)}
+        self._values: dict[str, str] = {}  # tensor: the value that holds it
+        self._whole: set[str] = set()  # values of which one pixel in 2x2 is wanted
+        self._steps: list[Step] = []
+
+    def network(self) -> Network:
+        for node in self._graph.node:
+            self._node(node)
+        outputs = tuple(self._read(value.name) for value in self._graph.output)
+        return Network(tuple(self._steps), self._input, outputs, self._shapes)
+
+    def _node(self, node: NodeProto) -> None:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        kind = node.op_type
+        if kind == "Constant":
+            self._constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
+        elif kind in ELEMENTWISE:
+            self._elementwise(node, attributes)
+        elif kind == "Conv":
+            self._convolution(node, attributes)
+        elif kind in ("MaxPool", "AveragePool"):
+            self._pool(node, attributes)
+        elif kind == "GlobalAveragePool":
+            self._operator(node, "mean")
+        elif kind == "ReduceMean" and sorted(attributes.get("axes", ())) in ([2, 3], [-2, -1]):
+            self._operator(node, "mean")
+        elif kind in ("Gemm", "MatMul"):
+            self._gemm(node, attributes)
+        elif kind in _RESHAPES:
+            self._operator(node, "reshape")
+        elif kind == "Softmax":
+            self._softmax(node)
+        elif kind == "Concat" and attributes["axis"] in (1, -3):
+            self._operator(node, "concat", tuple(node.input))
+        elif kind == "Resize":
+            self._resize(node, attributes)
+        else:
+            raise unsupported(node)
+
+    def _step(self, step: Step, shape: Shape) -> str:
+        self._steps.append(step)
+        self._shapes[step.output] = shape
+        return step.output
+
+    def _store(self, tensor: str) -> str:
+        """The value that holds a tensor, or holds it before its pick; written now if need be."""
+        if tensor not in self._values:
+            lazy = self._lazy[tensor]
+            self._values[tensor] = self._stored(tensor, lazy)
+        return self._values[tensor]
+
+    def _stored(self, tensor: str, lazy: _Lazy) -> str:
+        root, shape = lazy.root, self._shapes[tensor]
+        if isinstance(root, str):
+            if lazy.function is identity:
+                return root
+            table = Operator(
+                kind="table", name=tensor, inputs=(root,), output=tensor, function=lazy.function
+            )
+            return self._step(table, shape)
+        if isinstance(root, Operator):
+            return self._step(replace(root, output=tensor, function=lazy.function), shape)
+        if root.depthwise and root.pool is _PICK:
+            whole = f"{tensor}@whole"
+            step = replace(root, output=whole, function=lazy.function, stored=tensor)
+            self._whole.add(whole)
+            return self._step(replace(step, pool=Pool.NONE), self._shapes[root.input])
+        return self._step(replace(root, output=tensor, function=lazy.function, stored=tensor), shape)
+
+    def _read(self, tensor: str) -> str:
+        """The value that holds a tensor."""
+        value = self._store(tensor)
+        if value in self._whole:
+            value = self._values[tensor] = self._copy(value, tensor, tensor, _PICK)
+        return value
+
+    def _copy(self, value: str, tensor: str, output: str, pool: Pool) -> str:
+        """A dense 1x1 convolution that changes nothing, for the sake of its pool."""
+        channels = self._shapes[value][0]
+        copy = Conv(
+            name=f"{output} ({pool.name.lower()})",
+            input=value,
+            output=output,
+            weights=np.eye(channels)[:, :, None, None],
+            bias=np.zeros(channels),
+            depthwise=False,
+            sums=tensor,
+            stored=tensor,
+            pool=pool,
+            copies=True,
+        )
+        check_map(copy.name, self._shapes[value])
+        return self._step(copy, self._shapes[output])
+
+    def _operator(
+        self, node: NodeProto, kind: Kind, inputs: tuple[str, ...] = (), **more: Any
+    ) -> None:
+        tensor = node.output[0]
+        values = tuple(map(self._read, inputs or node.input[:1]))
+        step = Operator(kind=kind, name=node.name, inputs=values, output=tensor, **more)
+        self._lazy[tensor] = _Lazy(self._step(step, self._shapes[tensor]))
+
+    def _elementwise(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
+        tensor = node.output[0]
+        operands: list[Scalar | float] = []
+        roots: list[Step | str] = []
+        names = [name for name in node.input if name]
+        for name in names:
+            if name in self._constants:
+                constant = self._constants[name]
+                if constant.size != 1:
+                    raise unsupported(node, "one number for each channel")
+                operands.append(float(constant.reshape(())))
+            else:
+                operands.append(self._lazy[name].function)
+                roots.append(self._lazy[name].root)
+        if len({id(root) if not isinstance(root, str) else root for root in roots}) == 1:
+            function = compose(node.op_type, attributes, operands)
+            self._lazy[tensor] = _Lazy(roots[0], function)
+        elif node.op_type == "Add" and len(names) == 2:
+            shapes = {self._shapes[name] for name in names}
+            if len(shapes) > 1:
+                raise unsupported(node, "tensors of different shapes")
+            inputs = tuple(map(self._read, names))
+            step = Operator(kind="add", name=node.name, inputs=inputs, output=tensor)
+            self._lazy[tensor] = _Lazy(step)
+        else:
+            raise unsupported(node, "two different tensors")
+
+    def _convolution(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
+        source, tensor = node.input[0], node.output[0]
+        weights = self._constants[node.input[1]].astype(np.float64)
+        bias = np.zeros(len(weights))
+        if len(node.input) == 3:
+            bias = self._constants[node.input[2]].astype(np.float64)
+        shape, pads = self._shapes[source], attributes.get("pads", [0, 0, 0, 0])
+        if weights.shape[2:] == shape[1:] and not any(pads) and attributes.get("group", 1) == 1:
+            self._linear(node, weights.reshape(len(weights), -1), bias)
+            return
+        depthwise = weights.shape[1] == 1 and attributes.get("group", 1) == len(weights) > 1
+        check_convolution(node, attributes, weights.shape, shape, depthwise)
+        stride = attributes.get("strides", [1, 1])[0]
+        pool = _PICK if stride == 2 else Pool.NONE
+        takes_pick = not depthwise and weights.shape[2] == 1 and stride == 1
+        value = self._store(source) if takes_pick else self._read(source)
+        if value in self._whole:
+            pool = _PICK
+        conv = Conv(
+            name=node.name,
+            input=value,
+            output=tensor,
+            weights=weights,
+            bias=bias,
+            depthwise=depthwise,
+            sums=tensor,
+            stored=tensor,
+            pool=pool,
+        )
+        self._lazy[tensor] = _Lazy(conv)
+
+    def _gemm(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
+        if node.input[1] not in self._constants:
+            raise unsupported(node, "a product of two tensors")
+        weights = self._constants[node.input[1]].astype(np.float64)
+        weights = weights if attributes.get("transB") else weights.T
+        bias = np.zeros(len(weights))
+        if len(node.input) == 3:
+            bias = bias + self._constants[node.input[2]].astype(np.float64)
+        scale = attributes.get("alpha", 1.0)
+        self._linear(node, scale * weights, attributes.get("beta", 1.0) * bias)
+
+    def _linear(self, node: NodeProto, weights: np.ndarray, bias: np.ndarray) -> None:
+        """A fully connected layer: a 1x1 convolution of a map of 1x1, if the KPU has the room."""
+        source, tensor = node.input[0], node.output[0]
+        if max(weights.shape) > _KPU_FEATURES:
+            self._operator(node, "linear", arrays={"weights": weights, "bias": bias})
+            return
+        value, features = self._read(source), f"{source}@features"
+        if prod(self._shapes[value][1:]) > 1:
+            if features not in self._shapes:
+                step = Operator(kind="reshape", name=source, inputs=(value,), output=features)
+                self._step(step, (weights.shape[1],))
+            value = features
+        conv = Conv(
+            name=node.name,
+            input=value,
+            output=tensor,
+            weights=weights[:, :, None, None],
+            bias=bias,
+            depthwise=False,
+            sums=tensor,
+            stored=tensor,
+        )
+        self._lazy[tensor] = _Lazy(conv)
+
+    def _pool(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
+        source, tensor = node.input[0], node.output[0]
+        kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1, 1])
+        pads = attributes.get("pads", [0, 0, 0, 0])
+        shape = self._shapes[source]
+        if node.op_type == "AveragePool" and tuple(kernel) == shape[1:] and not any(pads):
+            self._operator(node, "mean")
+            return
+        square = kernel[0] == kernel[1] == strides[0] == strides[1] and not any(pads)
+        pool = _POOLS.get((node.op_type, kernel[0])) if square else None
+        if attributes.get("ceil_mode") and any(side % strides[0] for side in shape[1:]):
+            pool = None
+        if pool is None:
+            if node.op_type != "MaxPool" or pads[:2] != pads[2:] or attributes.get("ceil_mode"):
+                raise unsupported(node)
+            numbers = {"kernel": kernel, "stride": strides, "pad": pads[:2]}
+            sides = {f"{n}_{s}": v[i] for n, v in numbers.items() for i, s in enumerate("hw")}
+            self._operator(node, "max_pool", numbers=sides)
+            return
+        check_map(node.name, self._shapes[tensor])
+        root = self._lazy[source].root
+        alone = source not in self._values and self._uses[source] == 1
+        if alone and isinstance(root, Conv) and not root.depthwise and root.pool is Pool.NONE:
+            stored = source if pool in _MEANS else tensor
+            function = self._lazy[source].function
+            fused = replace(root, output=tensor, stored=stored, pool=pool, function=function)
+            self._lazy[tensor] = _Lazy(self._step(fused, self._shapes[tensor]))
+        else:
+            value = self._read(source)
+            self._lazy[tensor] = _Lazy(self._copy(value, source, tensor, pool))
+
+    def _softmax(self, node: NodeProto) -> None:
+        if sum(side > 1 for side in self._shapes[node.input[0]]) > 1:
+            raise unsupported(node, "more than one pixel")
+        self._operator(node, "softmax")
+
+    def _resize(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
+        old, new = self._shapes[node.input[0]], self._shapes[node.output[0]]
+        nearest = attributes.get("mode", b"nearest") == b"nearest"
+        whole = all(b % a == 0 for a, b in zip(old, new, strict=True)) and old[0] == new[0]
+        if not (nearest and whole):
+            raise unsupported(node)
+        self._operator(node, "resize")
+
+
+def _absorb_normalization(network: Network) -> Network:
+    """Let the first convolutions read raw pixels where one in front of them only normalises.
+
+    Padding then has to be a pixel of the mean's value, which is no whole number: at the edges the
+    answer is off by half a grey level at most. It is possible if all channels have the same.
+    """
+    first = network.steps[0]
+    if not isinstance(first, Conv) or first.pool is not Pool.NONE or first.weights.shape[2:] != (1, 1):
+        return network
+    matrix = first.weights[:, :, 0, 0]
+    scale = np.diag(matrix)
+    readers = [step for step in network.steps if first.output in step.inputs]
+    plain = first.function is identity and first.output not in network.outputs
+    if not plain or matrix.shape[0] != matrix.shape[1] or np.count_nonzero(matrix) != len(scale):
+        return network
+    mean = -first.bias / scale
+    zero = int(np.rint(mean).mean())
+    if np.abs(mean - zero).max() > 0.5 or not 0 <= zero <= 255:
+        return network
+    steps: list[Step] = []
+    for step in network.steps[1:]:
+        if step in readers:
+            if not isinstance(step, Conv) or step.depthwise:
+                return network
+            weights = step.weights * scale[:, None, None]
+            # For raw pixels p the sum is over weights * (p - mean), the KPU's over (p - zero).
+            bias = step.bias + (weights.sum((2, 3)) * (zero - mean)).sum(1)
+            step = replace(step, input=network.input, weights=weights, bias=bias)
+        steps.append(step)
+    return replace(network, steps=tuple(steps), input_zero=zero)
