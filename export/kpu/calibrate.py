@@ -11,7 +11,6 @@ import numpy as np
 from onnx import ModelProto, helper
 
 from ...settings import NO_TELEMETRY
-from ..graph import INPUT_NAME
 
 Method = Literal["minmax", "mse"]
 _SAMPLED = 64  # pixels of a tensor that are kept from a picture
@@ -52,7 +51,7 @@ def _error(values: np.ndarray, low: float, high: float) -> float:
 def measure(
     proto: ModelProto, pictures: np.ndarray, tensors: Collection[str]
 ) -> dict[str, Statistics]:
-    """Run the float network and look at ``tensors``, the picture's own among them.
+    """Run the float network and look at its input and at those of ``tensors`` that it has.
 
     Args:
         proto: the network; takes raw pixels, 0..255.
@@ -62,7 +61,8 @@ def measure(
     os.environ.update(NO_TELEMETRY)
     import onnxruntime as ort
 
-    inner = sorted(set(tensors) - {INPUT_NAME})
+    source = proto.graph.input[0].name
+    inner = sorted({name for node in proto.graph.node for name in node.output} & set(tensors))
     whole = ModelProto()
     whole.CopyFrom(proto)
     del whole.graph.output[:]
@@ -73,10 +73,10 @@ def measure(
         whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     rng = np.random.default_rng(0)
-    seen: dict[str, list[Statistics]] = {name: [] for name in (INPUT_NAME, *inner)}
+    seen: dict[str, list[Statistics]] = {name: [] for name in (source, *inner)}
     for picture in pictures:
         x = picture[None].astype(np.float32)
-        for name, values in zip(seen, (x, *session.run(inner, {INPUT_NAME: x})), strict=True):
+        for name, values in zip(seen, (x, *session.run(inner, {source: x})), strict=True):
             seen[name].append(_look(np.asarray(values)[0], rng))
     return {name: _joined(parts) for name, parts in seen.items()}
 

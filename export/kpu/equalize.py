@@ -10,14 +10,14 @@ a dense one small weights get coarser, and a square root is the balance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from .calibrate import Statistics
-from .lower import Conv, Network, Step
 from .scalar import is_linear, is_rectifier
+from .steps import Conv, Network, Step
 
 _DENSE_SHARE = 0.5  # of the way to equal channels, in logarithms
 _MOST = 64.0  # a channel that is almost dead stays small
@@ -33,32 +33,37 @@ def equalize(
     """
     steps: list[Step] = list(network.steps)
     found = dict(statistics)
-    for index, step in enumerate(network.steps):
-        readers = [i for i, other in enumerate(steps) if step.output in other.inputs]
-        if step.output in network.outputs or not isinstance(steps[index], Conv):
-            continue
+    for index in range(len(steps)):
         conv = steps[index]
-        assert isinstance(conv, Conv)
-        convolutions = [other for i in readers if isinstance(other := steps[i], Conv)]
-        if conv.copies or len(convolutions) != len(readers) or not readers:
+        readers = [i for i, step in enumerate(steps) if conv.output in step.inputs]
+        if not isinstance(conv, Conv) or not _is_free(conv, [steps[i] for i in readers], network):
             continue
-        if any(other.copies for other in convolutions):
-            continue
-        if not (is_linear(conv.function) or is_rectifier(conv.function)):
-            continue
-        shared = [s for s in steps if isinstance(s, Conv) and s is not conv]
-        if any(conv.stored == s.stored or conv.sums == s.sums for s in shared):
-            continue
-        factors = _factors(found[conv.stored], all(other.depthwise for other in convolutions))
+        free = all(
+            isinstance(step, Conv) and step.depthwise for step in map(steps.__getitem__, readers)
+        )
+        factors = _factors(found[conv.stored], free)
         steps[index] = replace(
             conv, weights=conv.weights * factors[:, None, None, None], bias=conv.bias * factors
         )
-        for i, other in zip(readers, convolutions, strict=True):
-            axis = (slice(None), None) if other.depthwise else (None, slice(None))
-            steps[i] = replace(other, weights=other.weights / factors[(*axis, None, None)])
-        for name in {conv.stored, conv.sums}:
+        for i in readers:
+            reader = steps[i]
+            assert isinstance(reader, Conv)
+            divisor = factors[:, None] if reader.depthwise else factors
+            steps[i] = replace(reader, weights=reader.weights / divisor[..., None, None])
+        for name in {conv.stored, conv.sums, conv.output} & found.keys():
             found[name] = found[name].scaled(factors)
     return replace(network, steps=tuple(steps)), found
+
+
+def _is_free(conv: Conv, readers: Sequence[Step], network: Network) -> bool:
+    """Nobody but convolutions that can be changed would see other numbers."""
+    steps = network.steps
+    tensors = [(s.sums, s.stored) for s in steps if isinstance(s, Conv)]
+    alone = sum(conv.sums in pair or conv.stored in pair for pair in tensors) == 1
+    changeable = all(isinstance(step, Conv) and not step.copies for step in readers)
+    shape_kept = is_linear(conv.function) or is_rectifier(conv.function)
+    seen = conv.output in network.outputs or conv.copies
+    return alone and changeable and shape_kept and not seen and len(readers) > 0
 
 
 def _factors(statistics: Statistics, free: bool) -> np.ndarray:

@@ -53,8 +53,9 @@ def fit_activation(
     starts = _candidates(x, level)
     level_at = np.clip(np.interp(starts, x, wanted), 0, 255)
     inside = (x >= domain[0]) & (x <= domain[1])
-    costs = _costs((x - low) / (high - low), wanted, np.where(inside, 1.0, 0.02), starts, level_at,
-                   (low, high))
+    costs = _costs(
+        (x - low) / (high - low), wanted, np.where(inside, 1.0, 0.02), starts, level_at, (low, high)
+    )
     segments = [(LOWEST + 1, 0, 0, int(np.rint(wanted[0])))]
     for i, j in _cheapest(costs.error, SEGMENTS - 2):
         slope = costs.slope[i, j] * v_scale / (high - low)
@@ -100,7 +101,9 @@ def _costs(
 
     s, st, stt = between(weight), between(weight * t), between(weight * t * t)
     sy, sty, syy = (
-        between(weight * wanted), between(weight * t * wanted), between(weight * wanted**2)
+        between(weight * wanted),
+        between(weight * t * wanted),
+        between(weight * wanted**2),
     )
     bias, t0 = np.rint(level_at)[:, None], begin[:, None]
     # Around the anchor: u = t - t0, e = wanted - bias.

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from .arithmetic import Pool
 from .check import check_convolution, check_map, unsupported
-from .scalar import ELEMENTWISE, Scalar, compose, identity
+from .scalar import ELEMENTWISE, Scalar, compose, identity, is_linear, is_rectifier
+from .steps import Conv, Kind, Network, Operator, Shape, Step
 
 _PICK = Pool.LEFT_TOP_2
 _POOLS = {
@@ -35,85 +36,6 @@ _POOLS = {
 _MEANS = (Pool.MEAN_2, Pool.MEAN_4)
 _RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 _KPU_FEATURES = 1024
-
-Shape = tuple[int, ...]
-Kind = Literal["add", "concat", "linear", "max_pool", "mean", "resize", "reshape", "softmax", "table"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Conv:
-    """A convolution of stride 1 with padding that keeps the size, a function, a pool.
-
-    Args:
-        name: of the ONNX node, which carries the module's.
-        input, output: values.
-        weights: float64 ``[out, in, k, k]``, or ``[channels, 1, k, k]`` if ``depthwise``.
-        bias: float64 ``[out]``.
-        function: from a sum to what is stored.
-        pool: of what is stored.
-        sums: the ONNX tensor that has the sums.
-        stored: the ONNX tensor whose range the stored bytes have to cover.
-        copies: changes nothing but by its pool.
-    """
-
-    name: str
-    input: str
-    output: str
-    weights: np.ndarray
-    bias: np.ndarray
-    depthwise: bool
-    sums: str
-    stored: str
-    function: Scalar = identity
-    pool: Pool = Pool.NONE
-    copies: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Operator:
-    """What the CPU does; ``function`` follows an ``add``, or is the ``table``.
-
-    ``arrays`` are the ``weights`` and ``bias`` of ``linear``, ``numbers`` the ``kernel``,
-    ``stride`` and ``pad`` of ``max_pool``.
-    """
-
-    kind: Kind
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-    function: Scalar = identity
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-Step = Conv | Operator
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """Steps in an order in which they can run.
-
-    Args:
-        steps: see there.
-        input: the picture's value, raw pixels.
-        outputs: values.
-        shapes: of each value, without the batch.
-        input_zero: the pixel value that padding of the picture has to have.
-    """
-
-    steps: tuple[Step, ...]
-    input: str
-    outputs: tuple[str, ...]
-    shapes: Mapping[str, Shape]
-    input_zero: int = 0
-
-    def readers(self) -> Counter[str]:
-        """How often each value is read; an output is read once more."""
-        return Counter([*(name for step in self.steps for name in step.inputs), *self.outputs])
 
 
 def lower(proto: ModelProto) -> Network:
@@ -169,9 +91,7 @@ class _Lowering:
             self._convolution(node, attributes)
         elif kind in ("MaxPool", "AveragePool"):
             self._pool(node, attributes)
-        elif kind == "GlobalAveragePool":
-            self._operator(node, "mean")
-        elif kind == "ReduceMean" and sorted(attributes.get("axes", ())) in ([2, 3], [-2, -1]):
+        elif kind == "GlobalAveragePool" or _is_mean_of_maps(node, attributes):
             self._operator(node, "mean")
         elif kind in ("Gemm", "MatMul"):
             self._gemm(node, attributes)
@@ -194,27 +114,27 @@ class _Lowering:
     def _store(self, tensor: str) -> str:
         """The value that holds a tensor, or holds it before its pick; written now if need be."""
         if tensor not in self._values:
-            lazy = self._lazy[tensor]
-            self._values[tensor] = self._stored(tensor, lazy)
+            self._values[tensor] = self._stored(tensor, self._lazy[tensor])
         return self._values[tensor]
 
     def _stored(self, tensor: str, lazy: _Lazy) -> str:
-        root, shape = lazy.root, self._shapes[tensor]
+        root, function, shape = lazy.root, lazy.function, self._shapes[tensor]
+        if isinstance(root, Operator) and not (is_linear(function) or is_rectifier(function)):
+            root = self._store(root.output)
         if isinstance(root, str):
-            if lazy.function is identity:
+            if function is identity:
                 return root
-            table = Operator(
-                kind="table", name=tensor, inputs=(root,), output=tensor, function=lazy.function
-            )
-            return self._step(table, shape)
+            inputs = (root,)
+            step = Operator("table", tensor, inputs, tensor, function=function)
+            return self._step(step, shape)
         if isinstance(root, Operator):
-            return self._step(replace(root, output=tensor, function=lazy.function), shape)
+            return self._step(replace(root, output=tensor, function=function), shape)
+        step = replace(root, output=tensor, function=function, stored=tensor)
         if root.depthwise and root.pool is _PICK:
-            whole = f"{tensor}@whole"
-            step = replace(root, output=whole, function=lazy.function, stored=tensor)
-            self._whole.add(whole)
-            return self._step(replace(step, pool=Pool.NONE), self._shapes[root.input])
-        return self._step(replace(root, output=tensor, function=lazy.function, stored=tensor), shape)
+            step = replace(step, output=f"{tensor}@whole", pool=Pool.NONE)
+            self._whole.add(step.output)
+            shape = self._shapes[root.input]
+        return self._step(step, shape)
 
     def _read(self, tensor: str) -> str:
         """The value that holds a tensor."""
@@ -246,16 +166,17 @@ class _Lowering:
     ) -> None:
         tensor = node.output[0]
         values = tuple(map(self._read, inputs or node.input[:1]))
-        step = Operator(kind=kind, name=node.name, inputs=values, output=tensor, **more)
+        step = Operator(kind, node.name, values, tensor, **more)
         self._lazy[tensor] = _Lazy(self._step(step, self._shapes[tensor]))
 
     def _elementwise(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
         tensor = node.output[0]
         operands: list[Scalar | float] = []
         roots: list[Step | str] = []
-        names = [name for name in node.input if name]
-        for name in names:
-            if name in self._constants:
+        for name in node.input:
+            if not name:  # a Clip without the lower bound
+                operands.append(-np.inf)
+            elif name in self._constants:
                 constant = self._constants[name]
                 if constant.size != 1:
                     raise unsupported(node, "one number for each channel")
@@ -266,12 +187,12 @@ class _Lowering:
         if len({id(root) if not isinstance(root, str) else root for root in roots}) == 1:
             function = compose(node.op_type, attributes, operands)
             self._lazy[tensor] = _Lazy(roots[0], function)
-        elif node.op_type == "Add" and len(names) == 2:
-            shapes = {self._shapes[name] for name in names}
+        elif node.op_type == "Add":
+            shapes = {self._shapes[name] for name in node.input}
             if len(shapes) > 1:
                 raise unsupported(node, "tensors of different shapes")
-            inputs = tuple(map(self._read, names))
-            step = Operator(kind="add", name=node.name, inputs=inputs, output=tensor)
+            inputs = tuple(map(self._read, node.input))
+            step = Operator("add", node.name, inputs, tensor)
             self._lazy[tensor] = _Lazy(step)
         else:
             raise unsupported(node, "two different tensors")
@@ -327,7 +248,7 @@ class _Lowering:
         value, features = self._read(source), f"{source}@features"
         if prod(self._shapes[value][1:]) > 1:
             if features not in self._shapes:
-                step = Operator(kind="reshape", name=source, inputs=(value,), output=features)
+                step = Operator("reshape", source, (value,), features)
                 self._step(step, (weights.shape[1],))
             value = features
         conv = Conv(
@@ -358,7 +279,11 @@ class _Lowering:
             if node.op_type != "MaxPool" or pads[:2] != pads[2:] or attributes.get("ceil_mode"):
                 raise unsupported(node)
             numbers = {"kernel": kernel, "stride": strides, "pad": pads[:2]}
-            sides = {f"{n}_{s}": v[i] for n, v in numbers.items() for i, s in enumerate("hw")}
+            sides = {
+                f"{name}_{side}": value
+                for name, values in numbers.items()
+                for side, value in zip(("height", "width"), values, strict=True)
+            }
             self._operator(node, "max_pool", numbers=sides)
             return
         check_map(node.name, self._shapes[tensor])
@@ -387,6 +312,11 @@ class _Lowering:
         self._operator(node, "resize")
 
 
+def _is_mean_of_maps(node: NodeProto, attributes: Mapping[str, Any]) -> bool:
+    axes = sorted(attributes.get("axes", ()))
+    return node.op_type == "ReduceMean" and axes in ([2, 3], [-2, -1])
+
+
 def _absorb_normalization(network: Network) -> Network:
     """Let the first convolutions read raw pixels where one in front of them only normalises.
 
@@ -394,7 +324,11 @@ def _absorb_normalization(network: Network) -> Network:
     answer is off by half a grey level at most. It is possible if all channels have the same.
     """
     first = network.steps[0]
-    if not isinstance(first, Conv) or first.pool is not Pool.NONE or first.weights.shape[2:] != (1, 1):
+    if (
+        not isinstance(first, Conv)
+        or first.pool is not Pool.NONE
+        or first.weights.shape[2:] != (1, 1)
+    ):
         return network
     matrix = first.weights[:, :, 0, 0]
     scale = np.diag(matrix)

@@ -17,7 +17,7 @@ import numpy as np
 from .arithmetic import Pool
 from .calibrate import Method, Statistics
 from .fit import fit_activation
-from .lower import Conv, Network, Operator
+from .steps import Conv, Network, Operator
 from .tables import BatchNorm
 
 WEIGHT_ZERO = 128
@@ -113,9 +113,7 @@ def quantize_convolution(
         "arg_w": -source.zero,
         "arg_add": taps * WEIGHT_ZERO * source.zero,
         "bn": bn,
-        "activation": fit_activation(
-            conv.function, sums, target.scale, target.zero + lost, unit
-        ),
+        "activation": fit_activation(conv.function, sums, target.scale, target.zero + lost, unit),
     }
 
 
