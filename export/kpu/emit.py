@@ -283,7 +283,7 @@ class Emitter:
 
     def _max_pool(self, step: Operator) -> None:
         sizes = _sides("in", self._shapes[step.inputs[0]])
-        sizes |= _sides("out", self._shapes[step.output]) | step.numbers
+        sizes |= _sides("out", self._shapes[step.output]) | dict(step.numbers)
         self._bytes(step, m.QuantizedMaxPool, sizes)
 
     def _resize(self, step: Operator) -> None:

