@@ -3,8 +3,11 @@
 A segment gives ``round(slope * (v - start)) + bias``, and the bias is a whole byte. A line that
 passes its start between two bytes would be off by up to half of one, all along. So segments begin
 where the wanted curve crosses a whole byte, and which of those to take is solved exactly by dynamic
-programming. How the silicon rounds a falling segment is not known (see ``tables.py``): where the
-curve falls, segments are level.
+programming.
+
+A falling segment has negative products, which nncase's simulator and the firmware's routine both
+round to one less than they should on the average (``tables.py``). Its bias is one more therefore,
+and it pays for the spread that is left: a level segment wins where it is as good.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from .tables import LOWEST, SEGMENTS, Activation
 _SAMPLES = 2048
 _GRID = 48  # more places where a segment may begin, for where no byte is crossed
 _SLOPE_BITS = 15
+_FALLING_SPREAD = 7 / 12  # variance of a negative product's rounding, in bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ def fit_activation(
     """
     margin = max(domain[1] - domain[0], 1e-6) / 4
     low, high = domain[0] - margin, domain[1] + margin
-    x = np.linspace(low, high, _SAMPLES)
+    x = _samples(lambda x: np.clip(function(x) / out_scale + out_zero, 0, 255), low, high)
     level = function(x) / out_scale + out_zero
     wanted = np.clip(level, 0, 255)
     starts = _candidates(x, level)
@@ -66,6 +70,15 @@ def fit_activation(
     return Activation.of(segments)
 
 
+def _samples(curve: Scalar, low: float, high: float) -> np.ndarray:
+    """As many where the curve moves as all along: bytes may all lie in a small part of the sums."""
+    even = np.linspace(low, high, 4 * _SAMPLES)
+    length = np.concatenate([[0], np.cumsum(np.abs(np.diff(curve(even))))])
+    length += np.linspace(0, 1e-6, len(even))  # rises everywhere
+    moving = np.interp(np.linspace(0, length[-1], _SAMPLES), length, even)
+    return np.unique(np.concatenate([even[::4], even[-1:], moving, np.clip([0.0], low, high)]))
+
+
 def _candidates(x: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Where ``level`` crosses a whole number within 0..255, an even grid, and zero."""
     rising = np.diff(level) != 0
@@ -74,7 +87,7 @@ def _candidates(x: np.ndarray, level: np.ndarray) -> np.ndarray:
         found.append(np.zeros(1))
     for i in np.flatnonzero(rising & (np.floor(level[1:]) != np.floor(level[:-1]))):
         a, b = sorted((level[i], level[i + 1]))
-        whole = np.arange(max(np.ceil(a), 0), min(np.floor(b), 255) + 1)[:4]
+        whole = np.arange(max(np.ceil(a), 0), min(np.floor(b), 255) + 1)
         part = (whole - level[i]) / (level[i + 1] - level[i])
         found.append(x[i] + part * (x[i + 1] - x[i]))
     return np.unique(np.concatenate(found))
@@ -111,12 +124,15 @@ def _costs(
     sue = sty - t0 * sy - bias * (st - t0 * s)
     see = syy - 2 * bias * sy + bias**2 * s
     slope = np.where(suu > 1e-12, sue / np.maximum(suu, 1e-12), 0)
-    sloped = see - slope * sue
+    falling = slope < 0
+    sloped = see - slope * sue + np.where(falling, _FALLING_SPREAD * s, 0)
     mean = np.rint(np.where(s > 1e-12, sy / np.maximum(s, 1e-12), bias))
     level = syy - 2 * mean * sy + mean**2 * s
-    flat = (slope <= 0) | (level <= sloped)
+    flat = (slope == 0) | (level <= sloped) | (falling & (bias == 255))
     return _Costs(
-        np.where(flat, level, sloped), np.where(flat, 0, slope), np.where(flat, mean, bias)
+        np.where(flat, level, sloped),
+        np.where(flat, 0, slope),
+        np.where(flat, mean, bias + falling),
     )
 
 
@@ -145,9 +161,9 @@ def _cheapest(error: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 def _fixed_point(slope: float) -> tuple[int, int]:
-    """``slope`` as ``mul / 2**shift`` with 15 bits."""
-    if slope <= 0:
+    """``slope`` as ``mul / 2**shift`` with 15 bits and a sign."""
+    if slope == 0:
         return 0, 0
-    shift = int(np.clip(_SLOPE_BITS - 1 - np.floor(np.log2(slope)), 0, 43))
-    mul = int(np.rint(slope * 2.0**shift))
-    return min(mul, (1 << _SLOPE_BITS) - 1), shift
+    shift = int(np.clip(_SLOPE_BITS - 1 - np.floor(np.log2(abs(slope))), 0, 43))
+    most = (1 << _SLOPE_BITS) - 1
+    return int(np.clip(np.rint(slope * 2.0**shift), -most, most)), shift
