@@ -164,9 +164,9 @@ def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
     cells = {line[0]: dict(zip(order, line[1:], strict=False)) for line in answers[1:]}
     assert cells["PyTorch float32"] == {
         **{0: "Dice 1.000", 1: "Dice 1.000", 2: "Dice 0.000", 3: "Dice 0.000"},
-        **{4: "0 pixels", 5: "0 pixels"},
+        **{4: "0 px", 5: "0 px"},
     }
-    assert cells["mnn int8"][3] == "Dice 0.667" and cells["mnn int8"][4] == "1 pixels"
+    assert cells["mnn int8"][3] == "Dice 0.667" and cells["mnn int8"][4] == "1 px"
     assert cells["mnn int8"][5] == "not asked"
     assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
     sources = [attributes["src"] for tag, attributes in Tables(page).tags if tag == "img"]

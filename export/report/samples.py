@@ -127,7 +127,7 @@ def mask_answers(
         if truth.any():
             words = f"Dice {segmentation.marked_dice(mask, truth, num_classes)[0]:.3f}"
         else:
-            words = f"{np.count_nonzero(mask)} pixels"
+            words = f"{np.count_nonzero(mask)} px"
         found.append(MaskAnswer(mask_uri(pictures[index], mask[0], num_classes, color), words))
     return found
 
