@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import EdgearkError
 from ..zoo.registry import ModelSpec
-from ..zoo.tasks import classification
+from ..zoo.tasks import classification, segmentation
 from .target import Limits
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
@@ -80,11 +80,25 @@ def score(
     labels: np.ndarray,
     dataset: str,
 ) -> Metric:
-    """The metric of the model's task, PyTorch's and the target's."""
-    if spec.task != "classification":
-        raise EdgearkError(f"no metric for task {spec.task!r} yet")
-    float_value, value = (classification.top1(o[0], labels) for o in (reference, outputs))
-    return Metric("top1", float_value, value, len(labels), dataset)
+    """The metric of the model's task, PyTorch's and the target's.
+
+    Classification: ``top1``. Segmentation: ``dice``, the mean over the n marked pictures.
+
+    Raises:
+        EdgearkError: a task without a metric, or no picture that is marked.
+    """
+    if spec.task == "classification":
+        float_value, value = (classification.top1(o[0], labels) for o in (reference, outputs))
+        return Metric("top1", float_value, value, len(labels), dataset)
+    if spec.task == "segmentation":
+        n = int(segmentation.marked(labels).sum())
+        if n == 0:
+            raise EdgearkError(f"nothing is marked in {len(labels)} pictures of {dataset}: no Dice")
+        masks = (segmentation.to_mask(o[0]) for o in (reference, outputs))
+        scores = (segmentation.marked_dice(m, labels, len(spec.classes)) for m in masks)
+        float_value, value = (float(s.mean()) for s in scores)
+        return Metric("dice", float_value, value, n, dataset)
+    raise EdgearkError(f"no metric for task {spec.task!r} yet")
 
 
 def shortfalls(limits: Limits, parity: Parity, metric: Metric, trained_on: str) -> list[str]:

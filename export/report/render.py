@@ -6,7 +6,7 @@ Nothing in it tells the time or the machine, so the files of two runs can be com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ... import __version__
 from ...training.checkpoint import atomic_path
-from ...zoo.tasks import classification
+from ...zoo.tasks import classification, segmentation
 from ..target import Limits, Precision, Target
 from ..targets import find_target
 from . import plots, samples
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
+Answers = Callable[[np.ndarray], Sequence[samples.Answer | samples.MaskAnswer | None]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class AnswerLine:
 
     target: str
     precision: str
-    answers: list[samples.Answer | None]
+    answers: Sequence[samples.Answer | samples.MaskAnswer | None]
     why: str = ""
 
 
@@ -64,6 +65,7 @@ class Section:
 
     subject: Subject
     rows: Sequence[Row]
+    metric: str
     samples: list[Sample]
     lines: list[AnswerLine]
     axis: plots.Axis
@@ -76,7 +78,8 @@ def write_report(
     """Write the report of some exports to ``path``, whole or not at all.
 
     Args:
-        subjects_and_rows: classification models, each with its rows; rows of any status.
+        subjects_and_rows: models for classification or segmentation, each with its rows; rows
+            of any status.
         path: the HTML file.
     """
     every_row = [row for _, rows in subjects_and_rows for row in rows]
@@ -118,15 +121,11 @@ def _environment() -> Environment:
 
 
 def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) -> Section:
-    labels, classes = subject.test.labels, subject.spec.classes
     answered = [row for row in rows if row.outputs]
-    outputs = [subject.reference[0], *(row.outputs[0] for row in answered)]
-    predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
-    indices = samples.choose_samples(labels, predictions)
+    shown, answer = _masks(subject) if _has_masks(subject) else _classes(subject, answered)
 
     def line(target: str, precision: str, output: np.ndarray) -> AnswerLine:
-        found = samples.answers(output, labels, classes, indices)
-        return AnswerLine(target, precision, found)
+        return AnswerLine(target, precision, answer(output))
 
     lines = [line("PyTorch", "float32", subject.reference[0])]
     for row in rows:
@@ -145,6 +144,20 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
             for row in answered
         ]
     )
+    metric = "dice" if _has_masks(subject) else "accuracy"
+    return Section(subject, rows, metric, shown, lines, axis, histograms)
+
+
+def _has_masks(subject: Subject) -> bool:
+    return subject.spec.task == "segmentation"
+
+
+def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], Answers]:
+    """Pictures to show, and what turns a place's raw output into its answers to them."""
+    labels, classes = subject.test.labels, subject.spec.classes
+    outputs = [subject.reference[0], *(row.outputs[0] for row in answered)]
+    predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
+    indices = samples.choose_samples(labels, predictions)
     shown = [
         Sample(
             index,
@@ -153,7 +166,26 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
         )
         for index in indices
     ]
-    return Section(subject, rows, shown, lines, axis, histograms)
+    return shown, lambda output: samples.answers(output, labels, classes, indices)
+
+
+def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
+    """The same for masks; a sample is a picture with its true mask."""
+    test, spec = subject.test, subject.spec
+    count, wanted = len(spec.classes), test.labels
+    scores = segmentation.marked_dice(segmentation.to_mask(subject.reference[0]), wanted, count)
+    indices = samples.choose_marked(wanted, scores)
+    shown = [
+        Sample(
+            index,
+            plots.mask_uri(test.images[index], wanted[index], count, spec.color),
+            "truth" if wanted[index].any() else "clean",
+        )
+        for index in indices
+    ]
+    return shown, lambda output: samples.mask_answers(
+        output, test.images, wanted, spec.color, indices
+    )
 
 
 def _limit_lines(rows: Sequence[Row], targets: dict[str, Target]) -> list[LimitLine]:

@@ -8,6 +8,7 @@ from ...errors import DataError
 from .digits import load_digits, load_mnist
 from .folders import load_cifar10, load_image_folder, load_sign_digits
 from .images import ImageSet, Shape, Split
+from .masks import load_magnetic_tile, load_mask_folder
 from .sources import find_dataset
 
 __all__ = ["ImageSet", "find_dataset", "load_images"]
@@ -18,6 +19,8 @@ _LOADERS = {
     "cifar10": load_cifar10,
     "sign_digits": load_sign_digits,
     "image_folder": load_image_folder,
+    "magnetic_tile": load_magnetic_tile,
+    "mask_folder": load_mask_folder,
 }
 
 
@@ -33,7 +36,8 @@ def load_images(
 
     Args:
         name: ``mnist``, ``digits`` (scikit-learn's 1,797 real handwritten digits, always here),
-            ``cifar10``, ``sign_digits``, or ``image_folder`` for a folder of one's own.
+            ``cifar10``, ``sign_digits``, ``magnetic_tile``; for a folder of one's own
+            ``image_folder``, or with masks ``mask_folder``.
         split: ``train`` or ``test``.
         data: the folder to look in; by default see :mod:`edgeark.training.data.sources`.
         shape: the network's ``(channels, height, width)``: the pictures are brought to it.
