@@ -248,6 +248,47 @@ def export(
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help=".pt, .pth, .safetensors, .npz, .pkl (arrays).")],
+    model: Annotated[str, typer.Option("--as", help="The model that the file is.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The safetensors file to write.")],
+    act: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Activation, where the file does not say it: silu, relu ..."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Turn weights of another origin into ours; no code in the file is run."""
+    from .zoo import save_weights, spec_of
+    from .zoo.importers import import_weights
+
+    if out_file.suffix != ".safetensors":
+        raise EdgearkError(f"--out {out_file}: weights are written as .safetensors")
+    taken = import_weights(file, model, act=act)
+    spec = spec_of(taken.model)
+    epoch = {} if taken.epoch is None else {"epoch": taken.epoch}
+    facts = {"origin": taken.origin, "part": taken.part, **epoch}
+    save_weights(taken.model, out_file, {key: str(value) for key, value in facts.items()})
+    document = {
+        "model": model,
+        "file": str(file),
+        **facts,
+        "parameters": sum(p.numel() for p in taken.model.parameters()),
+        "classes": spec.classes,
+        "anchors": spec.anchors,
+        "mean": spec.mean,
+        "std": spec.std,
+        **spec.arguments,
+        "assumed": taken.assumed,
+        "weights": str(out_file),
+    }
+    if json:
+        return print_json(document)
+    rows = [[k, ", ".join(map(str, v)) if isinstance(v, tuple) else v] for k, v in document.items()]
+    print_table(f"{file.name} as {model}", ["what", "value"], [r for r in rows if r[1] != ""])
+
+
 @app.command()
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from edgeark import cli
-from edgeark.zoo import create_model, save_weights
+from edgeark.zoo import create_model, save_weights, spec_of
+from ultralytics_fakes import DetectionModel, save_checkpoint
 
 
 @dataclass
@@ -236,3 +237,44 @@ def test_the_front_door_opens() -> None:
     assert edgeark.list_models() and "create_model" in dir(edgeark)
     with pytest.raises(AttributeError, match="no attribute 'creat_model'"):
         edgeark.creat_model  # noqa: B018
+
+
+def test_import_writes_weights_that_load(run: Run, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(DetectionModel(), tmp_path / "best.pt")
+    written = tmp_path / "w.safetensors"
+    document = run("import", checkpoint, "--as", "yolov5n", "--out", written, "--json").json
+    assert (document["origin"], document["epoch"], document["act"]) == ("Ultralytics", 12, "silu")
+    assert document["classes"] == ["class 0", "class 1", "class 2"]
+    assert document["anchors"][0][0] == [10, 13] and document["assumed"] == []
+    assert document["parameters"] == sum(p.numel() for p in DetectionModel().parameters())
+    model = create_model("yolov5n", weights=written)
+    assert spec_of(model).classes == ("class 0", "class 1", "class 2")
+    table = run("import", checkpoint, "--as", "yolov5n", "--out", written)
+    assert table.status == 0 and "Ultralytics" in table.out
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("best.pt", ["--as", "yolov5s"], "is a yolov5n (width 0.25, depth 0.33), no yolov5s"),
+        ("best.pt", ["--as", "yolo5n"], "did you mean yolov5n"),
+        ("cut.pt", ["--as", "yolov5n"], "cut off or damaged"),
+        ("none.pt", ["--as", "yolov5n"], "no weights file at"),
+        ("best.onnx", ["--as", "yolov5n"], "no weights file that is known"),
+        ("evil.pkl", ["--as", "yolov5n"], "refers to 'posix.system'"),
+    ],
+)
+def test_a_bad_import_is_one_line_and_writes_nothing(
+    run: Run, name: str, arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    checkpoint = save_checkpoint(DetectionModel(base=16), tmp_path / "best.pt")
+    (tmp_path / "cut.pt").write_bytes(checkpoint.read_bytes()[:-1000])
+    (tmp_path / "best.onnx").write_bytes(b"")
+    (tmp_path / "evil.pkl").write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
+    before = sorted(tmp_path.iterdir())
+    result = run("import", tmp_path / name, *arguments, "--out", tmp_path / "w.safetensors")
+    assert result.status == 2 and not result.out
+    assert message in result.err and result.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+    result = run("import", checkpoint, "--as", "yolov5n", "--out", tmp_path / "w.pt")
+    assert result.status == 2 and "written as .safetensors" in result.err

@@ -9,6 +9,8 @@
 |                  |                             | some importers run in float on the CPU          |
 | ``FixedUpsample``| ``interpolate(x, size)``    | sizes are computed at run time: Shape, Slice    |
 |                  |                             | and Concat, which NPUs do not take              |
+| ``SPPF``         | ``SPP``                     | RKNN's converter errs on more map sizes with    |
+|                  |                             | large stride-1 max pools; fewer comparisons     |
 """
 
 from __future__ import annotations
@@ -181,3 +183,44 @@ def check_size(x: Tensor, size: tuple[int, ...], what: str) -> None:
     found = tuple(x.shape[-2:])
     if found != size:
         raise ValueError(f"built for a {size} {what}, got {found}")
+
+
+class SPPF(nn.Module):
+    """Maxima of 5x5, 9x9 and 13x13 windows beside the map itself, between 1x1 convolutions.
+
+    ``[N, C, H, W] -> [N, C, H, W]``. The idea is spatial pyramid pooling (He et al., 2014); three
+    5x5 max pools in a row have the larger windows' maxima (YOLOv5).
+
+    RKNN's converter (2.3.2 and 2.5.0) silently makes a stride-1 max pool of kernel ``k`` global on
+    a map with ``k // 2 + 1 < side < k``: with 5 that is a map of side 4.
+    """
+
+    def __init__(self, channels: int, act: Act) -> None:
+        super().__init__()
+        hidden = channels // 2
+        self.cv1 = ConvBnAct(channels, hidden, 1, act=act)
+        self.cv2 = ConvBnAct(4 * hidden, channels, 1, act=act)
+        self.pools = self._make_pools()
+
+    def _make_pools(self) -> nn.ModuleList:
+        return nn.ModuleList([nn.MaxPool2d(5, 1, 2) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.cv1(x)]
+        for pool in self.pools:
+            maps.append(pool(maps[-1]))
+        return self.cv2(torch.cat(maps, 1))
+
+
+class SPP(SPPF):
+    """:class:`SPPF`'s function and weights by three max pools side by side, as in older graphs.
+
+    On RKNN its pools of 5, 9 and 13 err on maps of side 4 and 6 to 12.
+    """
+
+    def _make_pools(self) -> nn.ModuleList:
+        return nn.ModuleList([nn.MaxPool2d(k, 1, k // 2) for k in (5, 9, 13)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.cv1(x)
+        return self.cv2(torch.cat((x, *(pool(x) for pool in self.pools)), 1))

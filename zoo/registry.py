@@ -146,10 +146,12 @@ def create_model(
         changes = {**read_spec_overrides(weights), **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
+        boxes = {"anchors": merged.anchors, "strides": merged.strides} if merged.anchors else {}
         model = entry.build(
             num_classes=len(merged.classes),
             in_channels=merged.in_channels,
             input_size=merged.input_size,
+            **boxes,
             **merged.arguments,
         )
     except TypeError as error:

@@ -54,7 +54,11 @@ def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
     wanted = model.state_dict()
     if problem := _mismatch(wanted, state):
         raise WeightsError(f"{path} does not fit this network: {problem}")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:  # values that this network refuses, for instance anchors
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{path} does not fit this network: {reason}") from None
     return model
 
 

@@ -3,9 +3,19 @@
 Order and dictionary layout are never relied upon: a safetensors file sorts its tensors.
 """
 
+from .convert import Imported, import_weights
 from .timm import from_timm
 from .torchvision import from_torchvision
+from .ultralytics import from_ultralytics
 from .unet import from_unet_checkpoint
 from .yolox import from_yolox
 
-__all__ = ["from_timm", "from_torchvision", "from_unet_checkpoint", "from_yolox"]
+__all__ = [
+    "Imported",
+    "from_timm",
+    "from_torchvision",
+    "from_ultralytics",
+    "from_unet_checkpoint",
+    "from_yolox",
+    "import_weights",
+]

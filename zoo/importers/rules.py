@@ -27,7 +27,7 @@ def take(state: dict[str, Tensor], name: str, wanted: Tensor, origin: str) -> Te
     found = state.pop(name, None)
     if found is None:
         raise WeightsError(f"no {origin} weights of this network: {name} is missing")
-    if found.ndim == 2 and found[0].numel() == wanted[0].numel():
+    if found.ndim == 2 and wanted.ndim and found.shape[1] == wanted[0].numel():
         found = found.reshape(len(found), *wanted.shape[1:])
     if found.shape != wanted.shape:
         raise WeightsError(
@@ -72,11 +72,13 @@ def load_renamed(
     for ours, theirs in rules:
         for key, wanted in model.get_submodule(ours).state_dict().items():
             name = f"{theirs}.{key}"
-            if key == "num_batches_tracked":  # old files lack it, and evaluation does not use it
-                converted[f"{ours}.{key}"] = left.pop(name, wanted)
+            if key.endswith("num_batches_tracked"):  # old files lack it, and nothing here uses it
+                left.pop(name, None)
+                converted[f"{ours}.{key}"] = wanted
             else:
                 converted[f"{ours}.{key}"] = take(left, name, wanted, origin)
     if left:
         raise WeightsError(f"no {origin} weights of this network: {min(left)} is unknown")
-    model.load_state_dict(converted)
+    own = dict(model.named_buffers(recurse=False))  # anchors and the like: the spec's
+    model.load_state_dict({**own, **converted})
     return model
