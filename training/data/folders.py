@@ -47,7 +47,7 @@ def load_cifar10(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
     """CIFAR-10 as JPEG files in ``train.zip`` and ``test.zip``: 50,000 and 10,000 of 32x32."""
-    folder = _require("cifar10", "train.zip", data)
+    folder = require("cifar10", "train.zip", data)
     try:
         archive = zipfile.ZipFile(folder / f"{split}.zip")
     except (OSError, zipfile.BadZipFile) as error:
@@ -61,9 +61,9 @@ def load_sign_digits(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
     """Hands that show the digits 0 to 9, split by person: 1,625 and 437 of 100x100."""
-    folder = _require("sign_digits", "split.tsv", data)
+    folder = require("sign_digits", "split.tsv", data)
     names = read_split(folder / "split.tsv")[split]
-    listing = list_by_class("sign_digits", names, partial(_read_file, folder))
+    listing = list_by_class("sign_digits", names, partial(read_file, folder))
     return read_pictures(listing, split, shape or (3, 100, 100), sample)
 
 
@@ -80,12 +80,17 @@ def load_image_folder(
     root = data / split if parts else data
     files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_file())
     known = sorted(p.name for p in (data / "train").iterdir() if p.is_dir()) if parts else None
-    listing = list_by_class(data.resolve().name, files, partial(_read_file, root), known)
+    listing = list_by_class(data.resolve().name, files, partial(read_file, root), known)
     if not parts:
-        order = np.random.default_rng(0).permutation(len(listing.names))
-        count = max(1, round(_TEST_SHARE * len(order)))
-        listing = listing.pick(np.sort(order[:count] if split == "test" else order[count:]))
+        listing = listing.pick(drawn_part(len(listing.names), split))
     return read_pictures(listing, split, shape, sample)
+
+
+def drawn_part(total: int, split: Split) -> np.ndarray:
+    """Indices of the test pictures, every fifth, or of the others; drawn once and for all."""
+    order = np.random.default_rng(0).permutation(total)
+    count = max(1, round(_TEST_SHARE * total))
+    return np.sort(order[:count] if split == "test" else order[count:])
 
 
 def list_by_class(
@@ -159,14 +164,16 @@ def read_pictures(
     broken = [name for name, picture in zip(listing.names, found, strict=True) if picture is None]
     if not good:
         raise DataError(f"{listing.name}: none of {len(found)} pictures can be read")
-    if broken:
-        named = ", ".join(broken[:_NAMED]) + (" ..." if len(broken) > _NAMED else "")
-        logger.warning(
-            "%s: %d of %d %s pictures cannot be read and are left out: %s",
-            *(listing.name, len(broken), len(found), split, named),
-        )
+    warn_left_out(listing.name, broken, f"of {len(found)} {split} pictures cannot be read")
     images = np.concatenate([picture for picture in found if picture is not None])
     return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+
+
+def warn_left_out(dataset: str, names: Sequence[str], what: str) -> None:
+    """Say how many are left out, and which files the first ones are (in); nothing for none."""
+    if names:
+        named = ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
+        logger.warning("%s: %d %s and are left out: %s", dataset, len(names), what, named)
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -183,11 +190,17 @@ def decode(content: bytes) -> np.ndarray:
         raise DataError(f"not a readable picture: {error}") from None
 
 
-def _read_file(folder: Path, name: str) -> bytes:
+def read_file(folder: Path, name: str) -> bytes:
+    """The content of ``folder / name``."""
     return (folder / name).read_bytes()
 
 
-def _require(name: str, marker: str, data: Path | None) -> Path:
+def require(name: str, marker: str, data: Path | None) -> Path:
+    """The folder of data set ``name``; see :func:`~edgeark.training.data.sources.find_dataset`.
+
+    Raises:
+        DataError: it is nowhere.
+    """
     if (folder := find_dataset(name, marker, data)) is None:
         raise DataError(f"the data set {name} is not here: name its folder with --data")
     return folder
