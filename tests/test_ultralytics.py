@@ -188,8 +188,8 @@ def four_heads(model: DetectionModel) -> None:
     [
         (leak_more, "no single activation of SiLU"),
         (mix, "no single activation"),
-        (cut_a_shortcut, r"shortcuts of its own making at model\.4\.m\.1"),
-        (add_a_shortcut, r"shortcuts of its own making at model\.13\.m\.0"),
+        (cut_a_shortcut, r"shortcuts of its own making at 'model\.4\.m\.1"),
+        (add_a_shortcut, r"shortcuts of its own making at 'model\.13\.m\.0"),
         (pool_wider, r"max pools of its own making at model\.9"),
         (forget_a_name, "no names for its 3 classes"),
         (fuse, "normalisation is folded"),

@@ -1,6 +1,6 @@
 """Models in export-safe PyTorch. This package needs torch alone (weights: safetensors)."""
 
-from . import mnist, mobilenet, unet, vgg, yolov5, yolox  # noqa: F401  (each registers its models)
+from . import mnist, mobilenet, unet, vgg, yolov5, yolox  # noqa: F401  (they register)
 from .registry import (
     ModelSpec,
     create_model,

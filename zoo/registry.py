@@ -146,6 +146,7 @@ def create_model(
         changes = {**read_spec_overrides(weights), **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
+        # A detector's anchors have one source: the builder gets them from the spec.
         boxes = {"anchors": merged.anchors, "strides": merged.strides} if merged.anchors else {}
         model = entry.build(
             num_classes=len(merged.classes),

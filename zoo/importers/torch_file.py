@@ -24,7 +24,8 @@ from .safe_pickle import Name, Record, read_pickle
 
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the first number of a file of torch < 1.6
 _MOST_MODULES = 20_000  # a YOLOv5x has 800; a module that holds itself would have no end,
-_DEEPEST = 32  # and a chain of them endless names
+_LONGEST_NAME = 300  # and a chain of them endless names
+_MOST_AXES = 8
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -149,14 +150,14 @@ class TorchFile:
             self._storages[storage.key] = self._read(f"{self._folder}data/{storage.key}")
         data = self._storages[storage.key]
         if len(data) < storage.count * storage.dtype.itemsize:
-            raise WeightsError(f"{self._path}: storage {storage.key} is smaller than its tensors")
+            raise WeightsError(f"{self._path}: storage {storage.key!r} is smaller than its tensors")
         return data
 
     def _read(self, name: str) -> bytearray:
         try:
             return bytearray(self._zip.read(name))
         except BROKEN:
-            raise WeightsError(f"{self._path} is damaged at {name}; fetch it again") from None
+            raise WeightsError(f"{self._path} is damaged at {name!r}; fetch it again") from None
 
     def _read_if_there(self, name: str, default: bytes) -> bytes:
         name = self._folder + name
@@ -181,7 +182,7 @@ def submodules(module: Record) -> dict[str, Record]:
         name, part = waiting.pop()
         groups: list[Any] = [part.state.get(g, {}) for g in _GROUPS] if is_module(part) else [None]
         sound = all(isinstance(group, dict) for group in groups)
-        if not sound or len(found) >= _MOST_MODULES or name.count(".") > _DEEPEST:
+        if not sound or len(found) >= _MOST_MODULES or len(name) > _LONGEST_NAME:
             raise WeightsError(f"the saved module {name[:80]!r} is none that PyTorch wrote")
         found[name] = part
         children = [(key, child) for key, child in groups[0].items() if child is not None]
@@ -219,7 +220,7 @@ def _fits(count: int, offset: Any, size: Any, stride: Any) -> bool:
     """Whether a view stays within ``count`` values, and repeats none of them."""
     if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride):
         return False
-    if not all(map(_is_count, (offset, *size, *stride))):
+    if len(size) > _MOST_AXES or not all(map(_is_count, (offset, *size, *stride))):
         return False
     if size == (0,):
         return True

@@ -171,7 +171,7 @@ def _read_module(weights: ForeignWeights, module: Record, arguments: dict[str, A
         wanted = name.startswith(("model.2.", "model.4.", "model.6."))
         wanted |= not old and name.startswith("model.8.")
         if part.kind.name == "Bottleneck" and bool(part.state.get("add")) != wanted:
-            raise WeightsError(f"{weights.path} has shortcuts of its own making at {name}")
+            raise WeightsError(f"{weights.path} has shortcuts of its own making at {name!r}")
     arguments.update(act=act, pool=kind)
     names = module.state.get("names")
     names = list(names.values()) if isinstance(names, dict) else names
