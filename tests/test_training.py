@@ -79,7 +79,7 @@ def test_a_short_training_learns_and_leaves_its_files(write_recipe: Write, tmp_p
 
 def test_the_learning_rate_warms_up_and_falls(write_recipe: Write, tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(epochs=4))
-    result, _, _ = mnist_script.train(recipe, tmp_path)
+    result = mnist_script.train(recipe, tmp_path).result
     rates = [row["lr"] for row in result.history]
     assert max(rates) == pytest.approx(recipe.optim.lr, rel=0.2)
     assert rates[-1] < recipe.optim.lr / 10
@@ -90,7 +90,8 @@ def test_early_stopping(
 ) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
     monkeypatch.setattr(classification.ClassificationTask, "evaluate", lambda *args: next(values))
-    result, _, _ = mnist_script.train(load_recipe(write_recipe(epochs=5, patience=2)), tmp_path)
+    recipe = load_recipe(write_recipe(epochs=5, patience=2))
+    result = mnist_script.train(recipe, tmp_path).result
     assert (result.epochs, result.best_epoch, result.best_metric) == (3, 1, 0.5)
 
 

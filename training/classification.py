@@ -16,7 +16,7 @@ from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .data.images import Shape
-from .loop import Batch, FitResult, fit
+from .loop import Batch, Outcome, fit
 from .progress import Progress
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
@@ -53,8 +53,8 @@ def train_classifier(
     data: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
-) -> tuple[FitResult, float, int]:
-    """Run ``recipe``; returns how it ended, and the best weights' top-1 on the n test pictures."""
+) -> Outcome:
+    """Run ``recipe``; the outcome's test is the best weights' top-1 on the test pictures."""
     shape = input_shape(recipe)
     everything = load_images(recipe.dataset, "train", data, shape=shape)
     held_out = recipe.val_size or len(everything) // 12
@@ -67,9 +67,10 @@ def train_classifier(
     task = ClassificationTask(recipe, spec_of(model), train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted:
-        return result, float("nan"), 0
+        return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
-    return result, evaluate(best, test_set, task.normalize), len(test_set)
+    test = evaluate(best, test_set, task.normalize)
+    return Outcome(result, task.metric, test, len(test_set))
 
 
 def input_shape(recipe: Recipe) -> Shape:

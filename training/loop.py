@@ -71,6 +71,21 @@ class FitResult:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a family's script hands back: how the training ended, and the test of its best weights.
+
+    ``test`` is the figure called ``metric`` on ``n`` test pictures, None for an interrupted run.
+    ``details`` are further figures of that test, by name. All are shares in 0..1.
+    """
+
+    result: FitResult
+    metric: str
+    test: float | None = None
+    n: int = 0
+    details: dict[str, float] = field(default_factory=dict)
+
+
 def fit(
     model: nn.Module,
     task: Task,
