@@ -19,7 +19,7 @@ def best_possible_recall(sides: np.ndarray, anchors: Anchors) -> float:
         sides: ``[n, 2]``: widths and heights in input pixels.
         anchors: likewise in input pixels.
     """
-    every = np.array([pair for scale in anchors for pair in scale], np.float64)
+    every = np.array(anchors, np.float64).reshape(-1, 2)
     ratio = sides[:, None] / every[None]
     worst = np.maximum(ratio, 1 / ratio).max(axis=2)
     return float((worst.min(axis=1) < MAX_RATIO).mean())
@@ -53,7 +53,7 @@ def fit_anchors(sides: np.ndarray, scales: int, per_scale: int) -> Anchors:
 
     logs = np.log(sides)
     count = min(scales * per_scale, len(np.unique(logs, axis=0)))
-    centres = KMeans(count, n_init=10, random_state=0).fit(logs).cluster_centers_
+    centres = KMeans(count, n_init="auto", random_state=0).fit(logs).cluster_centers_
     found = np.exp(centres)[np.argsort(centres.sum(axis=1))]
     # Fewer different boxes than anchors: some anchors are there twice.
     filled = found[np.arange(scales * per_scale) * count // (scales * per_scale)]

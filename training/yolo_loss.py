@@ -111,7 +111,7 @@ def loss_parts(
     for output, sides, stride, balance in zip(outputs, anchors, strides, _BALANCE, strict=True):
         count, _, height, width = output.shape
         raw = output.float().view(count, len(sides), -1, height, width)
-        wanted = torch.zeros_like(raw[:, :, 4])
+        wanted = torch.zeros(raw[:, :, 4].shape, device=raw.device)
         match = match_boxes(targets, sides, stride, (height, width))
         if len(match.boxes):
             values = raw[match.picture, match.anchor, :, match.row, match.column]

@@ -12,7 +12,7 @@ from .folders import load_cifar10, load_image_folder, load_sign_digits, require
 from .images import ImageSet, Shape, Split
 from .sources import find_dataset
 
-__all__ = ["ImageSet", "find_dataset", "load_images"]
+__all__ = ["Frame", "ImageSet", "find_dataset", "load_images"]
 
 _LOADERS = {
     "mnist": load_mnist,

@@ -269,7 +269,7 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _drawn(name: str, names: Sequence[str], split: Split) -> list[str]:
+def _drawn(name: str, names: list[str], split: Split) -> list[str]:
     if split == "val":
         _lacks(name, split)
     return [names[i] for i in drawn_part(len(names), split)]

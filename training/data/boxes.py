@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +11,7 @@ from ...errors import DataError
 from ...zoo.registry import Color, ModelSpec
 from ...zoo.tasks.boxes import areas
 from ...zoo.tasks.letterbox import letterbox
-from .folders import decode, warn_left_out
+from .folders import decode, read_each, warn_left_out
 from .images import ImageSet, Shape, Split, draw
 
 # The labels [k, 5] of a picture of (height, width): x1, y1, x2, y2 in its pixels, class.
@@ -74,32 +72,22 @@ def read_boxes(
     if sample is not None:
         listing = listing.pick(draw(len(listing.names), sample))
 
-    def one(name: str) -> _Example | str:
-        try:
-            picture = decode(listing.read(name))
-            boxes = listing.boxes(name, picture.shape[:2])
-            canvas, mapping = letterbox(picture, shape[1:], color, centred=frame.centred)
-        except (OSError, DataError, ValueError) as error:
-            return f"{name} ({error})"
+    def one(name: str) -> _Example:
+        picture = decode(listing.read(name))
+        boxes = listing.boxes(name, picture.shape[:2])
+        canvas, mapping = letterbox(picture, shape[1:], color, centred=frame.centred)
         kept = clip_boxes(boxes, picture.shape[:2])
         kept[:, :4] = mapping.to_input(kept[:, :4])
         return _Example(canvas, kept.astype(np.float32), len(boxes) - len(kept))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside of Python's lock
-        found = list(zip(listing.names, pool.map(one, listing.names), strict=True))
-    good = [(name, example) for name, example in found if isinstance(example, _Example)]
-    broken = [why for _, why in found if isinstance(why, str)]
-    if not good:
-        why = f": {broken[0]}" if broken else ""
-        raise DataError(f"{listing.name}: no {split} picture with its boxes can be read{why}")
-    unread = "pictures or their boxes cannot be read"
-    warn_left_out(listing.name, broken, f"of {len(found)} {split} {unread}")
-    empty = [name for name, example in good for _ in range(example.dropped)]
-    total = sum(len(example.labels) for _, example in good) + len(empty)
+    good, examples = read_each(listing.name, split, listing.names, one)
+    found = list(zip((listing.names[i] for i in good), examples, strict=True))
+    empty = [name for name, example in found for _ in range(example.dropped)]
+    total = sum(len(example.labels) for example in examples) + len(empty)
     outside = "boxes have no area inside their picture"
     warn_left_out(listing.name, empty, f"of {total} {split} {outside}")
-    images = np.concatenate([example.picture for _, example in good])
-    labels = as_labels(example.labels for _, example in good)
+    images = np.concatenate([example.picture for example in examples])
+    labels = as_labels(example.labels for example in examples)
     return ImageSet(listing.name, split, images, labels, listing.classes)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,6 +22,7 @@ from .images import ImageSet, Shape, Split, draw
 from .sources import find_dataset
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 _TEST_SHARE = 0.2
@@ -141,10 +143,8 @@ def read_pictures(
 ) -> ImageSet:
     """Decode a listing (or a sample of it) into one array; ``shape`` None takes the first one's.
 
-    What cannot be decoded is left out, named and counted in a warning.
-
     Raises:
-        DataError: no picture can be decoded.
+        DataError: no picture can be decoded; see :func:`read_each`.
     """
     if sample is not None:
         listing = listing.pick(draw(len(listing.names), sample))
@@ -152,21 +152,45 @@ def read_pictures(
         first = decode(listing.read(listing.names[0]))
         shape = (3, *first.shape[:2])
 
-    def one(name: str) -> np.ndarray | None:
+    def one(name: str) -> np.ndarray:
+        return to_input(decode(listing.read(name)), shape[1:], shape[0])
+
+    good, found = read_each(listing.name, split, listing.names, one)
+    images = np.concatenate(found)
+    return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+
+
+def read_each(
+    dataset: str, split: Split, names: Sequence[str], read: Callable[[str], T]
+) -> tuple[list[int], list[T]]:
+    """Read every file, several at once: indices of those that can be read, and what they hold.
+
+    The others are left out, named and counted in a warning.
+
+    Args:
+        dataset: the data set's name, for messages; ``split`` likewise.
+        names: the files.
+        read: reads one; by OSError, DataError or ValueError it says that the file is broken.
+
+    Raises:
+        DataError: none can be read.
+    """
+
+    def attempt(name: str) -> tuple[T | None, str]:
         try:
-            return to_input(decode(listing.read(name)), shape[1:], shape[0])
-        except (OSError, DataError, ValueError):
-            return None
+            return read(name), ""
+        except (OSError, DataError, ValueError) as error:
+            return None, str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside of Python's lock
-        found = list(pool.map(one, listing.names))
-    good = [i for i, picture in enumerate(found) if picture is not None]
-    broken = [name for name, picture in zip(listing.names, found, strict=True) if picture is None]
+        results = list(pool.map(attempt, names))
+    good = [i for i, (found, _) in enumerate(results) if found is not None]
+    broken = {n: why for n, (found, why) in zip(names, results, strict=True) if found is None}
     if not good:
-        raise DataError(f"{listing.name}: none of {len(found)} pictures can be read")
-    warn_left_out(listing.name, broken, f"of {len(found)} {split} pictures cannot be read")
-    images = np.concatenate([picture for picture in found if picture is not None])
-    return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+        reason = f"; {next(iter(broken))}: {next(iter(broken.values()))}" if broken else ""
+        raise DataError(f"{dataset}: none of {len(names)} pictures can be read{reason}")
+    warn_left_out(dataset, list(broken), f"of {len(names)} {split} pictures cannot be read")
+    return good, [found for found, _ in results if found is not None]
 
 
 def warn_left_out(dataset: str, names: Sequence[str], what: str) -> None:

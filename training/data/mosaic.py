@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 
 from ...zoo.tasks.letterbox import GREY
 from ..config import AugmentConfig
-from .boxes import clip_boxes
 from .images import ImageSet
 
 _MIN_SIDE = 2.0  # pixels; less of a box is nothing to be learned
@@ -110,11 +109,9 @@ def random_matrix(
         source: the canvas' ``(height, width)``.
         size: the picture's.
     """
-    draws = torch.rand(9, dtype=torch.float64).tolist()
-    scale, degrees, shear_x, shear_y, tilt_x, tilt_y, move_x, move_y = (
-        2 * draw - 1 for draw in draws[:8]
-    )
-    mirror = torch.rand(2).tolist()
+    limited = (2 * torch.rand(8, dtype=torch.float64) - 1).tolist()
+    scale, degrees, shear_x, shear_y, tilt_x, tilt_y, move_x, move_y = limited
+    mirror, upside_down = torch.rand(2).tolist()
     angle = math.radians(degrees * config.degrees)
     cos, sin = math.cos(angle), math.sin(angle)
     slant = math.radians(config.shear)
@@ -129,9 +126,8 @@ def random_matrix(
     tilt = np.eye(3)
     tilt[2, 0] = tilt_x * config.perspective / (size[1] / 2)
     tilt[2, 1] = tilt_y * config.perspective / (size[0] / 2)
-    flip = np.diag(
-        [-1.0 if m < s else 1.0 for m, s in zip(mirror, config.flips(), strict=True)] + [1]
-    )
+    signs = [-1 if mirror < config.flip else 1, -1 if upside_down < config.flip_vertical else 1]
+    flip = np.diag([*signs, 1])
     back = _shift(
         size[1] * (0.5 + move_x * config.translate), size[0] * (0.5 + move_y * config.translate)
     )
