@@ -50,7 +50,7 @@ class AugmentConfig(Section):
     shear: float = Field(default=0.0, ge=0, lt=90)
     shift: int = Field(default=0, ge=0, description="pixels")
     flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
-    flip_vertical: float = Field(default=0.0, ge=0, le=1, description="share turned upside down")
+    upend: float = Field(default=0.0, ge=0, le=1, description="share that is put upside down")
     erase: float = Field(default=0.0, ge=0, le=1, description="side of the blank square")
     light: float = Field(default=0.0, ge=0, lt=1)
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
