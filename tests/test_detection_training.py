@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,12 +82,16 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
 
     (row,) = export_model(model, ["onnxruntime"], out=tmp_path / "exports")
     assert (row.status, row.message) == ("ok", "")
-    assert row.metric is not None
+    assert row.metric is not None and row.artifact is not None
     assert row.metric.name == "map50"
     assert row.metric.value == pytest.approx(outcome.test, abs=1e-3)
     assert row.metric.details["map50_95"]["value"] == pytest.approx(
         outcome.details["map50_95"], abs=1e-3
     )
+    manifest = json.loads((row.artifact.parent / "manifest.json").read_text())
+    assert manifest["strides"] == [8, 16, 32]
+    assert manifest["anchors"] == json.loads(json.dumps(spec_of(model).anchors))
+    assert manifest["input"]["letterbox"] == {"grey": 114, "centred": True}
 
 
 @pytest.mark.usefixtures("shapes")
