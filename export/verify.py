@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import EdgearkError
 from ..training.metrics import mean_average_precision
 from ..zoo.registry import ModelSpec
-from ..zoo.tasks import classification
+from ..zoo.tasks import classification, segmentation
 from .target import Limits
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
@@ -84,11 +84,18 @@ def score(
     labels: np.ndarray,
     dataset: str,
 ) -> Metric:
-    """The metric of the model's task, PyTorch's and the target's."""
+    """The metric of the model's task, PyTorch's and the target's.
+
+    Raises:
+        EdgearkError: a task without a metric, or no picture that is marked.
+    """
+    n = int(segmentation.marked(labels).sum()) if spec.task == "segmentation" else len(labels)
+    if n == 0:
+        raise EdgearkError(f"nothing is marked in {len(labels)} pictures of {dataset}: no metric")
     wanted, got = (task_figures(spec, o, labels) for o in (reference, outputs))
     name, *others = wanted
     details = {key: {"float": wanted[key], "value": got[key]} for key in others}
-    return Metric(name, wanted[name], got[name], len(labels), dataset, details)
+    return Metric(name, wanted[name], got[name], n, dataset, details)
 
 
 def task_figures(
@@ -96,11 +103,18 @@ def task_figures(
 ) -> dict[str, float]:
     """What a task measures, in 0..1 and by name; the first figure is the one that limits are for.
 
+    Classification: ``top1``. Segmentation: ``dice``, the mean over the marked pictures. Detection:
+    ``map50`` and further figures.
+
     Raises:
         EdgearkError: no metric for the task.
     """
     if spec.task == "classification":
         return {"top1": classification.top1(outputs[0], labels)}
+    if spec.task == "segmentation":
+        masks = segmentation.to_mask(outputs[0])
+        scores = segmentation.marked_dice(masks, labels, len(spec.classes))
+        return {"dice": float(scores.mean())}
     if spec.task == "detection":
         return mean_average_precision(spec, outputs, labels)
     raise EdgearkError(f"no metric for task {spec.task!r} yet")

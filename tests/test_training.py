@@ -72,7 +72,8 @@ def test_a_short_training_learns_and_leaves_its_files(write_recipe: Write, tmp_p
     report = scripts.train(load_recipe(write_recipe(epochs=10)), out)
     assert report.test is not None and report.test > 0.8
     assert {p.name for p in out.iterdir()} == {
-        *("best.safetensors", "last.ckpt", "log.csv", "curves.png", "result.json", "tensorboard")
+        *("best.safetensors", "last.ckpt", "log.csv", "curves.png", "confusion.png"),
+        *("result.json", "tensorboard"),
     }
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ... import __version__
 from ...training.checkpoint import atomic_path
-from ...zoo.tasks import classification
+from ...zoo.tasks import classification, segmentation
 from ..target import Limits, Precision, Target
 from ..targets import find_target
 from . import boxes, plots, samples
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
-Answers = Callable[[Sequence[np.ndarray]], Sequence[samples.Answer | boxes.BoxAnswer | None]]
+Answer = samples.Answer | samples.MaskAnswer | boxes.BoxAnswer
+Answers = Callable[[Sequence[np.ndarray]], Sequence[Answer | None]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class AnswerLine:
 
     target: str
     precision: str
-    answers: Sequence[samples.Answer | boxes.BoxAnswer | None]
+    answers: Sequence[Answer | None]
     why: str = ""
 
 
@@ -78,8 +79,7 @@ def write_report(
     """Write the report of some exports to ``path``, whole or not at all.
 
     Args:
-        subjects_and_rows: models for classification or detection, each with its rows; rows of
-            any status.
+        subjects_and_rows: models, each with its rows; rows of any status.
         path: the HTML file.
     """
     every_row = [row for _, rows in subjects_and_rows for row in rows]
@@ -122,8 +122,7 @@ def _environment() -> Environment:
 
 def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) -> Section:
     answered = [row for row in rows if row.outputs]
-    detects = subject.spec.task == "detection"
-    shown, answer = _boxes(subject) if detects else _classes(subject, answered)
+    metric, shown, answer = _samples(subject, answered)
 
     def line(target: str, precision: str, outputs: Sequence[np.ndarray]) -> AnswerLine:
         return AnswerLine(target, precision, answer(outputs))
@@ -145,8 +144,16 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
             for row in answered
         ]
     )
-    metric = "mAP50" if detects else "accuracy"
     return Section(subject, rows, metric, shown, lines, axis, histograms)
+
+
+def _samples(subject: Subject, answered: Sequence[Row]) -> tuple[str, list[Sample], Answers]:
+    """The metric's name, pictures to show, and what makes answers to them of raw outputs."""
+    if subject.spec.task == "segmentation":
+        return "dice", *_masks(subject)
+    if subject.spec.task == "detection":
+        return "mAP50", *_boxes(subject)
+    return "accuracy", *_classes(subject, answered)
 
 
 def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], Answers]:
@@ -164,6 +171,25 @@ def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], A
         for index in indices
     ]
     return shown, lambda outputs: samples.answers(outputs[0], labels, classes, indices)
+
+
+def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
+    """The same for masks; a sample is a picture with its true mask."""
+    test, spec = subject.test, subject.spec
+    count, wanted = len(spec.classes), test.labels
+    scores = segmentation.marked_dice(segmentation.to_mask(subject.reference[0]), wanted, count)
+    indices = samples.choose_marked(wanted, scores)
+    shown = [
+        Sample(
+            index,
+            plots.mask_uri(test.images[index], wanted[index], count, spec.color),
+            "truth" if wanted[index].any() else "clean",
+        )
+        for index in indices
+    ]
+    return shown, lambda outputs: samples.mask_answers(
+        outputs[0], test.images, wanted, spec.color, indices
+    )
 
 
 def _boxes(subject: Subject) -> tuple[list[Sample], Answers]:

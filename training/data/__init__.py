@@ -10,6 +10,7 @@ from .boxes import BoxListing, Frame, read_boxes
 from .digits import load_digits, load_mnist
 from .folders import load_cifar10, load_image_folder, load_sign_digits, require
 from .images import ImageSet, Shape, Split
+from .masks import load_magnetic_tile, load_mask_folder
 from .sources import find_dataset
 
 __all__ = ["Frame", "ImageSet", "find_dataset", "load_images"]
@@ -20,6 +21,8 @@ _LOADERS = {
     "cifar10": load_cifar10,
     "sign_digits": load_sign_digits,
     "image_folder": load_image_folder,
+    "magnetic_tile": load_magnetic_tile,
+    "mask_folder": load_mask_folder,
 }
 _BOX_FORMATS = {"voc_folder": list_voc, "coco_json": list_coco, "yolo_txt": list_yolo}
 _BCCD_CLASSES = ("RBC", "WBC", "Platelets")
@@ -38,8 +41,9 @@ def load_images(
 
     Args:
         name: ``mnist``, ``digits`` (scikit-learn's 1,797 real handwritten digits, always here),
-            ``cifar10``, ``sign_digits``, ``bccd`` (blood cells in boxes); for a folder of one's
-            own ``image_folder``, or with boxes ``voc_folder``, ``coco_json``, ``yolo_txt``.
+            ``cifar10``, ``sign_digits``, ``magnetic_tile``, ``bccd`` (blood cells in boxes); for a
+            folder of one's own ``image_folder``, with masks ``mask_folder``, or with boxes
+            ``voc_folder``, ``coco_json``, ``yolo_txt``.
         split: ``train``, ``test``, or ``val`` where pictures with boxes have such a part.
         data: the folder to look in; by default see :mod:`edgeark.training.data.sources`.
         shape: the network's ``(channels, height, width)``: the pictures are brought to it.
