@@ -83,6 +83,7 @@ def models(json: JsonFlag = False) -> None:
 def info(model: ModelName, json: JsonFlag = False) -> None:
     """Say what a model is, what it costs and how it is fed."""
     from .zoo import create_model, spec_of
+    from .zoo.stages import measure_stages
     from .zoo.summary import summarize
     from .zoo.weights import packaged_weights, read_header
 
@@ -94,12 +95,13 @@ def info(model: ModelName, json: JsonFlag = False) -> None:
         "name": model,
         **spec_of(network).to_dict(),
         **asdict(summary),
+        "stages": [asdict(stage) for stage in measure_stages(network)],
         "weights": str(weights) if weights.exists() else None,
         "trained": trained,
     }
     if json:
         return print_json(document)
-    hidden = ("layers", "name", "arguments", "strides", "anchors")
+    hidden = ("layers", "stages", "name", "arguments", "strides", "anchors")
     facts = {**{k: v for k, v in document.items() if k not in hidden}, **trained}
     facts.pop("trained", None)
     rows = [[k, ", ".join(map(str, v)) if isinstance(v, tuple) else v] for k, v in facts.items()]
@@ -109,6 +111,13 @@ def info(model: ModelName, json: JsonFlag = False) -> None:
         for layer in summary.layers
     ]
     print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
+    stages = [
+        [stage["index"], stage["channels"], stage["reduction"], "x".join(map(str, stage["shape"]))]
+        for stage in document["stages"]
+    ]
+    if stages:
+        columns = ["index", "channels", "reduction", "output"]
+        print_table("feature maps for create_backbone", columns, stages)
 
 
 @app.command()

@@ -236,7 +236,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 
-    test = subject.test.head(target.max_images)
+    test = subject.test.head(target.max_images(artifact))
     reference = [o[: len(test)] for o in subject.reference]
     result = target.run(artifact, test.images, log)
     parity = compare(reference, result.outputs)

@@ -142,7 +142,6 @@ class Target(ABC):
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
-    max_images: ClassVar[int | None] = None  # for a slow simulator: how many test pictures it gets
 
     def __init__(self, chip: str | None = None) -> None:
         self.chip = chip
@@ -185,6 +184,10 @@ class Target(ABC):
 
     def placement(self, artifact: Artifact) -> Placement | None:
         """Which operator runs where; None where the toolchain does not say."""
+        return None
+
+    def max_images(self, artifact: Artifact) -> int | None:
+        """How many test pictures a slow simulator gets at most; None: all that there are."""
         return None
 
 

@@ -68,8 +68,12 @@ def test_info_counts_and_quotes(run: Run) -> None:
     assert document["macs"] == 288_000 + 1_600_000 + 400_000 + 5_000
     assert document["input_size"] == [28, 28]
     assert document["trained"]["seed"] == "0"
+    assert document["stages"][1:] == [
+        {"index": 1, "channels": 50, "reduction": 2, "shape": [50, 8, 8]},
+        {"index": 2, "channels": 50, "reduction": 4, "shape": [50, 4, 4]},
+    ]
     table = run("info", "mnist")
-    assert table.status == 0 and "431,640" in table.out
+    assert table.status == 0 and "431,640" in table.out and "50x8x8" in table.out
 
 
 def test_targets_say_what_proves_them(run: Run) -> None:
@@ -227,7 +231,8 @@ def test_import_edgeark_loads_nothing_heavy() -> None:
 def test_the_zoo_needs_torch_alone() -> None:
     heavy = {"onnx", "onnxruntime", "timm", "lightning_fabric", "torchmetrics", "torchvision"}
     heavy |= {"sklearn", "matplotlib", "pydantic", "typer", "rich"}
-    code = "import edgeark; edgeark.create_model('mnist', pretrained=True)"
+    code = "import edgeark; edgeark.create_model('mnist', pretrained=True); "
+    code += "from edgeark.zoo.backbone import create_backbone; create_backbone('mnist')"
     assert loaded(code, heavy) == set()
 
 

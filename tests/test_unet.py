@@ -14,11 +14,11 @@ from edgeark.errors import ModelError
 from edgeark.export.graph import Graph, write_onnx
 from edgeark.export.targets.onnxruntime import make_session
 from edgeark.zoo import WeightsError, create_model, list_models, model_entry, spec_of
-from edgeark.zoo.importers import from_unet_checkpoint
+from edgeark.zoo.importers import from_unet_checkpoint, import_weights
 from edgeark.zoo.summary import summarize
 from edgeark.zoo.unet import UNet, UNetDecoder
 from torch import Tensor, nn
-from zoo_cases import create_small
+from zoo_cases import create_small, ready
 
 STRATEGIES = ("nearest", "bilinear", "bilinear_ac", "transpose")
 
@@ -158,23 +158,6 @@ def test_a_picture_of_another_size_is_refused(upsample: str) -> None:
 def test_only_the_smallest_is_for_the_k210() -> None:
     names = [n for n in list_models("unet*") if "k210" in model_entry(n).spec.targets]
     assert names == ["unet_8"]
-
-
-@torch.no_grad()
-def ready(model: nn.Module, *shape: int) -> nn.Module:
-    """Scales, shifts and statistics as after training on pictures of ``shape``.
-
-    The statistics are those of random pictures: with the first ones the deep maps would fade, and
-    an error in them would not show.
-    """
-    torch.manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.uniform_(0.8, 1.2)
-            module.bias.uniform_(-0.2, 0.2)
-            module.momentum = None  # the statistics of all batches, not of the last ones
-    model.train()(torch.rand(4, *shape))
-    return model.eval()
 
 
 def check_static(proto: onnx.ModelProto, upsample: str) -> None:
@@ -380,3 +363,19 @@ def test_tensors_that_lack_or_are_left_over_are_named() -> None:
         from_unet_checkpoint(ours("transpose"), {**learned, "extra.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match="no rules for VggS"):
         from_unet_checkpoint(create_model("vgg_s"), state)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_a_file_of_the_ports_says_how_it_is_built(
+    early: bool, transpose: bool, tmp_path: Path
+) -> None:
+    theirs = ready(StandIn(8, 2, early=early, bias=early, transpose=transpose), 3, 224, 224)
+    torch.save({**theirs.state_dict(), "mask_values": [0, 255]}, tmp_path / "checkpoint.pth")
+    taken = import_weights(tmp_path / "checkpoint.pth", "unet_8")
+    assert spec_of(taken.model).input_shape == (1, 3, 224, 224)
+    x = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(taken.model.eval()(x), theirs(x), atol=1e-4, rtol=0)
+    with pytest.raises(WeightsError, match="is a UNet of 8 base channels, unet_16 has 16"):
+        import_weights(tmp_path / "checkpoint.pth", "unet_16")

@@ -14,9 +14,10 @@ from edgeark.export.graph import Graph
 from edgeark.export.targets.onnxruntime import make_session
 from edgeark.zoo import WeightsError, create_model, spec_of
 from edgeark.zoo.coco import COCO_CLASSES
-from edgeark.zoo.importers import from_yolox
+from edgeark.zoo.importers import from_yolox, import_weights
+from edgeark.zoo.stems import space_to_depth, unfold_focus
 from edgeark.zoo.summary import summarize
-from edgeark.zoo.yolox import SpaceToDepth, YoloX, unfold_focus
+from edgeark.zoo.yolox import YoloX
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -237,6 +238,19 @@ def test_published_weights_give_the_published_answer(arguments: dict, stem: str)
         torch.testing.assert_close(found, wanted, atol=1e-9 * float(largest), rtol=0)
 
 
+def test_a_published_file_is_imported(tmp_path: Path) -> None:
+    theirs = published(classes=7)
+    torch.save({"start_epoch": 3, "model": theirs.state_dict()}, tmp_path / "best_ckpt.pth")
+    taken = import_weights(tmp_path / "best_ckpt.pth", "yolox_nano")
+    assert (taken.origin, taken.part, len(spec_of(taken.model).classes)) == ("YOLOX", "model", 7)
+    ours = from_yolox(create_model("yolox_nano", num_classes=7), theirs.state_dict())
+    for key, value in ours.state_dict().items():
+        assert torch.equal(value, taken.model.state_dict()[key]), key
+    torch.save({"model": {"conv.weight": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"holds no weights of yolox_nano: .* is missing"):
+        import_weights(tmp_path / "other.pth", "yolox_nano")
+
+
 def drop(state: dict[str, Tensor], key: str) -> None:
     del state[key]
 
@@ -293,7 +307,7 @@ def test_a_6x6_kernel_is_space_to_depth_and_3x3(
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, channels, 2 * height, 2 * width, generator=generator, dtype=torch.float64)
     weight = torch.randn(out, 4 * channels, 3, 3, generator=generator, dtype=torch.float64)
-    wanted = nn.functional.conv2d(SpaceToDepth()(x), weight, padding=1)
+    wanted = nn.functional.conv2d(space_to_depth(x), weight, padding=1)
     found = nn.functional.conv2d(x, unfold_focus(weight), stride=2, padding=2)
     torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
 

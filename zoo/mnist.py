@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
 from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .stages import split_stages
 
 
 class Mnist(nn.Module):
@@ -50,6 +51,10 @@ class Mnist(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hidden(self.features(x)))
+
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Two convolutions and the last pool: 24, 8 and 4 pixels wide with 28x28 pictures."""
+        return split_stages(self.features)
 
 
 class MnistKpu(nn.Module):
@@ -90,6 +95,10 @@ class MnistKpu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.head(self.features(x)))
 
+    def feature_stages(self) -> list[nn.Sequential]:
+        """The pairs of convolutions: reductions 1, 2 and 4."""
+        return split_stages(self.features)
+
 
 _DIGITS = tuple("0123456789")
 
@@ -127,7 +136,7 @@ def mnist(
         mean=(0.0,),  # black pads black: the scale folds into the first convolution exactly
         std=(255.0,),
         classes=_DIGITS,
-        targets=("k210", *CPUS_AND_NPUS),
+        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="mnist",
         description="digit network of 3x3 and 1x1 convolutions, made for the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
 from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .stages import split_stages
 
 _SHRINK = 32  # five layers of stride 2
 _SMALLEST_MAP = 4
@@ -102,6 +103,10 @@ class MobileNetV1(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.head(self.features(x)))
 
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Reductions 2, 4, 8, 16 and 32."""
+        return split_stages(self.features)
+
 
 class InvertedResidual(nn.Module):
     """1x1 to more channels, depthwise 3x3, 1x1 to few without activation; plus the input.
@@ -161,6 +166,14 @@ class MobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.head(self.features(x)))
 
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Reductions 2, 4, 8, 16 and 32.
+
+        The last 1x1 belongs to the classifier, as in timm: at width 0.35 it turns 112 channels
+        into 1280, which a decoder would have to reduce again.
+        """
+        return split_stages(self.features[:-1])
+
 
 def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSpec:
     return ModelSpec(
@@ -179,7 +192,7 @@ def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSp
 
 def _v1_spec(width: str, k210: bool = True) -> ModelSpec:
     description = f"MobileNet v1, {width} of the width: depthwise and 1x1 convolutions"
-    targets = ("k210", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
+    targets = ("k210", "k210-nncase", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
     return _spec(description, "Howard et al. 2017", targets)
 
 

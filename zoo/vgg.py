@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool, make_act
 from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .stages import split_stages
 
 # Output channels of the 3x3 convolutions; a pool halves the map. Letters are the paper's.
 Plan = Sequence[int | Literal["pool"]]
@@ -107,6 +108,10 @@ class VggS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hidden(self.features(x)))
 
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Reductions 1, 2, 4 and 8; the last is a pool alone."""
+        return split_stages(self.features)
+
 
 class Vgg(nn.Module):
     """The paper's network: ``[N, in_channels, H, W] -> [N, num_classes, 1, 1]``.
@@ -142,6 +147,10 @@ class Vgg(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Reductions 1, 2, 4, 8, 16 and 32; the last is a pool alone, as in timm."""
+        return split_stages(self.features)
+
 
 class VggKpu(nn.Module):
     """Two 3x3 convolutions a stage, 64-128-256-256 channels; 1x1 head, then a fixed average pool.
@@ -168,6 +177,10 @@ class VggKpu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.head(self.features(x)))
+
+    def feature_stages(self) -> list[nn.Sequential]:
+        """Reductions 1, 2, 4 and 8."""
+        return split_stages(self.features)
 
 
 _PAPER = "Simonyan and Zisserman 2014"
@@ -211,7 +224,7 @@ def vgg_s(
         mean=(0.0, 0.0, 0.0),  # black pads black: the scale folds into the first convolution
         std=(255.0, 255.0, 255.0),
         classes=_CIFAR10,
-        targets=("k210", *CPUS_AND_NPUS),
+        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="cifar10",
         description="VGG for 32x32 pictures, made for the K210's KPU",
         reference=f"edgeark; {_PAPER}",

@@ -33,8 +33,8 @@ from ..errors import ModelError
 from .coco import COCO_CLASSES
 from .layers import SPP, SPPF, Act, ConvBnAct
 from .registry import CPUS_AND_NPUS, ModelSpec, create_model, register_model, spec_of
+from .stems import Focus, Stem, make_stem, unfold_focus
 
-Stem = Literal["6x6", "focus", "3x3"]
 Pool = Literal["sppf", "spp"]
 Layout = Literal["v6", "v5"]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]  # scale, anchor, (width, height) in pixels
@@ -81,20 +81,6 @@ class C3(nn.Module):
         return self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
 
 
-class Focus(ConvBnAct):
-    """Each 2x2 square becomes four times the channels, then 3x3: ``[N, C', H / 2, W / 2]``."""
-
-    def __init__(self, in_channels: int, out_channels: int, act: Act) -> None:
-        super().__init__(4 * in_channels, out_channels, 3, act=act)
-
-    def forward(self, input: Tensor) -> Tensor:
-        squares = [input[..., row::2, column::2] for row, column in _FOCUS_ORDER]
-        return super().forward(torch.cat(squares, 1))
-
-
-_FOCUS_ORDER = ((0, 0), (1, 0), (0, 1), (1, 1))  # row and column within a square
-
-
 class YoloV5(nn.Module):
     """Backbone of five stages, neck down and up again, three 1x1 heads.
 
@@ -131,7 +117,7 @@ class YoloV5(nn.Module):
         pyramid = _named({"sppf": SPPF, "spp": SPP}, "pool", pool)(c5, act)
         deepest = C3(c5, c5, n5, layout == "v6", act)
 
-        self.stage1 = nn.Sequential(_make_stem(stem, in_channels, c1, act))
+        self.stage1 = nn.Sequential(make_stem(stem, in_channels, c1, act))
         self.stage2 = nn.Sequential(ConvBnAct(c1, c2, 3, 2, act=act), C3(c2, c2, n2, True, act))
         self.stage3 = nn.Sequential(ConvBnAct(c2, c3, 3, 2, act=act), C3(c3, c3, n3, True, act))
         self.stage4 = nn.Sequential(ConvBnAct(c3, c4, 3, 2, act=act), C3(c4, c4, n4, True, act))
@@ -231,15 +217,6 @@ def _repeats(blocks: int, depth: float) -> int:
     return max(1, round(blocks * depth))
 
 
-def _make_stem(stem: Stem, in_channels: int, out_channels: int, act: Act) -> ConvBnAct:
-    sizes = {"6x6": (6, 2), "focus": None, "3x3": (3, 1)}
-    size = _named(sizes, "stem", stem)
-    if size is None:
-        return Focus(in_channels, out_channels, act)
-    kernel, padding = size
-    return ConvBnAct(in_channels, out_channels, kernel, 2, padding, act=act)
-
-
 @torch.no_grad()
 def _make_head(in_channels: int, num_anchors: int, num_classes: int, stride: int) -> nn.Conv2d:
     """A 1x1 convolution whose biases start at the odds of an object, as in RetinaNet (2017).
@@ -260,9 +237,7 @@ def _make_head(in_channels: int, num_anchors: int, num_classes: int, stride: int
 def focus_to_conv6x6(model: nn.Module) -> nn.Module:
     """A copy of a network with ``stem="focus"`` whose stem is one 6x6 convolution of stride 2.
 
-    It answers alike: tap ``(i, j)`` of the 3x3 kernel over the pixels at ``(row, column)`` of their
-    2x2 squares is tap ``(2 i + row, 2 j + column)`` over the picture, and a padding of one square
-    is a padding of two pixels.
+    It answers alike (:func:`~edgeark.zoo.stems.unfold_focus`).
 
     Raises:
         ModelError: the model has no focus stem, or is none of :func:`create_model`.
@@ -272,10 +247,7 @@ def focus_to_conv6x6(model: nn.Module) -> nn.Module:
         raise ModelError(f"{type(model).__name__} has no focus stem to rewrite")
     state = model.state_dict()
     name = "stage1.0.conv.weight"
-    squares = state[name].chunk(len(_FOCUS_ORDER), dim=1)
-    weight = squares[0].new_empty(*squares[0].shape[:2], 6, 6)
-    for (row, column), taps in zip(_FOCUS_ORDER, squares, strict=True):
-        weight[..., row::2, column::2] = taps
+    weight = unfold_focus(state[name])
     arguments = {**spec.arguments, "stem": "6x6"}
     fields = {**vars(spec), "arguments": arguments}
     rewritten = create_model(str(model.name), spec=fields).to(weight)

@@ -21,17 +21,16 @@ The input is BGR in 0..255, neither scaled nor shifted, as the published weights
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from .coco import COCO_CLASSES
-from .layers import Act, ConvBnAct
+from .layers import SPPF, Act, ConvBnAct
 from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .stems import Stem, make_stem
 
-Stem = Literal["6x6", "focus", "3x3"]
 _STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # the score that an untrained head gives every place (Lin et al. 2017, focal loss)
 
@@ -42,39 +41,6 @@ def _separable(in_channels: int, out_channels: int, stride: int, act: Act) -> nn
         ConvBnAct(in_channels, in_channels, 3, stride, groups=in_channels, act=act),
         ConvBnAct(in_channels, out_channels, 1, act=act),
     )
-
-
-class SpaceToDepth(nn.Module):
-    """Each 2x2 pixels become one: ``[N, C, H, W] -> [N, 4C, H / 2, W / 2]``.
-
-    The order of the four is that of the published weights: down before right.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return torch.cat(parts, 1)
-
-
-def unfold_focus(weight: Tensor) -> Tensor:
-    """The kernel that does in one step what a kernel does behind :class:`SpaceToDepth`.
-
-    ``[O, 4C, k, k] -> [O, C, 2k, 2k]``: tap ``(u, v)`` of the quarter of pixel ``(row, column)`` is
-    tap ``(2u + row, 2v + column)``. Stride and padding double; the sums are the same, border too.
-    """
-    out_channels, quarters, height, width = weight.shape
-    taps = weight.view(out_channels, 2, 2, quarters // 4, height, width)  # O, column, row, C, u, v
-    taps = taps.permute(0, 3, 4, 2, 5, 1)  # O, C, u, row, v, column
-    return taps.reshape(out_channels, quarters // 4, 2 * height, 2 * width)
-
-
-def _make_stem(stem: Stem, in_channels: int, channels: int, act: Act) -> nn.Sequential:
-    if stem == "6x6":
-        return nn.Sequential(ConvBnAct(in_channels, channels, 6, 2, padding=2, act=act))
-    if stem == "focus":
-        return nn.Sequential(SpaceToDepth(), ConvBnAct(4 * in_channels, channels, act=act))
-    if stem == "3x3":
-        return nn.Sequential(ConvBnAct(in_channels, channels, stride=2, act=act))
-    raise ModelError(f"unknown stem {stem!r}; use 6x6, focus or 3x3")
 
 
 class Bottleneck(nn.Module):
@@ -112,23 +78,6 @@ class CspLayer(nn.Module):
         return self.mix(torch.cat([self.blocks(self.through(x)), self.past(x)], 1))
 
 
-class PyramidPool(nn.Module):
-    """Max pools of 5x5, 9x9 and 13x13 beside the map itself: ``[N, C, H, W] -> [N, C, H, W]``."""
-
-    def __init__(self, channels: int, act: Act) -> None:
-        super().__init__()
-        hidden = channels // 2
-        self.squeeze = ConvBnAct(channels, hidden, 1, act=act)
-        self.pool = nn.MaxPool2d(5, stride=1, padding=2)
-        self.mix = ConvBnAct(4 * hidden, channels, 1, act=act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [self.squeeze(x)]
-        for _ in range(3):
-            maps.append(self.pool(maps[-1]))
-        return self.mix(torch.cat(maps, 1))
-
-
 def _make_backbone(
     in_channels: int, base: int, repeats: int, stem: Stem, act: Act
 ) -> nn.ModuleList:
@@ -142,12 +91,12 @@ def _make_backbone(
 
     last = nn.Sequential(
         _separable(8 * base, 16 * base, 2, act),
-        PyramidPool(16 * base, act),
+        SPPF(16 * base, act),
         CspLayer(16 * base, 16 * base, repeats, False, act),
     )
     return nn.ModuleList(
         [
-            _make_stem(stem, in_channels, base, act),
+            nn.Sequential(make_stem(stem, in_channels, base, act)),
             part(base, repeats),
             part(2 * base, 3 * repeats),
             part(4 * base, 3 * repeats),

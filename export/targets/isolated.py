@@ -5,14 +5,16 @@ What such targets share: the call into the worker, and the way in which pictures
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 
-from ..target import Artifact, RunResult, Target
+from ..target import Artifact, Placement, RunResult, Target
 from ..toolchains import Toolchain, call
 
 CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
@@ -28,6 +30,7 @@ class IsolatedTarget(Target):
     """
 
     toolchain: ClassVar[Toolchain]  # pyright: ignore[reportIncompatibleVariableOverride]
+    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
 
     def versions(self) -> dict[str, str]:
         return self.toolchain.pinned_versions()
@@ -52,7 +55,9 @@ class IsolatedTarget(Target):
             "precision": artifact.precision,
             "chip": self.chip,
         }
-        values, arrays = self.call("run", arguments, {"pictures": pictures}, log=log)
+        values, arrays = self.call(
+            "run", arguments, {"pictures": pictures}, log=log, timeout=self.run_timeout_s
+        )
         outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
         return RunResult(outputs, values["ms_per_image"])
 
@@ -60,3 +65,14 @@ class IsolatedTarget(Target):
 def output_names(path: Path) -> list[str]:
     """The outputs of an ONNX file in the network's order, which not every runtime keeps."""
     return [value.name for value in onnx.load(path).graph.output]
+
+
+def write_placement(placement: Placement, path: Path) -> None:
+    """Keep what only the conversion said, for :func:`read_placement`."""
+    path.write_text(json.dumps(asdict(placement), indent=1) + "\n")
+
+
+def read_placement(path: Path) -> Placement:
+    """The placement that :func:`write_placement` kept."""
+    fields = json.loads(path.read_text())
+    return Placement(**{**fields, **{key: tuple(fields[key]) for key in ("cpu_ops", "layers")}})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from ..target import Artifact, Conversion, Evidence, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
+from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 
 logger = logging.getLogger(__name__)
@@ -72,9 +70,7 @@ class Rknn(IsolatedTarget):
         return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, tuple(sources))
 
     def placement(self, artifact: Artifact) -> Placement | None:
-        fields = json.loads((artifact.folder / _PLACEMENT).read_text())
-        tuples = {key: tuple(fields[key]) for key in ("cpu_ops", "layers")}
-        return Placement(**{**fields, **tuples})
+        return read_placement(artifact.folder / _PLACEMENT)
 
     def _keep_placement(self, words: str, path: Path, log: Path) -> None:
         """Read the build's log, and warn of what the simulator cannot show."""
@@ -84,7 +80,7 @@ class Rknn(IsolatedTarget):
             raise ToolchainError(
                 f"rknn: {error}; log: {log}", stage="placement", log=log
             ) from error
-        path.write_text(json.dumps(asdict(placement), indent=1) + "\n")
+        write_placement(placement, path)
         if overflows := count_register_overflows(words):
             logger.warning(
                 "%s: %d values do not fit the NPU's registers (REGTASK in the log); the simulator "

@@ -12,13 +12,17 @@ from torch import Tensor, nn
 
 from ..mobilenet import MobileNetV1, MobileNetV2
 from ..registry import create_model
+from ..unet import UNet
 from ..vgg import Vgg
 from ..weights import WeightsError
 from ..yolov5 import YoloV5
+from ..yolox import YoloX
 from .files import ForeignWeights, read_foreign
 from .timm import from_timm
 from .torchvision import from_torchvision
 from .ultralytics import from_ultralytics, ultralytics_arguments
+from .unet import from_unet_checkpoint, unet_arguments
+from .yolox import from_yolox, yolox_arguments
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ IMPORTERS = (
         *(_FIXED, _IMAGENET),
     ),
     Importer(MobileNetV1, "timm", _classifier("classifier.weight"), from_timm, _FIXED, _HALF),
+    Importer(UNet, "UNet", unet_arguments, from_unet_checkpoint, unsaid=("act", "classes")),
+    Importer(YoloX, "YOLOX", yolox_arguments, from_yolox, unsaid=("act", "classes")),
 )
 
 

@@ -74,7 +74,7 @@ def _read_torch(path: Path) -> ForeignWeights:
         named = content.items() if isinstance(content, dict) else ()
         tensors = {str(name): file.tensor(value) for name, value in named}
         state = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        if not state or len(state) < len(tensors):
+        if not state:  # some files note plain facts among the tensors: those are left aside
             raise WeightsError(f"{path} holds neither a module nor a dict of tensors by name")
         return _plain(path, state, part, None, epoch)
     finally:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from ..coco import COCO_CLASSES
 from ..layers import Act
+from ..stems import Focus
 from ..weights import WeightsError
-from ..yolov5 import STRIDES, Focus, YoloV5
+from ..yolov5 import STRIDES, YoloV5
 from .files import ForeignWeights
 from .rules import Rule, load_renamed
 from .safe_pickle import Record

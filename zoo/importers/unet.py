@@ -18,10 +18,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
+from ..registry import model_entry
 from ..unet import UNet
 from ..weights import WeightsError
+from .files import ForeignWeights
 from .rules import Rule, conv_bn, fold_bias, load_renamed
 
 ORIGIN = "UNet checkpoint's"
@@ -62,3 +65,32 @@ def from_unet_checkpoint(model: nn.Module, state: Mapping[str, Any]) -> nn.Modul
         if isinstance(step.get_submodule("up"), nn.ConvTranspose2d):
             rules.append((f"decoder.steps.{i}.up", f"up{i + 1}.up"))
     return load_renamed(model, tensors, [*rules, ("head", "outc.conv")], ORIGIN)
+
+
+def unet_arguments(weights: ForeignWeights, name: str) -> dict[str, Any]:
+    """What :func:`~edgeark.zoo.create_model` needs to build the file's network as ``name``.
+
+    A file does not say how it interpolates: aligned corners, as the port does, are assumed.
+
+    Raises:
+        WeightsError: the file holds no UNet of the port's, or one of other channels than ``name``.
+    """
+    state = weights.state
+    early = "inc.conv.conv.0.weight" in state
+    stem, _, merged = _EARLY_NAMES if early else _NAMES
+    names = (f"{stem}.0.weight", f"up1.{merged}.0.weight", "outc.conv.weight")
+    if lacking := [key for key in names if key not in state or state[key].ndim != 4]:
+        raise WeightsError(f"{weights.path} holds no UNet that can be read: no {lacking[0]}")
+    first, merging, last = (state[key] for key in names)
+    with torch.device("meta"):
+        wanted = len(next(iter(model_entry(name).build().parameters())))
+    if len(first) != wanted:
+        raise WeightsError(
+            f"{weights.path} is a UNet of {len(first)} base channels, {name} has {wanted}"
+        )
+    return {
+        "num_classes": len(last),
+        "in_channels": first.shape[1],
+        "upsample": "transpose" if "up1.up.weight" in state else "bilinear_ac",
+        "slim": merging.shape[1] == 4 * merging.shape[0],
+    }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
+from ..layers import SPPF
+from ..stems import unfold_focus
 from ..weights import WeightsError
-from ..yolox import CspLayer, PyramidPool, YoloX, unfold_focus
+from ..yolox import CspLayer, YoloX
+from .files import ForeignWeights
 from .rules import Rule, conv_bn, load_renamed, take
 
 ORIGIN = "YOLOX"
@@ -47,6 +51,20 @@ def from_yolox(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return load_renamed(model, state, rules, ORIGIN)
 
 
+def yolox_arguments(weights: ForeignWeights, name: str) -> dict[str, Any]:
+    """What :func:`~edgeark.zoo.create_model` needs to build the file's network as ``name``.
+
+    Raises:
+        WeightsError: the file holds no YOLOX.
+    """
+    names = (f"{_STEM}.conv.weight", "head.cls_preds.0.weight")
+    for key in names:
+        if key not in weights.state or weights.state[key].ndim != 4:
+            raise WeightsError(f"{weights.path} holds no weights of {name}: {key} is missing")
+    stem, classes = (weights.state[key] for key in names)
+    return {"num_classes": len(classes), "in_channels": stem.shape[1] // 4}
+
+
 def _unfold_stem(model: YoloX, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     changed = dict(state)
     name = f"{_STEM}.conv.weight"
@@ -79,8 +97,8 @@ def _module(module: nn.Module, ours: str, theirs: str) -> list[Rule]:
     """The rules of a module of the backbone's or the neck's, whatever it is."""
     if isinstance(module, CspLayer):
         return _csp(module, ours, theirs)
-    if isinstance(module, PyramidPool):
-        pairs = (("squeeze", "conv1"), ("mix", "conv2"))
+    if isinstance(module, SPPF):
+        pairs = (("cv1", "conv1"), ("cv2", "conv2"))
         return [rule for a, b in pairs for rule in _one(f"{ours}.{a}", f"{theirs}.{b}")]
     if hasattr(module, "bn"):
         return _one(ours, theirs)

@@ -1,0 +1,66 @@
+"""nncase 1.9: ONNX to a kmodel v5 for the K210, and nncase's own simulator of that chip."""
+
+import glob
+import os
+import time
+
+import nncase
+import numpy as np
+
+_PIXELS = [0, 1]  # what raw 0..255 stands for in the network
+
+
+def convert(arguments, arrays):
+    """ONNX that takes pixels in 0..1 to a kmodel that takes them raw.
+
+    ``operators`` are the compiler's listings of what runs where.
+    """
+    pictures = arrays["pictures"]
+    options = nncase.CompileOptions()
+    options.target = "k210"
+    options.quant_type = options.w_quant_type = options.input_type = "uint8"
+    options.preprocess = True  # else the input is float
+    options.input_layout = options.output_layout = "NCHW"
+    options.input_shape = [1, *pictures.shape[1:]]
+    options.input_range = _PIXELS
+    options.dump_asm = True
+    options.dump_dir = "dump"
+    compiler = nncase.Compiler(options)
+    with open(arguments["onnx"], "rb") as file:
+        compiler.import_onnx(file.read(), nncase.ImportOptions())
+    calibration = nncase.PTQTensorOptions()
+    calibration.samples_count = len(pictures)
+    calibration.calibrate_method = "no_clip"
+    calibration.set_tensor_data(pictures.tobytes())
+    compiler.use_ptq(calibration)
+    compiler.compile()
+    kmodel = compiler.gencode_tobytes()
+    with open(arguments["out"], "wb") as file:
+        file.write(kmodel)
+    return {"operators": _read_operators()}, {}
+
+
+def run(arguments, arrays):
+    """Simulate, picture by picture."""
+    simulator = nncase.Simulator()
+    with open(os.path.join(arguments["folder"], arguments["files"][0]), "rb") as file:
+        simulator.load_model(file.read())
+    parts, seconds = [], []
+    for picture in arrays["pictures"]:
+        start = time.perf_counter()
+        simulator.set_input_tensor(0, nncase.RuntimeTensor.from_numpy(picture[None]))
+        simulator.run()
+        answers = [simulator.get_output_tensor(i) for i in range(simulator.outputs_size)]
+        seconds.append(time.perf_counter() - start)
+        parts.append([np.array(answer.to_numpy()) for answer in answers])
+    outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
+    return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+def _read_operators():
+    """The compiler's listings of operators, by function: ``main``, and one for each KPU run."""
+    listings = {}
+    for path in glob.glob("dump/*/*/runtime_ops.txt"):
+        with open(path) as file:
+            listings[os.path.basename(os.path.dirname(path))] = file.read()
+    return listings
