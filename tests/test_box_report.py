@@ -13,6 +13,7 @@ from box_pictures import CLASSES, make_pictures
 from edgeark.export.pipeline import Row, Subject
 from edgeark.export.report import boxes, render, write_report
 from edgeark.export.verify import compare, score
+from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image
 from report_fakes import FakeTarget, Tables
@@ -59,7 +60,7 @@ def test_boxes_are_drawn_where_they_are() -> None:
     ("total", "wanted"), [(1, [0]), (3, [0, 1, 2]), (101, [0, 25, 50, 75, 100])]
 )
 def test_pictures_are_spread(total: int, wanted: list[int]) -> None:
-    assert boxes.choose_pictures(total) == wanted
+    assert spread(total) == wanted
 
 
 def test_the_report_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

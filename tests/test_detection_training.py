@@ -19,6 +19,7 @@ from edgeark.training.loop import TrainingError
 from edgeark.training.metrics import mean_average_precision
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.weights import read_spec_overrides
+from PIL import Image
 from safetensors.torch import load_file
 
 SIDE = 64
@@ -76,6 +77,8 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
     assert losses[-1] < 0.7 * losses[0]
     assert outcome.test is not None and outcome.test > 0.4
     assert set(outcome.details) == {"map50_95", "map50 rectangle", "map50 disc"}
+    with Image.open(tmp_path / "run" / "predictions.png") as sheet:
+        assert sheet.size == (5 * SIDE, 2 * SIDE)
     weights = outcome.result.weights
     model = create_model("yolov5n", weights=weights)
     assert spec_of(model).classes == CLASSES

@@ -18,8 +18,10 @@ from .data import ImageSet, load_images
 from .data.augment import random_light
 from .data.boxes import Frame
 from .data.mosaic import ChangedPictures
+from .distributed import is_first_process
 from .loop import Batch, Outcome, fit
-from .metrics import mean_average_precision
+from .metrics import find_boxes, mean_average_precision, true_boxes
+from .plots import save_detections, spread
 from .progress import Progress
 
 # From raw maps, targets [n, 6] (picture, x1, y1, x2, y2 in input pixels, class) and the spec.
@@ -94,6 +96,8 @@ def train_detector(
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
     outputs = predict(best, test_set.images, task.normalize, "cpu")
+    if is_first_process():
+        show_detections(task.spec, outputs, test_set, out / "predictions.png")
     details = mean_average_precision(task.spec, outputs, test_set.labels)
     return Outcome(result, task.metric, details.pop(task.metric), len(test_set), details)
 
@@ -110,3 +114,13 @@ def predict(
     batches = torch.from_numpy(images).split(_BATCH)
     answers = [model(normalize(batch.to(device))) for batch in batches]
     return [torch.cat(maps).float().cpu().numpy() for maps in zip(*answers, strict=True)]
+
+
+def show_detections(
+    spec: ModelSpec, outputs: Sequence[np.ndarray], images: ImageSet, path: Path
+) -> None:
+    """Draw some pictures with their true boxes and with those that were found."""
+    shown = spread(len(images))
+    found = find_boxes(spec, [output[shown] for output in outputs])
+    wanted = [true_boxes(images.labels[index]) for index in shown]
+    save_detections(images.images[shown], spec.color, wanted, found, path)

@@ -36,12 +36,23 @@ def mean_average_precision(
         labels: N arrays ``[k, 5]``: x1, y1, x2, y2 in input pixels, class.
         threshold: only scores above it; a higher one is faster and gives a little less.
     """
-    height, width = spec.input_size
-    frame = Letterbox((1.0, 1.0), (0, 0), (height, width))
-    found = detect_arrays(
-        spec, outputs, [frame] * len(labels), threshold, MAP_IOU, multi_label=True
-    )
+    frames = [_whole_input(spec)] * len(labels)
+    found = detect_arrays(spec, outputs, frames, threshold, MAP_IOU, multi_label=True)
     return box_scores(found, labels, spec.classes)
+
+
+def find_boxes(spec: ModelSpec, outputs: Sequence[np.ndarray]) -> list[Boxes]:
+    """What an application would see, in pixels of the network's input: scores above 0.25."""
+    return detect_arrays(spec, outputs, [_whole_input(spec)] * len(outputs[0]))
+
+
+def true_boxes(labels: np.ndarray) -> Boxes:
+    """The label ``[k, 5]`` of a picture as boxes."""
+    return Boxes(labels[:, :4], np.ones(len(labels)), labels[:, 4].astype(int))
+
+
+def _whole_input(spec: ModelSpec) -> Letterbox:
+    return Letterbox((1.0, 1.0), (0, 0), spec.input_size)
 
 
 def box_scores(

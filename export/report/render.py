@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ... import __version__
 from ...training.checkpoint import atomic_path
+from ...training.plots import spread
 from ...zoo.tasks import classification, segmentation
 from ..target import Limits, Precision, Target
 from ..targets import find_target
@@ -195,8 +196,8 @@ def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
 def _boxes(subject: Subject) -> tuple[list[Sample], Answers]:
     """The same for boxes; a sample is a picture with its true boxes."""
     test, spec = subject.test, subject.spec
-    indices = boxes.choose_pictures(len(test))
-    truths = [boxes.true_boxes(test, spec.color, index) for index in indices]
+    indices = spread(len(test))
+    truths = [boxes.true_answer(test, spec.color, index) for index in indices]
     shown = [Sample(i, truth.uri, truth.words) for i, truth in zip(indices, truths, strict=True)]
     return shown, lambda outputs: boxes.box_answers(spec, outputs, test, indices)
 
