@@ -27,7 +27,7 @@ from .progress import Progress
 # From raw maps, targets [n, 6] (picture, x1, y1, x2, y2 in input pixels, class) and the spec.
 BoxLoss = Callable[[Sequence[Tensor], Tensor, ModelSpec], Tensor]
 
-_QUICK_THRESHOLD = 0.01  # for the epochs' figures: a tenth of the candidates, nearly the same mAP
+_QUICK_THRESHOLD = 0.01  # for the epochs' figures: a trained network has fewer candidates above it
 _BATCH = 16  # pictures that are evaluated at once
 
 
