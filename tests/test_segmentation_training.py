@@ -136,6 +136,13 @@ def test_a_part_without_marks_is_refused(tmp_path: Path) -> None:
         scripts.train(load_recipe(write_recipe(tmp_path, 1)), tmp_path / "run", data=tmp_path)
 
 
+def test_too_few_pictures_for_a_batch_are_said_to_be(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_tiles(tmp_path / part, 12, np.random.default_rng(0))
+    with pytest.raises(loop.TrainingError, match="fewer pictures to train on than batch_size"):
+        scripts.train(load_recipe(write_recipe(tmp_path, 1)), tmp_path / "run", data=tmp_path)
+
+
 def test_several_classes_train_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for part in ("train", "test"):

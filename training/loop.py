@@ -159,7 +159,9 @@ class _Run:
         self.batch_size = recipe.batch_size // fabric.world_size
         self.batches = len(self.make_loader())
         if self.batches == 0:
-            raise TrainingError(f"fewer training pictures than batch_size = {recipe.batch_size}")
+            raise TrainingError(
+                "fewer pictures to train on than batch_size: lower it in the recipe"
+            )
         self.schedule = CosineLRScheduler(
             optimizer,
             t_initial=recipe.epochs * self.batches,

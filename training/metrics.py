@@ -61,7 +61,10 @@ def box_scores(
     """The figures of :func:`mean_average_precision` for boxes that are decoded already."""
     from torchmetrics.detection import MeanAveragePrecision  # slow to import
 
-    metric = MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
+    # Each process evaluates for itself: one that waited for the others' boxes would wait forever.
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval", extended_summary=True, sync_on_compute=False
+    )
     metric.warn_on_many_detections = False
     metric.update(
         [
