@@ -36,7 +36,7 @@ class ClassificationTask:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize = make_normalize(spec)
 
-    def train_batches(self, batch_size: int) -> DataLoader:
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         return DataLoader(self.train, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:

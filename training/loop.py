@@ -46,7 +46,9 @@ class Task(Protocol):
 
     metric: str  # its name; more is better
 
-    def train_batches(self, batch_size: int) -> DataLoader: ...
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
+        """The batches of an epoch, which are counted from 0."""
+        ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
@@ -105,7 +107,7 @@ def fit(
     Raises:
         CheckpointError: nothing to resume, the checkpoint is of another recipe, or a new run
             would overwrite one.
-        TrainingError: the loss became infinite or NaN.
+        TrainingError: the loss became infinite or NaN, or there is not even one batch.
     """
     fabric = Fabric(
         accelerator=accelerator,
@@ -174,7 +176,7 @@ class _Run:
         self.ema.to(fabric.device)
 
     def make_loader(self) -> Any:
-        return self.fabric.setup_dataloaders(self.task.train_batches(self.batch_size))
+        return self.fabric.setup_dataloaders(self.task.train_batches(self.batch_size, self.epoch))
 
     def train_epoch(self, progress: Progress) -> None:
         """One pass over the training data; a row of the log is begun with its loss."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
 
+from ..zoo.tasks.boxes import Boxes
 from ..zoo.tasks.segmentation import class_colors, overlay
 
 
@@ -74,3 +76,42 @@ def save_predictions(
     for axis, name in zip(columns[0], ("picture", "truth", "prediction"), strict=True):
         axis.set_ylabel(name)
     figure.savefig(path, format="png", dpi=110)
+
+
+def spread(total: int, count: int = 5) -> list[int]:
+    """Indices evenly through ``total`` pictures, so that nobody chose the good ones."""
+    return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
+
+
+def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
+    """A raw picture, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
+    planes = picture[::-1] if color == "bgr" else picture
+    rgb = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    pen = ImageDraw.Draw(image)
+    for corners, index in zip(boxes.xyxy.tolist(), boxes.classes.tolist(), strict=True):
+        pen.rectangle(corners, outline=class_colors(index + 2)[index + 1], width=2)
+    return image
+
+
+def save_detections(
+    pictures: np.ndarray,
+    color: str,
+    wanted: Sequence[Boxes],
+    found: Sequence[Boxes],
+    path: Path,
+) -> None:
+    """A column a picture: with its true boxes, with those that were found.
+
+    Args:
+        pictures: uint8 ``[N, C, h, w]``.
+        color: the order of their channels.
+        wanted: N times the true boxes.
+        found: N times the network's.
+    """
+    height, width = pictures.shape[2:]
+    sheet = Image.new("RGB", (len(pictures) * width, 2 * height))
+    for row, boxes in enumerate((wanted, found)):
+        for column, (picture, these) in enumerate(zip(pictures, boxes, strict=True)):
+            sheet.paste(draw_boxes(picture, color, these), (column * width, row * height))
+    sheet.save(path, format="png")

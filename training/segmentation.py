@@ -46,7 +46,7 @@ class SegmentationTask:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize = make_normalize(spec)
 
-    def train_batches(self, batch_size: int) -> DataLoader:
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         sampler = balanced_sampler(marked(self.train.labels))
         return DataLoader(self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=as_is)
 

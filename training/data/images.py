@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ...errors import DataError
 from ...zoo.tasks.pictures import to_input
 
-Split = Literal["train", "test"]
+Split = Literal["train", "val", "test"]
 Shape = tuple[int, int, int]  # channels, height, width
 
 
@@ -21,9 +21,11 @@ Shape = tuple[int, int, int]  # channels, height, width
 class ImageSet(Dataset):
     """``images`` uint8 ``[N, C, H, W]`` in 0..255, and what is known of each of them.
 
-    ``labels`` is int64 ``[N]`` for classification and uint8 masks ``[N, H, W]`` for segmentation;
-    ``classes`` are the names behind their numbers. Where the data set has them, ``groups`` names
-    each picture's category, and ``numbers`` are such that pictures of one object are neighbours.
+    ``labels`` is int64 ``[N]`` for classification, uint8 masks ``[N, H, W]`` for segmentation, and
+    for detection an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in pixels of
+    ``images``, class. ``classes`` are the names behind the numbers. Where the data set has them,
+    ``groups`` names each picture's category, and ``numbers`` are such that pictures of one object
+    are neighbours.
     """
 
     name: str
