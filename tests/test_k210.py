@@ -17,6 +17,7 @@ from edgeark.export.graph import Graph
 from edgeark.export.kpu import KmodelError, KpuConv, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu.allocate import Block, allocate, peak
 from edgeark.export.kpu.arithmetic import _Segments
+from edgeark.export.kpu.calibrate import Statistics
 from edgeark.export.kpu.compile import Compiled, compile_kmodel
 from edgeark.export.kpu.fit import fit_activation
 from edgeark.export.kpu.quantize import (
@@ -362,6 +363,14 @@ def test_weights_and_scales_are_near(seed: int, magnitude: int, channels: int) -
     assert np.abs(v * unit - (a * scales + bias)).max() < out_scale / 1000
 
 
+def test_an_outlier_is_cut_off_where_that_costs_less() -> None:
+    values = np.append(np.random.default_rng(0).normal(size=2000), 20.0)[:, None]
+    seen = Statistics(values.min(0), values.max(0), values.mean(0), values)
+    assert seen.range("minmax") == (values.min(), 20)
+    low, high = Statistics(seen.low, seen.high, seen.mean, values[:-1]).range("mse")
+    assert values.min() / 2 >= low >= values.min() and 10 <= high < 20
+
+
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_zero_is_a_byte(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
@@ -378,7 +387,7 @@ CURVES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "leaky": (lambda x: np.where(x > 0, x, 0.1 * x), 0.2),
     "relu6": (lambda x: np.clip(x, 0, 6), 0.1),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), 0.8),
-    "silu": (lambda x: x / (1 + np.exp(-x)), 0.8),
+    "silu": (lambda x: x / (1 + np.exp(-x)), 1.0),
 }
 
 
