@@ -85,6 +85,8 @@ class _Lowering:
         kind = node.op_type
         if kind == "Constant":
             self._constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
+        elif kind == "Identity" and node.input[0] in self._constants:  # shared by two layers
+            self._constants[node.output[0]] = self._constants[node.input[0]]
         elif kind in ELEMENTWISE:
             self._elementwise(node, attributes)
         elif kind == "Conv":
