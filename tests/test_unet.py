@@ -18,7 +18,7 @@ from edgeark.zoo.importers import from_unet_checkpoint, import_weights
 from edgeark.zoo.summary import summarize
 from edgeark.zoo.unet import UNet, UNetDecoder
 from torch import Tensor, nn
-from zoo_cases import create_small
+from zoo_cases import create_small, ready
 
 STRATEGIES = ("nearest", "bilinear", "bilinear_ac", "transpose")
 
@@ -158,23 +158,6 @@ def test_a_picture_of_another_size_is_refused(upsample: str) -> None:
 def test_only_the_smallest_is_for_the_k210() -> None:
     names = [n for n in list_models("unet*") if "k210" in model_entry(n).spec.targets]
     assert names == ["unet_8"]
-
-
-@torch.no_grad()
-def ready(model: nn.Module, *shape: int) -> nn.Module:
-    """Scales, shifts and statistics as after training on pictures of ``shape``.
-
-    The statistics are those of random pictures: with the first ones the deep maps would fade, and
-    an error in them would not show.
-    """
-    torch.manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.uniform_(0.8, 1.2)
-            module.bias.uniform_(-0.2, 0.2)
-            module.momentum = None  # the statistics of all batches, not of the last ones
-    model.train()(torch.rand(4, *shape))
-    return model.eval()
 
 
 def check_static(proto: onnx.ModelProto, upsample: str) -> None:

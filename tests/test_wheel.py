@@ -64,6 +64,8 @@ def test_it_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     uv("pip", "install", "--quiet", "--python", python, "-r", ROOT / "requirements.txt")
     uv("pip", "install", "--quiet", "--python", python, "--no-deps", wheel)
 
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
     def edgeark(*arguments: str) -> str:
         done = subprocess.run(
             [str(venv / "bin" / "edgeark"), *arguments],
@@ -71,7 +73,7 @@ def test_it_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            env={k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")},
+            env=clean,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -83,6 +85,7 @@ def test_it_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env=clean,
     ).stdout
     assert str(venv) in where
     (row,) = json.loads(
