@@ -1,4 +1,4 @@
-"""The MaixPy bundle: its ``main.py`` runs on stand-ins for the board, and answers as edgeark does."""
+"""The MaixPy bundle: its ``main.py`` runs on stand-ins for a board and answers as edgeark does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edgeark.zoo.tasks.letterbox import Letterbox
 from kpu_cases import conv, digit_net, operator_net
 from maixpy_fakes import Board, PicturesEnd
 
-CLASSES = ("zero", 'one "1"', "two\nlines", "drei–vier")
+CLASSES = ("zero", 'one "1"', "two\nlines", "vier ½")
 ANCHORS = (((10.0, 13.0), (16.0, 30.0), (33.0, 23.0)), ((30.0, 61.0), (62.0, 45.0), (59.0, 119.0)))
 DETECTOR = replace(
     model_entry("yolov5n").spec,
