@@ -25,7 +25,7 @@ from edgeark.zoo.tasks.classification import top_k
 from edgeark.zoo.tasks.detection import detect
 from edgeark.zoo.tasks.letterbox import Letterbox
 from kpu_cases import conv, digit_net, operator_net
-from maixpy_fakes import Board, PicturesEnd
+from maixpy_fakes import Board, Picture, PicturesEnd
 
 CLASSES = ("zero", 'one "1"', "two\nlines", "vier ½")
 ANCHORS = (((10.0, 13.0), (16.0, 30.0), (33.0, 23.0)), ((30.0, 61.0), (62.0, 45.0), (59.0, 119.0)))
@@ -113,16 +113,33 @@ def make_scenes(count: int, shape: tuple[int, int, int], seed: int = 0) -> list[
 def run_main(
     bundle: Path, scenes: Sequence[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Board, list[Any]]:
-    """The board after it saw all scenes, and what ``answer`` says of each of them."""
+    """The board after its ``main.py`` saw all scenes, and the answer to each."""
     board = Board(bundle, scenes)
+    board.install(monkeypatch)
+    script = runpy.run_path(str(bundle / "main.py"), run_name="main")
+    answers: list[Any] = []
+    names = script["main"].__globals__
+    show = names["show"]
+
+    def remember(picture: Picture, found: Any) -> None:
+        answers.append(found)
+        show(picture, found)
+
+    names["show"] = remember
+    with pytest.raises(PicturesEnd):
+        script["main"]()
+    assert board.loaded == 0 and len(board.shown) == len(answers) == len(scenes)
+    return board, answers
+
+
+def test_it_starts_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = write_export(tmp_path / "export", classifier_net(), DIGITS)
+    bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
+    board = Board(bundle, make_scenes(1, (1, 240, 240)))
     board.install(monkeypatch)
     with pytest.raises(PicturesEnd):
         runpy.run_path(str(bundle / "main.py"), run_name="__main__")
-    assert board.loaded == 0 and len(board.shown) == len(scenes)
-    script = runpy.run_path(str(bundle / "main.py"), run_name="main")
-    board.install(monkeypatch)
-    task = script["start"]()
-    return board, [script["answer"](task, sys.modules["sensor"].snapshot()) for _ in scenes]
+    assert len(board.shown) == 1 and board.loaded == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -133,7 +150,7 @@ def test_classification_answers_as_edgeark(
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
     board, answers = run_main(bundle, make_scenes(6, (1, 240, 240), seed), monkeypatch)
     assert board.window == (240, 240)  # the most that a picture of 320x240 has, 15 times 16
-    outputs = Simulator(classifier_net(seed)).run(np.stack(board.inputs[:6]))
+    outputs = Simulator(classifier_net(seed)).run(np.stack(board.inputs))
     wanted = [best[0] for best in top_k(outputs[0], CLASSES, 1)]
     for picture, answer, best in zip(board.shown, answers, wanted, strict=True):
         assert answer == (best["index"], best["name"], pytest.approx(best["score"], rel=1e-6))
@@ -148,7 +165,7 @@ def test_detection_answers_as_edgeark(
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
     board, answers = run_main(bundle, make_scenes(3, (3, 192, 288), seed), monkeypatch)
     assert board.window == (288, 192)
-    outputs = Simulator(detector_net(seed)).run(np.stack(board.inputs[:3]))
+    outputs = Simulator(detector_net(seed)).run(np.stack(board.inputs))
     found = 0
     for index, (picture, answer) in enumerate(zip(board.shown, answers, strict=True)):
         maps = [output[index : index + 1] for output in outputs]

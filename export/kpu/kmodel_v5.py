@@ -96,13 +96,19 @@ def _read_module(data: bytes, start: int) -> tuple[Module, int]:
         if flags & _MERGED:
             continue
         if place + body + count > len(data):
-            raise struct.error(f"section {name.rstrip(bytes(1))!r} ends behind it")
-        bodies[name.rstrip(b"\0").decode("ascii", "replace")] = data[place + body :][:count]
+            raise struct.error(f"section {_text(name)!r} ends behind it")
+        bodies[_text(name)] = data[place + body : place + body + count]
         place += body + count
-    return Module(kind.rstrip(b"\0").decode("ascii", "replace"), by_kind, tuple(found), bodies), size
+    return Module(
+        kind.rstrip(b"\0").decode("ascii", "replace"), by_kind, tuple(found), bodies
+    ), size
 
 
 def _check_step(step: int, record: struct.Struct) -> None:
     """A broken file must not be walked through on the spot, over and over."""
     if step < record.size:
         raise KmodelError(f"a record of {step} bytes, its fields need {record.size}")
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("ascii", "replace")

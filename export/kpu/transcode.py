@@ -7,13 +7,14 @@ dequantisation of each result, a mean over the whole map. Our compiler makes the
 The CPU's part of a v5 file is a program for a stack machine. What is read of it (from files that
 nncase wrote, beside its listings of the same programs)::
 
-    02 i32          push a number               17 u16 i32      push an address: kind of memory, offset
-    05 f32          push a number               31 u8 u8        pop so many sizes into a shape register
+    02 i32          push a number
+    05 f32          push a number
+    17 u16 i32      push an address: kind of memory, offset
+    31 u8 u8        to a shape register, pop as many sizes
     5e u16 ...      do something with tensors; operands are on the stack, shapes in registers:
-                    03  call a KPU run          {u32 function, u16 module, u8 sources, u8 results}
-                    0b  dequantise              {u8 type, u8 type, u8 shape, u8 x 2 strides}
-                    17  reduce                  {u8 type, u8 shape, u8 x 2 strides, u8 kind (0: mean),
-                                                 u8 axes, u8 keep}
+        03          call a KPU run: u32 function, u16 module, u8 sources, u8 results
+        0b          dequantise: u8 x 2 types, u8 shape, u8 x 2 strides
+        17          reduce: u8 type, u8 shape, u8 x 2 strides, u8 kind (0: mean), u8 axes, u8 keep
 
 A KPU run is a list of uploads, downloads and convolutions, with addresses in KPU RAM in bytes.
 """
@@ -37,13 +38,13 @@ from .registers import WORDS, check_derived, unpack_registers
 from .tables import ACTIVATION_BYTES, Activation, BatchNorm
 
 _INPUT, _OUTPUT, _CONSTANTS, _DATA = range(4)  # kinds of memory
-_KPU = 64
 _UPLOAD, _DOWNLOAD, _CONVOLUTION = range(3)
 _RANGE = struct.Struct("<BBHII")  # kind of memory, type, 0, start, bytes
 _COPY_BYTES, _CONVOLUTION_BYTES = 44, 152
 _UINT8, _FLOAT32 = 4, 9
 _MEAN = 0
 
+_Value = tuple[int, int] | int | float  # an address (kind of memory, offset), or a number
 _Range = tuple[int, int, int]  # kind of memory, start, bytes
 
 
@@ -59,7 +60,7 @@ def transcode(data: bytes) -> Kmodel:
         raise KmodelError("a kmodel v5 with one program for the CPU was expected")
     try:
         return _Transcoder(modules, main[0]).kmodel()
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, LookupError, ValueError, TypeError) as error:
         raise KmodelError(f"the kmodel v5 is broken: {error}") from None
 
 
@@ -69,7 +70,7 @@ class _Operation:
 
     code: int
     operands: bytes
-    stack: list[tuple[int, int] | int | float]
+    stack: list[_Value]
     shapes: dict[int, tuple[int, ...]]
 
 
@@ -77,7 +78,7 @@ _OPERANDS = {0x03: 8, 0x0B: 5, 0x17: 7}
 
 
 def _read_program(text: bytes) -> Iterator[_Operation]:
-    stack: list[tuple[int, int] | int | float] = []
+    stack: list[_Value] = []
     shapes: dict[int, tuple[int, ...]] = {}
     place = 0
     while place < len(text):
@@ -132,11 +133,12 @@ class _Transcoder:
                 layers.append(self._dequantize(operation))
             else:
                 layers.append(self._mean(operation))
+        # They lie end to end in their order, as nncase's function records say.
         outputs = [Output(self._outputs_at + at, size) for at, size in sorted(self._sizes.items())]
         end = self._outputs_at + round_up(function.output_bytes, 8)
         return Kmodel(tuple(layers), tuple(outputs), end)
 
-    def _address(self, where: object, result_bytes: int = 0) -> int:
+    def _address(self, where: _Value, result_bytes: int = 0) -> int:
         """In main memory of v3; a result's size is remembered if it is an output."""
         if not isinstance(where, tuple):
             raise KmodelError("a tensor without an address")
@@ -157,7 +159,7 @@ class _Transcoder:
             raise KmodelError("the KPU's run does not take the network's input alone")
         kpu = self._modules[module]
         found = _read_run(kpu, kpu.functions[index])
-        # A run's own outputs lie end to end in one range; the program says where each one goes.
+        # A run's results lie end to end in their order; the program says where each one goes.
         results, starts = addresses[1:], sorted({start for _, start, _ in found.downloads})
         if len(results) != len(starts):
             raise KmodelError(f"{len(results)} results of a KPU run with {len(starts)} downloads")
@@ -180,8 +182,8 @@ class _Transcoder:
             input=self._address(source),
             output=self._address(target, 4 * count),
             count=count,
-            scale=float(scale),  # type: ignore[arg-type]
-            bias=float(bias),  # type: ignore[arg-type]
+            scale=_number(scale),
+            bias=_number(bias),
         )
 
     def _mean(self, operation: _Operation) -> GlobalAveragePool:
@@ -196,6 +198,12 @@ class _Transcoder:
             kernel_size=sizes[2] * sizes[3],
             channels=sizes[1],
         )
+
+
+def _number(value: _Value) -> float:
+    if isinstance(value, tuple):
+        raise KmodelError("an address where a number was expected")
+    return value
 
 
 @dataclass(frozen=True)
