@@ -91,6 +91,22 @@ def test_convolutions_agree_with_nncase_to_the_bit(
         np.testing.assert_array_equal(found, theirs)
 
 
+@needs_toolchain
+def test_a_fully_connected_layer_runs_on_the_kpu(tmp_path: Path) -> None:
+    """As a convolution of a 4x4 map, of which one pixel counts.
+
+    A float mean goes in: had it been near the middle between two bytes, they could differ by one.
+    """
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AvgPool2d((16, 20)), nn.Flatten(), nn.Linear(8, 5)
+    )
+    data, (wanted,) = compile_v5(network, tmp_path, SPEC)
+    kmodel = transcode(data)
+    assert any(isinstance(layer, m.AddPadding) for layer in kmodel.layers)
+    (found,) = Simulator(read_kmodel(write_kmodel(kmodel))).run(make_pictures(8, 2, SPEC))
+    np.testing.assert_array_equal(found.reshape(8, 5), wanted)
+
+
 @pytest.fixture(scope="module")
 def digits(
     toolchain: None, tmp_path_factory: pytest.TempPathFactory

@@ -1,8 +1,9 @@
 """A kmodel v5 of nncase's as a kmodel v3: its registers, weights and tables in another container.
 
 This is how our arithmetic is checked against nncase's: both run the same convolutions. It knows
-networks that are one run of convolutions on the KPU, followed on the CPU by any of these: a
-dequantisation of each result, a mean over the whole map. Our compiler makes the others.
+networks that are one run of convolutions on the KPU, and behind it dequantisations, means over
+whole maps, and a fully connected layer, which nncase runs on the KPU as a convolution of a map that
+is padded to 4x4. Our compiler makes the others.
 
 The CPU's part of a v5 file is a program for a stack machine. What is read of it (from files that
 nncase wrote, beside its listings of the same programs)::
@@ -11,9 +12,13 @@ nncase wrote, beside its listings of the same programs)::
     05 f32          push a number
     17 u16 i32      push an address: kind of memory, offset
     31 u8 u8        to a shape register, pop as many sizes
+    32 u8 u8        to a padding register, pop as many times three numbers: before, behind, between
     5e u16 ...      do something with tensors; operands are on the stack, shapes in registers:
         03          call a KPU run: u32 function, u16 module, u8 sources, u8 results
+        09          copy: u8 type, u8 shape, u8 x 2 strides
         0b          dequantise: u8 x 2 types, u8 shape, u8 x 2 strides
+        13          pad: u8 type, u8 shape, u8 x 2 strides, u8 paddings, u8 mode
+        14          quantise: as 0b; the numbers are 1 / scale and the zero point
         17          reduce: u8 type, u8 shape, u8 x 2 strides, u8 kind (0: mean), u8 axes, u8 keep
 
 A KPU run is a list of uploads, downloads and convolutions, with addresses in KPU RAM in bytes.
@@ -29,11 +34,11 @@ from math import prod
 import numpy as np
 
 from .conv import KpuConv
-from .elementwise import Dequantize
+from .elementwise import Dequantize, Quantize
 from .format import Kmodel, Output
 from .kmodel_v5 import Function, Module, read_modules
 from .layer import ROW_BYTES, KmodelError, Layer, round_up
-from .maps import GlobalAveragePool
+from .maps import AddPadding, Concat, GlobalAveragePool, RemovePadding
 from .registers import WORDS, check_derived, unpack_registers
 from .tables import ACTIVATION_BYTES, Activation, BatchNorm
 
@@ -72,14 +77,18 @@ class _Operation:
     operands: bytes
     stack: list[_Value]
     shapes: dict[int, tuple[int, ...]]
+    paddings: dict[int, tuple[int, ...]]
 
 
-_OPERANDS = {0x03: 8, 0x0B: 5, 0x17: 7}
+_CALL, _COPY, _DEQUANTIZE, _PAD, _QUANTIZE, _REDUCE = 0x03, 0x09, 0x0B, 0x13, 0x14, 0x17
+_OPERANDS = {_CALL: 8, _COPY: 4, _DEQUANTIZE: 5, _PAD: 6, _QUANTIZE: 5, _REDUCE: 7}
+_TO_4X4 = (0, 0, 0) * 2 + (0, 3, 0) * 2
 
 
 def _read_program(text: bytes) -> Iterator[_Operation]:
     stack: list[_Value] = []
     shapes: dict[int, tuple[int, ...]] = {}
+    paddings: dict[int, tuple[int, ...]] = {}
     place = 0
     while place < len(text):
         code = text[place]
@@ -98,12 +107,17 @@ def _read_program(text: bytes) -> Iterator[_Operation]:
             sizes = [stack.pop() for _ in range(rank)][::-1]
             shapes[register] = tuple(size for size in sizes if isinstance(size, int))
             place += 2
+        elif code == 0x32:
+            register, rank = text[place], text[place + 1]
+            numbers = [stack.pop() for _ in range(3 * rank)][::-1]
+            paddings[register] = tuple(n for n in numbers if isinstance(n, int))
+            place += 2
         elif code == 0x5E:
             (kind,) = struct.unpack_from("<H", text, place)
             if kind not in _OPERANDS:
                 raise KmodelError(f"operation {kind:#x} of nncase's has no counterpart here")
             end = place + 2 + _OPERANDS[kind]
-            yield _Operation(kind, text[place + 2 : end], stack, dict(shapes))
+            yield _Operation(kind, text[place + 2 : end], stack, dict(shapes), dict(paddings))
             stack = []
             place = end
         else:
@@ -119,20 +133,24 @@ class _Transcoder:
         self._function = main.functions[0]
         self._outputs_at = round_up(main.pools.get(_DATA, 0), 8)
         self._sizes: dict[int, int] = {}  # bytes of results that are outputs, by their offset
+        # By address: channels of maps that are 1x1, and of their 4x4 stand-ins in v5.
+        self._single: dict[int, int] = {}
+        self._unpadded: dict[int, int] = {}
 
     def kmodel(self) -> Kmodel:
         function = self._function
         text = self._program.text[function.entry : function.entry + function.text_bytes]
+        steps = {
+            _CALL: self._call,
+            _COPY: self._copy,
+            _DEQUANTIZE: self._dequantize,
+            _PAD: self._pad,
+            _QUANTIZE: self._quantize,
+            _REDUCE: self._mean,
+        }
         layers: list[Layer] = []
         for operation in _read_program(text):
-            if operation.code == 0x03:
-                if layers:
-                    raise KmodelError("more than one run of KPU convolutions")
-                layers += self._call(operation)
-            elif operation.code == 0x0B:
-                layers.append(self._dequantize(operation))
-            else:
-                layers.append(self._mean(operation))
+            layers += steps[operation.code](operation)
         # They lie end to end in their order, as nncase's function records say.
         outputs = [Output(self._outputs_at + at, size) for at, size in sorted(self._sizes.items())]
         end = self._outputs_at + round_up(function.output_bytes, 8)
@@ -151,16 +169,24 @@ class _Transcoder:
             raise KmodelError(f"a tensor in memory of kind {kind} outside the KPU's run")
         return offset
 
-    def _call(self, operation: _Operation) -> list[KpuConv]:
+    def _note(self, address: int, channels: int | None) -> None:
+        """What lies there from now on: a 1x1 map of so many channels, or something else."""
+        self._unpadded.pop(address, None)
+        self._single.pop(address, None)
+        if channels is not None:
+            self._single[address] = channels
+
+    def _call(self, operation: _Operation) -> list[Layer]:
         """A KPU run; each of its tensors is four things on the stack, its address first."""
         index, module, sources, _ = struct.unpack("<IHBB", operation.operands)
-        addresses = operation.stack[::4]
-        if sources != 1 or addresses[0] != (_INPUT, 0):
-            raise KmodelError("the KPU's run does not take the network's input alone")
+        source, *results = operation.stack[::4]
         kpu = self._modules[module]
         found = _read_run(kpu, kpu.functions[index])
+        padded = None if source == (_INPUT, 0) else self._single.get(self._address(source))
+        if sources != 1 or (source != (_INPUT, 0) and padded is None):
+            raise KmodelError("a KPU run of something other than the input or a 1x1 map")
         # A run's results lie end to end in their order; the program says where each one goes.
-        results, starts = addresses[1:], sorted({start for _, start, _ in found.downloads})
+        starts = sorted({start for _, start, _ in found.downloads})
         if len(results) != len(starts):
             raise KmodelError(f"{len(results)} results of a KPU run with {len(starts)} downloads")
         convs = list(found.convs)
@@ -170,34 +196,80 @@ class _Transcoder:
                 raise KmodelError(f"a download of row {row}, which no convolution writes")
             main_out = self._address(results[starts.index(start)], size)
             convs[writers[-1]] = replace(convs[writers[-1]], main_out=main_out)
-        return convs
+        if padded is None:
+            return [*convs]
+        at, end = self._address(source), self._address(results[0])
+        channels = convs[-1].out_channels
+        self._note(end, channels)
+        return [
+            AddPadding(input=at, kpu_row=convs[0].src_row, channels=padded),
+            *convs,
+            RemovePadding(input=end, output=end, channels=channels),
+        ]
 
-    def _dequantize(self, operation: _Operation) -> Dequantize:
+    def _dequantize(self, operation: _Operation) -> list[Layer]:
         source, target, scale, bias = operation.stack
-        from_type, to_type, shape, *_ = operation.operands
-        if (from_type, to_type) != (_UINT8, _FLOAT32):
-            raise KmodelError(f"a dequantisation of type {from_type} to {to_type}")
-        count = prod(operation.shapes[shape])
-        return Dequantize(
-            input=self._address(source),
-            output=self._address(target, 4 * count),
-            count=count,
-            scale=_number(scale),
-            bias=_number(bias),
-        )
+        _check_types(operation, _UINT8, _FLOAT32)
+        count = prod(operation.shapes[operation.operands[2]])
+        start, end = self._address(source), self._address(target, 4 * count)
+        channels = self._single.get(start)
+        self._note(end, channels)
+        count = channels or count
+        numbers = {"count": count, "scale": _number(scale), "bias": _number(bias)}
+        return [Dequantize(input=start, output=end, **numbers)]
 
-    def _mean(self, operation: _Operation) -> GlobalAveragePool:
+    def _quantize(self, operation: _Operation) -> list[Layer]:
+        source, target, steps, zero_point = operation.stack
+        _check_types(operation, _FLOAT32, _UINT8)
+        start, end = self._address(source), self._address(target)
+        if start not in self._single:
+            raise KmodelError("a quantisation of more than a 1x1 map")
+        count = self._single[start]
+        scale = 1 / _number(steps)
+        bias = -_number(zero_point) * scale
+        start = self._unpadded.get(start, start)
+        self._note(end, count)
+        return [Quantize(input=start, output=end, count=count, scale=scale, bias=bias)]
+
+    def _pad(self, operation: _Operation) -> list[Layer]:
+        """A 1x1 map to 4x4: the layer that brings it to the KPU does it."""
+        source, target, _ = operation.stack
+        dtype, shape, _, _, paddings, _ = operation.operands
+        sizes = operation.shapes[shape]
+        pads = operation.paddings[paddings]
+        if dtype != _FLOAT32 or sizes[2:] != (1, 1) or pads != _TO_4X4:
+            raise KmodelError(f"a padding {pads} of {sizes}")
+        end = self._address(target)
+        self._note(end, sizes[1])
+        self._unpadded[end] = self._address(source)
+        return []
+
+    def _copy(self, operation: _Operation) -> list[Layer]:
+        """What is left of a 4x4 map when its padding goes, or as another shape."""
+        source, target = operation.stack
+        dtype, shape, _, _ = operation.operands
+        count = prod(operation.shapes[shape])
+        start, end = self._address(source), self._address(target, 4 * count)
+        if dtype != _FLOAT32 or self._single.get(start) != count:
+            raise KmodelError(f"a copy of {operation.shapes[shape]}")
+        self._note(end, count)
+        return [Concat(output=end, input_count=1, ranges=np.array([(start, 4 * count)], np.uint32))]
+
+    def _mean(self, operation: _Operation) -> list[Layer]:
         source, target, _ = operation.stack
         dtype, shape, _, _, kind, axes, _ = operation.operands
         sizes = operation.shapes[shape]
         if (dtype, kind) != (_FLOAT32, _MEAN) or operation.shapes[axes] != (2, 3):
             raise KmodelError(f"a reduction of kind {kind} over axes {operation.shapes[axes]}")
-        return GlobalAveragePool(
-            input=self._address(source),
-            output=self._address(target, 4 * sizes[1]),
-            kernel_size=sizes[2] * sizes[3],
-            channels=sizes[1],
-        )
+        start, end = self._address(source), self._address(target, 4 * sizes[1])
+        self._note(end, sizes[1])
+        size, channels = sizes[2] * sizes[3], sizes[1]
+        return [GlobalAveragePool(input=start, output=end, kernel_size=size, channels=channels)]
+
+
+def _check_types(operation: _Operation, *wanted: int) -> None:
+    if tuple(operation.operands[:2]) != wanted:
+        raise KmodelError(f"a conversion of types {list(operation.operands[:2])}")
 
 
 def _number(value: _Value) -> float:
