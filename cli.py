@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -18,11 +17,7 @@ from . import __version__
 from .console import err, log_to_stderr, out, print_json, print_table, working
 from .errors import EdgearkError
 from .settings import go_offline
-
-if TYPE_CHECKING:
-    from .export.pipeline import Row
-
-_WIDE = 110  # columns of a terminal that holds every column of an export
+from .tables import print_model, print_rows, print_targets
 
 app = typer.Typer(
     name="edgeark",
@@ -101,23 +96,7 @@ def info(model: ModelName, json: JsonFlag = False) -> None:
     }
     if json:
         return print_json(document)
-    hidden = ("layers", "stages", "name", "arguments", "strides", "anchors")
-    facts = {**{k: v for k, v in document.items() if k not in hidden}, **trained}
-    facts.pop("trained", None)
-    rows = [[k, ", ".join(map(str, v)) if isinstance(v, tuple) else v] for k, v in facts.items()]
-    print_table(model, ["what", "value"], [row for row in rows if row[1] not in ("", None)])
-    layers = [
-        [layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.parameters, layer.macs]
-        for layer in summary.layers
-    ]
-    print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
-    stages = [
-        [stage["index"], stage["channels"], stage["reduction"], "x".join(map(str, stage["shape"]))]
-        for stage in document["stages"]
-    ]
-    if stages:
-        columns = ["index", "channels", "reduction", "output"]
-        print_table("feature maps for create_backbone", columns, stages)
+    print_model(document)
 
 
 @app.command()
@@ -143,14 +122,7 @@ def targets(json: JsonFlag = False) -> None:
         )
     if json:
         return print_json(rows)
-    table = [
-        [r["target"], r["description"], r["evidence"], ", ".join(r["precisions"]),
-         "yes" if r["installed"] else f"no ({r['download_mb']} MB)",
-         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
-        for r in rows
-    ]  # fmt: skip
-    columns = ["target", "what", "evidence", "precisions", "installed", "versions"]
-    print_table("targets", columns, table)
+    print_targets(rows)
 
 
 @app.command()
@@ -216,7 +188,7 @@ def evaluate(
     if json:
         print_json([row.to_dict() for row in rows])
     else:
-        _print_rows("evaluation", rows)
+        print_rows("evaluation", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 
@@ -253,7 +225,7 @@ def export(
     if json:
         print_json([row.to_dict() for row in rows])
     else:
-        _print_rows("exports", rows)
+        print_rows("exports", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 
@@ -355,49 +327,9 @@ def demo(
     if json:
         print_json({"rows": [r.to_dict() for r in result.rows], "report": str(result.report)})
     else:
-        _print_rows("demo", result.rows)
+        print_rows("demo", result.rows)
         out.print(f"report: {result.report}", soft_wrap=True)
     raise typer.Exit(0 if all(r.status in ("ok", "unavailable") for r in result.rows) else 1)
-
-
-def _print_rows(title: str, rows: Sequence[Row]) -> None:
-    """A table a model; the last columns are for wide terminals alone."""
-    columns = ["target", "precision", "status", "evidence", "max abs", "SQNR dB"]
-    columns += ["PyTorch > target"]
-    extra = ["n", "on NPU", "KiB", "ms"]
-    wide = out.width >= _WIDE
-    for model in dict.fromkeys(row.model for row in rows):
-        table = [
-            [*_row_cells(row), *(_extra_cells(row) if wide else ())]
-            for row in rows
-            if row.model == model
-        ]
-        print_table(f"{title}: {model}", [*columns, *(extra if wide else ())], table)
-    for row in rows:
-        if row.message:
-            err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
-
-
-def _row_cells(row: Row) -> list[Any]:
-    parity, metric = row.parity, row.metric
-    return [
-        row.target,
-        row.precision,
-        row.status,
-        row.evidence,
-        parity and f"{parity.max_abs_error:.1e}",
-        parity and f"{parity.sqnr_db:.1f}",
-        metric and f"{100 * metric.float:.2f} > {100 * metric.value:.2f} %",
-    ]
-
-
-def _extra_cells(row: Row) -> list[Any]:
-    return [
-        row.metric and row.metric.n,
-        row.placement and f"{100 * row.placement.npu_mac_fraction:.0f} %",
-        row.size_bytes and round(row.size_bytes / 1024),
-        row.run_ms and f"{row.run_ms:.2f}",
-    ]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -247,19 +248,29 @@ def _epoch(folder: Path) -> int:
 
 
 def test_two_processes_train_as_one_does(write_recipe: Write, tmp_path: Path) -> None:
-    recipe = write_recipe(epochs=6)
+    recipe = write_recipe(epochs=15)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "edgeark", "train", str(recipe), "--out", str(tmp_path / "two"), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr
-    two = json.loads(done.stdout)
+    try:
+        output, messages = process.communicate(timeout=300)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, messages[-3000:]
+    two = json.loads(output)
     one = scripts.train(load_recipe(recipe), tmp_path / "one")
     assert one.test is not None and abs(two["test"] - one.test) < 0.05
     with (tmp_path / "two" / "log.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 6
+        assert len(list(csv.DictReader(file))) == 15
 
 
 class LineTask:

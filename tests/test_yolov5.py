@@ -226,7 +226,7 @@ def test_heads_start_at_the_odds_of_an_object() -> None:
     [
         ({"input_size": (64, 65)}, "multiples of 32, got 64x65"),
         ({"input_size": (0, 64)}, "multiples of 32, got 0x64"),
-        ({"stem": "5x5"}, "unknown stem '5x5'; use one of 6x6, focus, 3x3"),
+        ({"stem": "5x5"}, "unknown stem '5x5'; use 6x6, focus or 3x3"),
         ({"pool": "aspp"}, "unknown pool 'aspp'"),
         ({"layout": "v4"}, "unknown layout 'v4'"),
         ({"act": "swosh"}, "unknown activation"),

@@ -95,7 +95,8 @@ def evaluate(
     """Share of pictures whose highest logit is the label's, in 0..1."""
     model = model.to(device).eval()
     classes = int(model(normalize(torch.from_numpy(images.images[:1]).to(device))).numel())
-    accuracy = MulticlassAccuracy(classes, average="micro").to(device)
+    # Each process evaluates for itself: one that waited for the others' counts would wait forever.
+    accuracy = MulticlassAccuracy(classes, average="micro", sync_on_compute=False).to(device)
     for pictures, labels in DataLoader(images, 500, collate_fn=as_is):
         logits = model(normalize(pictures.to(device))).flatten(1)
         accuracy.update(logits, labels.to(device))

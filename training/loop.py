@@ -141,10 +141,11 @@ class _Run:
         optimizer = _make_optimizer(model, recipe)
         self.batch_size = recipe.batch_size // fabric.world_size
         self.batches = len(self.make_loader())
+        self.steps = -(-self.batches // recipe.accumulate)  # of the optimizer, in an epoch
         self.schedule = CosineLRScheduler(
             optimizer,
-            t_initial=recipe.epochs * self.batches,
-            warmup_t=round(recipe.optim.warmup_epochs * self.batches),
+            t_initial=recipe.epochs * self.steps,
+            warmup_t=round(recipe.optim.warmup_epochs * self.steps),
             warmup_lr_init=recipe.optim.lr / 100,
             warmup_prefix=True,
             t_in_epochs=False,
@@ -165,10 +166,7 @@ class _Run:
         started, losses, seen = time.perf_counter(), [], 0
         self.model.train()
         for index, batch in enumerate(loader):
-            step = self.epoch * self.batches + index
-            self.schedule.step_update(step)
             losses.append(self.train_step(batch, index))
-            self.ema.update(self.plain, step=step)
             seen += len(batch[0]) * self.fabric.world_size
             progress.batch_done(index + 1, self.batches)
         self.history.append(
@@ -182,6 +180,8 @@ class _Run:
 
     def train_step(self, batch: Batch, index: int) -> Tensor:
         """Add one batch's gradients; every ``accumulate`` batches, and at the end, use them."""
+        step = self.epoch * self.steps + index // self.recipe.accumulate
+        self.schedule.step_update(step)
         last = index + 1 == self.batches
         use = (index + 1) % self.recipe.accumulate == 0 or last
         with self.fabric.no_backward_sync(self.model, enabled=not use and is_distributed()):
@@ -199,6 +199,7 @@ class _Run:
                 )
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.ema.update(self.plain, step=step)
         return loss.detach()
 
     def finish_epoch(self) -> None:

@@ -1,0 +1,100 @@
+"""What the command line prints where no JSON is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .console import err, out, print_table
+
+if TYPE_CHECKING:
+    from .export.pipeline import Row
+
+_WIDE = 110  # columns of a terminal that holds every column of an export
+_LISTED = 12  # names that a table lists
+
+
+def print_model(document: Mapping[str, Any]) -> None:
+    """The facts of a model, its layers, and the feature maps of its encoder."""
+    hidden = ("layers", "stages", "name", "arguments", "strides", "anchors", "trained")
+    facts = {**{k: v for k, v in document.items() if k not in hidden}, **document["trained"]}
+    rows = [[key, _listed(value)] for key, value in facts.items()]
+    print_table(
+        document["name"], ["what", "value"], [row for row in rows if row[1] not in ("", None)]
+    )
+    layers = [
+        [layer["name"], layer["kind"], _by(layer["shape"]), layer["parameters"], layer["macs"]]
+        for layer in document["layers"]
+    ]
+    print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
+    stages = [
+        [stage["index"], stage["channels"], stage["reduction"], _by(stage["shape"])]
+        for stage in document["stages"]
+    ]
+    if stages:
+        columns = ["index", "channels", "reduction", "output"]
+        print_table("feature maps for create_backbone", columns, stages)
+
+
+def print_targets(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The targets, and what is installed of them."""
+    table = [
+        [r["target"], r["description"], r["evidence"], ", ".join(r["precisions"]),
+         "yes" if r["installed"] else f"no ({r['download_mb']} MB)",
+         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
+        for r in rows
+    ]  # fmt: skip
+    columns = ["target", "what", "evidence", "precisions", "installed", "versions"]
+    print_table("targets", columns, table)
+
+
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """The rows of exports, a table a model; the last columns are for wide terminals alone."""
+    columns = ["target", "precision", "status", "evidence", "max abs", "SQNR dB"]
+    columns += ["PyTorch > target"]
+    extra = ["n", "on NPU", "KiB", "ms"]
+    wide = out.width >= _WIDE
+    for model in dict.fromkeys(row.model for row in rows):
+        table = [
+            [*_row_cells(row), *(_extra_cells(row) if wide else ())]
+            for row in rows
+            if row.model == model
+        ]
+        print_table(f"{title}: {model}", [*columns, *(extra if wide else ())], table)
+    for row in rows:
+        if row.message:
+            err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
+
+
+def _row_cells(row: Row) -> list[Any]:
+    parity, metric = row.parity, row.metric
+    return [
+        row.target,
+        row.precision,
+        row.status,
+        row.evidence,
+        parity and f"{parity.max_abs_error:.1e}",
+        parity and f"{parity.sqnr_db:.1f}",
+        metric and f"{100 * metric.float:.2f} > {100 * metric.value:.2f} %",
+    ]
+
+
+def _extra_cells(row: Row) -> list[Any]:
+    return [
+        row.metric and row.metric.n,
+        row.placement and f"{100 * row.placement.npu_mac_fraction:.0f} %",
+        row.size_bytes and round(row.size_bytes / 1024),
+        row.run_ms and f"{row.run_ms:.2f}",
+    ]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _listed(value: Any) -> Any:
+    """A sequence by its items; of a long one, the first and how many there are."""
+    if not isinstance(value, tuple):
+        return value
+    shown = ", ".join(map(str, value[:_LISTED]))
+    return f"{shown} ... ({len(value)})" if len(value) > _LISTED else shown
