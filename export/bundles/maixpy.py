@@ -22,7 +22,7 @@ from ..bundle import MANIFEST, staged_folder
 from ..kpu import Kmodel, KmodelError, Output, Simulator, read_kmodel, write_kmodel
 from ..kpu import elementwise as e
 from ..kpu import maps as m
-from ..kpu.layer import MAIN_BYTES, MainTensor, round_up
+from ..kpu.layer import MAIN_BYTES, round_up
 
 KMODEL = "model.kmodel"
 CAMERA_SIZE = (240, 320)  # QVGA
@@ -136,12 +136,9 @@ def join_outputs(kmodel: Kmodel) -> Kmodel:
     for index, tensor in enumerate(Simulator(kmodel).outputs):
         if tensor.dtype != "float32":
             raise KmodelError(f"output {index} is {tensor.dtype}: a Dequantize has to end it")
-    first, last = kmodel.outputs[0], kmodel.layers[-1]
-    target = last.writes()[-1]
+    last = kmodel.layers[-1]
     if len(kmodel.outputs) == 1 and isinstance(last, _FLOAT_LAYERS):
-        assert isinstance(target, MainTensor)
-        if target.address == first.address:
-            return kmodel
+        return kmodel
     start = round_up(kmodel.main_bytes, 8)
     ranges = np.array([(o.address, o.size_bytes) for o in kmodel.outputs], np.uint32)
     size = int(ranges[:, 1].sum())
@@ -173,11 +170,10 @@ def _find(export: Path) -> tuple[_Manifest, Path]:
         raise BundleError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
     names = [Path(file.name).name for file in manifest.files]
     found = [name for name in names if name.endswith(".kmodel")]
-    if export.is_dir() and found:
-        return manifest, folder / found[0]
-    if export.name not in found:
-        raise BundleError(f"{path} is about {', '.join(names) or 'no file'}, no kmodel to bundle")
-    return manifest, export
+    wanted = found[0] if export.is_dir() and found else export.name
+    if wanted not in found:
+        raise BundleError(f"{path} is about {', '.join(names) or 'no file'}: no kmodel to bundle")
+    return manifest, folder / wanted
 
 
 def _check_task(manifest: _Manifest) -> None:

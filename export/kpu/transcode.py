@@ -65,7 +65,7 @@ def transcode(data: bytes) -> Kmodel:
         raise KmodelError("a kmodel v5 with one program for the CPU was expected")
     try:
         return _Transcoder(modules, main[0]).kmodel()
-    except (struct.error, LookupError, ValueError, TypeError) as error:
+    except (struct.error, LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise KmodelError(f"the kmodel v5 is broken: {error}") from None
 
 
