@@ -253,6 +253,8 @@ def other(folder: Path) -> None:
         ({"task": "detection"}, "0 sets of anchors for 0 strides"),
         ({"files": []}, "is about no file: no kmodel to bundle"),
         ({"input": {"shape": [2, 1, 16, 16], "color": "gray"}}, r"manifest.json: input.shape.0"),
+        ({"strides": [0]}, r"manifest.json: strides.0"),
+        ({"classes": []}, r"manifest.json: classes"),
         (truncated, "model.kmodel: "),
         (newer, "model.kmodel: a kmodel v5"),
         (other, "model.kmodel is not the file that its manifest.json describes"),

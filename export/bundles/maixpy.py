@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ...errors import EdgearkError
 from ..bundle import MANIFEST, staged_folder
@@ -44,7 +44,7 @@ class _Section(BaseModel):
 
 
 class _Input(_Section):
-    shape: tuple[Literal[1], int, int, int]
+    shape: tuple[Literal[1], PositiveInt, PositiveInt, PositiveInt]
     color: str
 
 
@@ -65,10 +65,10 @@ class _Manifest(_Section):
     files: tuple[_File, ...]
     input: _Input
     outputs: tuple[_Shape, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = Field(min_length=1)
     evidence: str | None = None
     license: str
-    strides: tuple[int, ...] = ()
+    strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
