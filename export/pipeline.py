@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import DataError, EdgearkError
-from ..training.data import ImageSet, load_images
+from ..training.data import Frame, ImageSet, load_images
 from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
@@ -178,7 +178,10 @@ def prepare(
     test = test.head(limit)
     graph = Graph(model, spec, folder)
     sample = functools.partial(
-        load_images, dataset, "train", data, shape=shape, sample=CALIBRATION_COUNT
+        *(load_images, dataset, "train", data),
+        shape=shape,
+        sample=CALIBRATION_COUNT,
+        frame=Frame.of(spec),
     )
     return Subject(name, spec, graph, test, graph.reference(test.images), sample)
 
@@ -189,9 +192,9 @@ def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSe
     Where MNIST can neither be found nor fetched, scikit-learn's handwritten digits take its place;
     every figure then says so.
     """
-    shape = spec.input_shape[1:]
+    shape, frame = spec.input_shape[1:], Frame.of(spec)
     try:
-        return spec.dataset, load_images(spec.dataset, "test", data, shape=shape)
+        return spec.dataset, load_images(spec.dataset, "test", data, shape=shape, frame=frame)
     except DataError as error:
         if data is not None or spec.dataset != "mnist":
             raise

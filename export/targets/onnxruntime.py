@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from ...settings import NO_TELEMETRY
 from ...zoo.tasks.pictures import normalize
+from ..cheaper import make_cheaper
 from ..graph import INPUT_NAME
 from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ..toolchains import ToolchainError
@@ -37,7 +38,7 @@ class OnnxRuntime(Target):
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
         if job.calibration is None:
-            shutil.copyfile(source, path)
+            onnx.save(make_cheaper(onnx.load(source)), path)
         else:
             quantize(source, path, normalize(job.calibration, **job.normalization), job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
