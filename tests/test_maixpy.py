@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import runpy
 import sys
@@ -16,9 +15,12 @@ import numpy as np
 import pytest
 from edgeark import cli
 from edgeark.errors import EdgearkError
+from edgeark.export.bundle import write_manifest
 from edgeark.export.bundles.maixpy import BundleError, join_outputs, write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, Output, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
+from edgeark.export.target import Artifact
+from edgeark.export.targets import find_target
 from edgeark.zoo import model_entry
 from edgeark.zoo.registry import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
@@ -71,31 +73,20 @@ def detector_net(seed: int = 0) -> Kmodel:
 
 
 def write_export(folder: Path, net: Kmodel, spec: ModelSpec, **changes: Any) -> Path:
-    """The folder of an export as ``export/bundle.py`` writes it, as far as a bundle reads it."""
+    """The folder of an export, with changes to its manifest."""
     folder.mkdir()
-    content = write_kmodel(net)
-    (folder / "model.kmodel").write_bytes(content)
-    shapes = {"classification": [(1, len(spec.classes), 1, 1)]}.get(
-        spec.task,
-        [
-            (1, 3 * (5 + len(spec.classes)), *(side // stride for side in spec.input_size))
-            for stride in spec.strides
-        ],
-    )
-    manifest = {
-        "model": "test_net",
-        "task": spec.task,
-        "target": "k210",
-        "files": [{"name": "model.kmodel", "sha256": hashlib.sha256(content).hexdigest()}],
-        "input": {"shape": list(spec.input_shape), "color": spec.color},
-        "outputs": [{"shape": list(shape)} for shape in shapes],
-        "classes": list(spec.classes),
-        "evidence": "modelled",
-        "license": "Apache-2.0",
-        **({"strides": spec.strides, "anchors": spec.anchors} if spec.strides else {}),
-        **changes,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "model.kmodel").write_bytes(write_kmodel(net))
+    channels = 3 * (5 + len(spec.classes))
+    shapes = [
+        (1, channels, *(side // stride for side in spec.input_size)) for stride in spec.strides
+    ]
+    outputs = [np.zeros(shape) for shape in shapes or [(1, len(spec.classes), 1, 1)]]
+    target = find_target("k210-nncase")  # any will do: its manifest has the same fields
+    artifact = Artifact("k210", "int8", folder, ("model.kmodel",))
+    results = {"evidence": "modelled"}
+    write_manifest(folder, "test_net", spec, target, artifact, outputs, results)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
     return folder
 
 
