@@ -300,6 +300,22 @@ def run(
 
 
 @app.command()
+def bundle(
+    export: Annotated[Path, typer.Argument(help="An exported kmodel v3, or its folder.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
+    json: JsonFlag = False,
+) -> None:
+    """Write what a K210 board with MaixPy v1 needs: kmodel, main.py, README."""
+    from .export.bundles.maixpy import write_maixpy_bundle
+
+    written = write_maixpy_bundle(export, out_dir)
+    if json:
+        return print_json({**asdict(written), "folder": str(written.folder)})
+    rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
+    print_table(str(written.folder), ["file", "bytes"], rows)
+
+
+@app.command()
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),
     data: DataDir = None,
