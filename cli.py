@@ -133,18 +133,26 @@ def train(
         typer.Option("--out", help="Folder of the run. Default: runs/<model>-seed<seed>."),
     ] = None,
     data: DataDir = None,
+    dataset: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Another data set than the recipe's: image_folder, mask_folder ..."),
+    ] = None,
     epochs: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
+    batch_size: Annotated[Optional[int], typer.Option(min=2)] = None,  # noqa: UP045
     seed: Annotated[Optional[int], typer.Option(min=0)] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Train a model by its recipe."""
+    """Train a model by its recipe, on its data set or, with --dataset and --data, on your own."""
     from .training.config import load_recipe
     from .training.distributed import is_first_process
     from .training.progress import Progress
     from .training.scripts import train as run_training
 
-    chosen = load_recipe(recipe, epochs=epochs, seed=seed)
+    changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "dataset": dataset}
+    if dataset is not None:
+        changes["val_size"] = 0  # the recipe's is for its own data set; 0 is a fitting share
+    chosen = load_recipe(recipe, **changes)
     folder = out_dir or Path("runs") / f"{chosen.model}-seed{chosen.seed}"
     report = run_training(
         chosen, folder, data=data, resume=resume, progress=Progress(enabled=err.is_terminal)
@@ -158,7 +166,7 @@ def train(
     if report.interrupted:
         err.print(f"interrupted; {folder} is kept: go on with the same command and --resume")
         raise typer.Exit(130)
-    if epochs is None and not report.reached:
+    if epochs is None and dataset is None and not report.reached:
         err.print(f"below the recipe's target of {chosen.target_metric}")
         raise typer.Exit(1)
 
@@ -289,6 +297,22 @@ def run(
     ]  # fmt: skip
     columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
     print_table(artifact.name, columns, rows)
+
+
+@app.command()
+def bundle(
+    export: Annotated[Path, typer.Argument(help="An exported kmodel v3, or its folder.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
+    json: JsonFlag = False,
+) -> None:
+    """Write what a K210 board with MaixPy v1 needs: kmodel, main.py, README."""
+    from .export.bundles.maixpy import write_maixpy_bundle
+
+    written = write_maixpy_bundle(export, out_dir)
+    if json:
+        return print_json({**asdict(written), "folder": str(written.folder)})
+    rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
+    print_table(str(written.folder), ["file", "bytes"], rows)
 
 
 @app.command()

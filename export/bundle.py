@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..training.data.boxes import Frame
 from ..zoo.registry import ModelSpec
+from ..zoo.tasks.letterbox import GREY
 from .target import Artifact, Target
 
 MANIFEST = "manifest.json"
@@ -81,15 +83,29 @@ def write_manifest(
             "mean": list(spec.mean),
             "std": list(spec.std),
             "normalization": target.normalization,
+            **_letterbox(spec),
         },
         "outputs": [{"shape": [1, *o.shape[1:]]} for o in outputs],
         "classes": list(spec.classes),
+        **_places(spec),
         "settings": dict(artifact.settings),
         "golden": {"file": GOLDEN, "count": min(GOLDEN_COUNT, len(outputs[0]))},
         "license": spec.license,
         **results,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _letterbox(spec: ModelSpec) -> dict[str, Any]:
+    """How a picture is put into a detector's input."""
+    if spec.task != "detection":
+        return {}
+    return {"letterbox": {"grey": GREY, "centred": Frame.of(spec).centred}}
+
+
+def _places(spec: ModelSpec) -> dict[str, Any]:
+    """What a detector's maps are decoded by: input pixels per cell, anchors in input pixels."""
+    return {"strides": list(spec.strides), "anchors": spec.anchors} if spec.strides else {}
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> Subject:
     test = ImageSet("insects", "test", images, LABELS)
     reference = [logits([0, 1, 2, 0, 1, 0])] if graph is None else graph.reference(images)
     return Subject(name, SPEC, graph, test, reference, lambda: test)  # type: ignore[arg-type]
+
+
+MASK_SPEC = replace(SPEC, task="segmentation", input_size=(8, 8), classes=("dent",))
+
+
+def make_mask_subject() -> Subject:
+    """Six pictures, four with a mark; PyTorch finds all of the first marks, and nothing later."""
+    images = np.arange(6 * 3 * 8 * 8, dtype=np.uint16).astype(np.uint8).reshape(6, 3, 8, 8)
+    wanted = np.zeros((6, 8, 8), np.uint8)
+    wanted[:4, 2:6, 2:6] = 1
+    test = ImageSet("plates", "test", images, wanted, MASK_SPEC.classes)
+    reference = 8.0 * wanted[:, None].astype(np.float32) - 4
+    reference[2:] = -4
+    return Subject("zoo_net", MASK_SPEC, None, test, [reference], lambda: test)  # type: ignore[arg-type]
 
 
 class Tables(HTMLParser):

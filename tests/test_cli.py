@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from edgeark import cli
 from edgeark.zoo import create_model, save_weights, spec_of
+from PIL import Image
 from ultralytics_fakes import DetectionModel, save_checkpoint
 
 
@@ -148,6 +150,30 @@ def test_train_and_resume(run: Run, write_recipe: Callable[..., Path], tmp_path:
     weights = result.json["weights"]
     scored = run("eval", "mnist_kpu", "--weights", weights, "--json")
     assert scored.json[0]["metric"]["value"] == pytest.approx(result.json["test"])
+
+
+def test_ones_own_pictures_train_and_export_by_two_commands(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, low, high in (("dark", 0, 120), ("light", 136, 256)):
+        for number in range(60):
+            pixels = rng.integers(low, high, (30, 26), np.uint8)
+            path = tmp_path / "photos" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    own = ("--data", tmp_path / "photos")
+    trained = run(
+        *("train", "mnist_kpu", "--dataset", "image_folder", *own, "--epochs", "20"),
+        *("--batch-size", "8", "--out", tmp_path / "run", "--json"),
+    )
+    assert trained.status == 0, trained.err
+    assert (trained.json["n"], trained.json["test"]) == (24, 1.0)
+    exported = run(
+        *("export", "mnist_kpu", "--weights", trained.json["weights"], *own),
+        *("--to", "onnxruntime", "--int8", "--out", tmp_path / "exports", "--json"),
+    )
+    assert [row["status"] for row in exported.json] == ["ok", "ok"], exported.err
+    manifest = tmp_path / "exports/mnist_kpu/onnxruntime/int8/manifest.json"
+    assert json.loads(manifest.read_text())["classes"] == ["dark", "light"]
 
 
 def test_a_training_below_its_target_is_status_1(

@@ -18,10 +18,15 @@ from zoo_cases import create_small, one_per_family, ready
 FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
 
 
-@pytest.mark.parametrize("opset", [11, 12, 13, 17, 18])
-@pytest.mark.parametrize("name", sorted({*one_per_family(), *list_models(pretrained=True)}))
+TRAINED = list_models(pretrained=True)
+# Above 15 the other exporter writes, which takes seconds a network: 18 with the trained ones alone.
+GRAPHS = [(name, opset) for name in one_per_family() for opset in (11, 12, 13, 17)]
+GRAPHS += [(name, opset) for name in TRAINED for opset in (11, 18)]
+
+
+@pytest.mark.parametrize(("name", "opset"), sorted(set(GRAPHS)))
 def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) -> None:
-    trained = name in list_models(pretrained=True)
+    trained = name in TRAINED
     model = create_model(name, pretrained=True) if trained else create_small(name)
     spec = spec_of(model)
     if not trained:
@@ -42,8 +47,9 @@ def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) 
     inputs = normalize(pictures, spec.mean, spec.std)
     ours = zip(*(session.run(None, {"input": x[None]}) for x in inputs), strict=True)
     for got, wanted in zip(ours, graph.reference(pictures), strict=True):
-        assert np.ptp(wanted, axis=0).max() > 1e-3 * np.abs(wanted).max(), "it answers its bias"
-        np.testing.assert_allclose(np.concatenate(got), wanted, atol=1e-4)
+        largest = np.abs(wanted).max()
+        assert np.ptp(wanted, axis=0).max() > 1e-3 * largest, "it answers its bias"
+        np.testing.assert_allclose(np.concatenate(got), wanted, atol=1e-4 * max(1, largest), rtol=0)
 
 
 @pytest.mark.parametrize(

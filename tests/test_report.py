@@ -18,10 +18,10 @@ from PIL import Image
 from report_fakes import (
     CLASSES,
     LABELS,
-    SPEC,
     FakeTarget,
     Tables,
     logits,
+    make_mask_subject,
     make_subject,
 )
 
@@ -42,7 +42,7 @@ def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) 
         "ok",
         "executed",
         parity=compare(reference, [output]),
-        metric=score(SPEC, reference, [output], labels, "insects"),
+        metric=score(subject.spec, reference, [output], labels, "insects"),
         size_bytes=2_500_000,
         convert_s=1.25,
         run_ms=0.5,
@@ -145,6 +145,32 @@ def test_sample_answers_are_the_outputs_answers(found: Any, tmp_path: Path) -> N
     assert cells["rknn:rk3588 int8"][5] == "not asked"
     assert list(cells["mnn float16"].values()) == ["no answer: error"]
     assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
+
+
+def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
+    subject = make_mask_subject()
+    output = subject.reference[0][:5].copy()
+    output[3, :, 2:6, 2:4], output[4, :, 0, 0] = 4, 4
+    rows = [
+        make_row(subject, "mnn", output, precision="int8", evidence="executed"),
+        Row(subject.name, "openvino", "float32", "unavailable", message="no network"),
+    ]
+    page = render_page([(subject, rows)], tmp_path)
+    results, answers, *_ = Tables(page).tables
+    assert results[0][5:7] == ["dice PyTorch", "dice target"]
+    assert results[1][5:8] == ["50.00 %", "66.67 %", "4"]
+    order = [int(cell.rsplit(maxsplit=1)[1]) for cell in answers[0][1:]]
+    assert sorted(order) == list(range(6)) and order[4:] == [4, 5]
+    cells = {line[0]: dict(zip(order, line[1:], strict=False)) for line in answers[1:]}
+    assert cells["PyTorch float32"] == {
+        **{0: "Dice 1.000", 1: "Dice 1.000", 2: "Dice 0.000", 3: "Dice 0.000"},
+        **{4: "0 px", 5: "0 px"},
+    }
+    assert cells["mnn int8"][3] == "Dice 0.667" and cells["mnn int8"][4] == "1 px"
+    assert cells["mnn int8"][5] == "not asked"
+    assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
+    sources = [attributes["src"] for tag, attributes in Tables(page).tags if tag == "img"]
+    assert len(sources) == 6 + 6 + 5
 
 
 def test_limits_in_the_page_are_the_targets_own(

@@ -9,7 +9,7 @@ from edgeark.zoo.tasks.segmentation import (
     dice,
     false_alarms,
     iou,
-    mean_dice,
+    marked_dice,
     overlay,
     resize_logits,
     to_mask,
@@ -152,22 +152,22 @@ def test_masks_of_two_sizes_are_refused() -> None:
         dice(np.zeros((1, 2, 2)), np.zeros((1, 2, 3)), 1)
 
 
-@pytest.mark.parametrize("classes", [1, 3])
-def test_the_metric_is_the_mean_over_pictures_and_classes(classes: int) -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(5, classes, 6, 6)).astype(np.float32)
-    wanted = rng.integers(0, max(2, classes), (5, 6, 6), np.uint8)
-    per_picture = dice(to_mask(logits), wanted, classes)
-    assert mean_dice(logits, wanted) == pytest.approx(per_picture.mean())
-    perfect = np.stack([wanted == 1] if classes == 1 else [wanted == k for k in range(classes)], 1)
-    assert mean_dice(perfect * 10.0 - 5, wanted) == 1
-
-
-def test_a_strict_threshold_finds_less() -> None:
-    logits = np.array([0.5, 2.0, -3.0, -3.0]).reshape(1, 1, 1, 4)
-    wanted = np.array([[[0, 1, 0, 0]]])
-    assert mean_dice(logits, wanted) == pytest.approx(2 / 3)
-    assert mean_dice(logits, wanted, threshold=0.8) == 1
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, classes=st.integers(1, 4))
+def test_the_metric_is_of_marked_pictures_and_of_classes_that_are_there(
+    seed: int, classes: int
+) -> None:
+    found, wanted = masks(seed, classes, count=5)
+    every = dice(found, wanted, classes)[:, -max(classes - 1, 1) :]
+    values = range(1, max(classes, 2))
+    there = np.stack([((found == k) | (wanted == k)).any(axis=(1, 2)) for k in values], axis=1)
+    by_hand = [
+        scores[here].mean()
+        for scores, here, mask in zip(every, there, wanted, strict=True)
+        if mask.any()
+    ]
+    np.testing.assert_allclose(marked_dice(found, wanted, classes), by_hand)
+    assert np.all(marked_dice(wanted, wanted, classes) == 1)
 
 
 def test_false_alarms_count_clean_pictures_alone() -> None:

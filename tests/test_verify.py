@@ -14,8 +14,8 @@ from edgeark.export.pipeline import Row, export_model, planned_precisions, prepa
 from edgeark.export.target import Artifact, Conversion, Evidence, Limits, RunResult, Target
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
-from edgeark.export.verify import Metric, Parity, compare, shortfalls, sqnr_db
-from edgeark.zoo import create_model
+from edgeark.export.verify import Metric, Parity, compare, score, shortfalls, sqnr_db
+from edgeark.zoo import create_model, spec_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,9 +71,9 @@ PARITY, METRIC = Parity(1e-3, 30.0), Metric("top1", 0.996, 0.993, 10_000, "mnist
 
 
 def test_limits_bite() -> None:
-    assert shortfalls(Limits(), PARITY, METRIC, "mnist") == []
-    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC, "mnist") == []
-    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC, "mnist")
+    assert shortfalls(Limits(), PARITY, METRIC) == []
+    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC) == []
+    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC)
     assert missed == [
         "max abs error 1.00e-03 > 1e-04",
         "SQNR 30.0 dB < 40 dB",
@@ -83,14 +83,30 @@ def test_limits_bite() -> None:
 
 def test_a_target_better_than_pytorch_passes() -> None:
     better = replace(METRIC, value=0.999)
-    assert shortfalls(Limits(metric_drop=0.0), PARITY, better, "mnist") == []
+    assert shortfalls(Limits(metric_drop=0.0), PARITY, better) == []
 
 
 def test_foreign_pictures_allow_a_point() -> None:
-    limits, foreign = Limits(metric_drop=0.002), replace(METRIC, dataset="digits")
-    assert shortfalls(limits, PARITY, foreign, "mnist") == []
-    assert shortfalls(limits, PARITY, foreign, "digits") != []
-    assert shortfalls(limits, PARITY, replace(foreign, value=0.98), "mnist") != []
+    limits, worse = Limits(metric_drop=0.002), METRIC
+    assert shortfalls(limits, PARITY, worse, foreign=True) == []
+    assert shortfalls(limits, PARITY, worse) != []
+    assert shortfalls(limits, PARITY, replace(worse, value=0.98), foreign=True) != []
+
+
+def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
+    spec = spec_of(create_model("unet_8", width=0.25, input_size=(16, 16)))
+    wanted = np.zeros((3, 16, 16), np.uint8)
+    wanted[0, :4] = wanted[1, :8] = 1
+    right = 8.0 * wanted[:, None] - 4
+    half = right.copy()
+    half[1, :, 4:], half[2] = -4, 4
+    metric = score(spec, [right], [half], wanted, "tiles")
+    assert metric == Metric("dice", 1.0, pytest.approx((1 + 2 / 3) / 2), 2, "tiles")  # type: ignore[arg-type]
+    assert shortfalls(Limits(metric_drop=0.002), PARITY, metric) == [
+        "dice 16.67 points below PyTorch (allowed: 0.20)"
+    ]
+    with pytest.raises(EdgearkError, match="nothing is marked in 1 pictures of tiles"):
+        score(spec, [right[2:]], [half[2:]], wanted[2:], "tiles")
 
 
 def test_a_staged_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:

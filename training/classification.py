@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from torchmetrics.classification import MulticlassAccuracy
 
 from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
+from ..zoo.tasks import classification
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .data.images import Shape
-from .loop import Batch, FitResult, fit
+from .distributed import is_first_process
+from .loop import Batch, Outcome, fit
+from .plots import save_confusion
 from .progress import Progress
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
@@ -33,7 +36,7 @@ class ClassificationTask:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize = make_normalize(spec)
 
-    def train_batches(self, batch_size: int) -> DataLoader:
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         return DataLoader(self.train, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -53,8 +56,8 @@ def train_classifier(
     data: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
-) -> tuple[FitResult, float, int]:
-    """Run ``recipe``; returns how it ended, and the best weights' top-1 on the n test pictures."""
+) -> Outcome:
+    """Run ``recipe``; the outcome's test is the best weights' top-1 on the test pictures."""
     shape = input_shape(recipe)
     everything = load_images(recipe.dataset, "train", data, shape=shape)
     held_out = recipe.val_size or len(everything) // 12
@@ -67,9 +70,20 @@ def train_classifier(
     task = ClassificationTask(recipe, spec_of(model), train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted:
-        return result, float("nan"), 0
+        return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
-    return result, evaluate(best, test_set, task.normalize), len(test_set)
+    logits = predict(best, test_set, task.normalize)
+    test = classification.top1(logits, test_set.labels)
+    if is_first_process():
+        counts = confusion(logits.argmax(axis=1), test_set.labels, len(everything.classes))
+        save_confusion(counts, everything.classes, out / "confusion.png")
+    return Outcome(result, task.metric, test, len(test_set))
+
+
+def confusion(found: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """How often pictures of a class (row) were taken for a class (column): ``[K, K]``."""
+    pairs = np.bincount(labels * num_classes + found, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
 
 
 def input_shape(recipe: Recipe) -> Shape:
@@ -85,7 +99,6 @@ def make_normalize(spec: ModelSpec) -> Callable[[Tensor], Tensor]:
     return lambda images: (images.float() - mean.to(images.device)) / std.to(images.device)
 
 
-@torch.inference_mode()
 def evaluate(
     model: nn.Module,
     images: ImageSet,
@@ -93,14 +106,32 @@ def evaluate(
     device: torch.device | str = "cpu",
 ) -> float:
     """Share of pictures whose highest logit is the label's, in 0..1."""
+    return classification.top1(predict(model, images, normalize, device), images.labels)
+
+
+def predict(
+    model: nn.Module,
+    images: ImageSet,
+    normalize: Callable[[Tensor], Tensor],
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """The logits of every picture, ``[N, classes]``."""
+    batches = answer_batches(model, images, normalize, device, batch_size=500)
+    return np.concatenate([classification.flatten_logits(output) for output in batches])
+
+
+@torch.inference_mode()
+def answer_batches(
+    model: nn.Module,
+    images: ImageSet,
+    normalize: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    batch_size: int,
+) -> Iterator[np.ndarray]:
+    """The model's raw output for one batch of pictures after another, in evaluation mode."""
     model = model.to(device).eval()
-    classes = int(model(normalize(torch.from_numpy(images.images[:1]).to(device))).numel())
-    # Each process evaluates for itself: one that waited for the others' counts would wait forever.
-    accuracy = MulticlassAccuracy(classes, average="micro", sync_on_compute=False).to(device)
-    for pictures, labels in DataLoader(images, 500, collate_fn=as_is):
-        logits = model(normalize(pictures.to(device))).flatten(1)
-        accuracy.update(logits, labels.to(device))
-    return accuracy.compute().item()
+    for pictures, _ in DataLoader(images, batch_size, collate_fn=as_is):
+        yield model(normalize(pictures.to(device))).float().cpu().numpy()
 
 
 def as_is(batch: Any) -> Any:

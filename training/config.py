@@ -42,7 +42,7 @@ class OptimConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Limits of the changes in :mod:`edgeark.training.data.augment`."""
+    """Limits of the changes in :mod:`edgeark.training.data.augment` and, with boxes, ``mosaic``."""
 
     degrees: float = Field(default=0.0, ge=0, le=180)
     translate: float = Field(default=0.0, ge=0, le=0.5)
@@ -50,10 +50,16 @@ class AugmentConfig(Section):
     shear: float = Field(default=0.0, ge=0, lt=90)
     shift: int = Field(default=0, ge=0, description="pixels")
     flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
+    upend: float = Field(default=0.0, ge=0, le=1, description="share that is put upside down")
+    turn: float = Field(default=0.0, ge=0, le=1, description="share that is turned by 90 degrees")
     erase: float = Field(default=0.0, ge=0, le=1, description="side of the blank square")
     light: float = Field(default=0.0, ge=0, lt=1)
+    gamma: float = Field(default=0.0, ge=0)
+    perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
+    mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four pictures")
+    plain_epochs: int = Field(default=0, ge=0, description="the last ones, without mosaics")
 
-    def affine(self) -> dict[str, float]:
+    def affine(self) -> dict[str, Any]:
         """The arguments of :func:`edgeark.training.data.augment.random_affine`."""
         return self.model_dump(include={"degrees", "translate", "scale", "shear"})
 
@@ -63,7 +69,7 @@ class Recipe(Section):
 
     model: str
     dataset: str
-    script: Literal["mnist", "vgg", "mobilenet"]
+    script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5"]
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=1, description="of all processes together")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")

@@ -46,7 +46,9 @@ class Task(Protocol):
 
     metric: str  # its name; more is better
 
-    def train_batches(self, batch_size: int) -> DataLoader: ...
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
+        """The batches of an epoch, which are counted from 0."""
+        ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
@@ -71,6 +73,21 @@ class FitResult:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a family's script hands back: how the training ended, and the test of its best weights.
+
+    ``test`` is the figure called ``metric`` on ``n`` test pictures, None for an interrupted run.
+    ``details`` are further figures of that test, by name. All are shares in 0..1.
+    """
+
+    result: FitResult
+    metric: str
+    test: float | None = None
+    n: int = 0
+    details: dict[str, float] = field(default_factory=dict)
+
+
 def fit(
     model: nn.Module,
     task: Task,
@@ -90,7 +107,7 @@ def fit(
     Raises:
         CheckpointError: nothing to resume, the checkpoint is of another recipe, or a new run
             would overwrite one.
-        TrainingError: the loss became infinite or NaN.
+        TrainingError: the loss became infinite or NaN, or there is not even one batch.
     """
     fabric = Fabric(
         accelerator=accelerator,
@@ -142,6 +159,10 @@ class _Run:
         self.batch_size = recipe.batch_size // fabric.world_size
         self.batches = len(self.make_loader())
         self.steps = -(-self.batches // recipe.accumulate)  # of the optimizer, in an epoch
+        if self.batches == 0:
+            raise TrainingError(
+                "fewer pictures to train on than batch_size: lower it in the recipe"
+            )
         self.schedule = CosineLRScheduler(
             optimizer,
             t_initial=recipe.epochs * self.steps,
@@ -155,7 +176,7 @@ class _Run:
         self.ema.to(fabric.device)
 
     def make_loader(self) -> Any:
-        return self.fabric.setup_dataloaders(self.task.train_batches(self.batch_size))
+        return self.fabric.setup_dataloaders(self.task.train_batches(self.batch_size, self.epoch))
 
     def train_epoch(self, progress: Progress) -> None:
         """One pass over the training data; a row of the log is begun with its loss."""

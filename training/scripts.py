@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,18 @@ class TrainingReport:
     weights: str
     reached: bool
     interrupted: bool
+    details: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def describe(self) -> str:
         test = "not measured" if self.test is None else f"{100 * self.test:.2f} %"
+        details = "".join(f"; {key} {100 * value:.2f} %" for key, value in self.details.items())
         return (
             f"{self.model} seed {self.seed}: {self.metric} {test} on {self.n} test pictures of "
             f"{self.dataset} (validation {100 * self.val:.2f} % in epoch {self.best_epoch} of "
-            f"{self.epochs}); weights: {self.weights}"
+            f"{self.epochs}){details}; weights: {self.weights}"
         )
 
 
@@ -54,23 +55,24 @@ def train(
 ) -> TrainingReport:
     """Run the recipe's script and write its result beside the weights."""
     script = import_module(f".{recipe.script}", __package__)
-    result, test, n = script.train(recipe, out, data=data, resume=resume, progress=progress)
-    known = not math.isnan(test)
+    outcome = script.train(recipe, out, data=data, resume=resume, progress=progress)
+    result, test = outcome.result, outcome.test
     report = TrainingReport(
         model=recipe.model,
         seed=recipe.seed,
         epochs=result.epochs,
         best_epoch=result.best_epoch,
-        metric="top1",
-        val=result.best_metric if known else 0.0,
-        test=test if known else None,
-        n=n,
+        metric=outcome.metric,
+        val=result.best_metric if test is not None else 0.0,
+        test=test,
+        n=outcome.n,
         dataset=recipe.dataset,
         weights=str(result.weights),
-        reached=known and test >= recipe.target_metric,
+        reached=test is not None and test >= recipe.target_metric,
         interrupted=result.interrupted,
+        details=outcome.details,
     )
-    if known and is_first_process():
+    if test is not None and is_first_process():
         with atomic_path(out / "result.json") as path:
             path.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     return report

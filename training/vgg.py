@@ -14,7 +14,7 @@ from torch import Tensor
 from .classification import train_classifier
 from .config import AugmentConfig, Recipe
 from .data.augment import random_crop, random_erase, random_flip
-from .loop import FitResult
+from .loop import Outcome
 
 
 def augment(images: Tensor, config: AugmentConfig) -> Tensor:
@@ -23,6 +23,6 @@ def augment(images: Tensor, config: AugmentConfig) -> Tensor:
     return random_erase(moved, config.erase)
 
 
-def train(recipe: Recipe, out: Path, **options: Any) -> tuple[FitResult, float, int]:
+def train(recipe: Recipe, out: Path, **options: Any) -> Outcome:
     """Run ``recipe``; see :func:`edgeark.training.classification.train_classifier`."""
     return train_classifier(recipe, out, augment, **options)

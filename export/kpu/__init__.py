@@ -17,6 +17,9 @@ everything else runs on the CPU, mostly on float32 in main memory. Read in this 
 ``describe.py``     what each layer costs
 ==================  ===============================================================================
 
+The compiler, from an ONNX graph to a kmodel, is ``compile.py``, which says how to go on; it is not
+imported here, since it needs ONNX and ONNX Runtime.
+
 Where the facts come from: the kmodel structures that Sipeed and Canaan publish, and the arithmetic
 of nncase 1.9's simulator. The vendor's published files are read and written to the byte, and find a
 face or a person in a photograph. No board has confirmed any of it: what this package shows is

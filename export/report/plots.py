@@ -14,14 +14,30 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ...zoo.tasks.segmentation import class_colors, overlay
+
 BINS_PER_DECADE = 4
 PLOT_WIDTH, PLOT_HEIGHT = 220.0, 64.0  # of the area of the bars, in the units of the drawing
 
 
 def picture_uri(picture: np.ndarray, color: str) -> str:
     """A raw picture, uint8 ``[C, H, W]`` with 1 or 3 channels, as a PNG in a data URI."""
+    return _png_uri(_pixels(picture, color))
+
+
+def mask_uri(picture: np.ndarray, mask: np.ndarray, num_classes: int, color: str) -> str:
+    """A raw picture with a mask ``[H, W]`` painted over it, likewise."""
+    colors = class_colors(num_classes)
+    return _png_uri(overlay(_pixels(picture, color), mask, colors))
+
+
+def _pixels(picture: np.ndarray, color: str) -> np.ndarray:
+    """``[H, W]`` or rgb ``[H, W, 3]`` of a raw picture ``[C, H, W]``."""
     planes = picture[::-1] if color == "bgr" else picture
-    pixels = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+    return planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+
+
+def _png_uri(pixels: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

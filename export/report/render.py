@@ -6,7 +6,7 @@ Nothing in it tells the time or the machine, so the files of two runs can be com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -17,10 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ... import __version__
 from ...training.checkpoint import atomic_path
-from ...zoo.tasks import classification
+from ...training.plots import spread
+from ...zoo.tasks import classification, segmentation
 from ..target import Limits, Precision, Target
 from ..targets import find_target
-from . import plots, samples
+from . import boxes, plots, samples
 
 if TYPE_CHECKING:
     from ..pipeline import Row, Subject
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
+Answer = samples.Answer | samples.MaskAnswer | boxes.BoxAnswer
+Answers = Callable[[Sequence[np.ndarray]], Sequence[Answer | None]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class AnswerLine:
 
     target: str
     precision: str
-    answers: list[samples.Answer | None]
+    answers: Sequence[Answer | None]
     why: str = ""
 
 
@@ -64,6 +67,7 @@ class Section:
 
     subject: Subject
     rows: Sequence[Row]
+    metric: str
     samples: list[Sample]
     lines: list[AnswerLine]
     axis: plots.Axis
@@ -76,7 +80,7 @@ def write_report(
     """Write the report of some exports to ``path``, whole or not at all.
 
     Args:
-        subjects_and_rows: classification models, each with its rows; rows of any status.
+        subjects_and_rows: models, each with its rows; rows of any status.
         path: the HTML file.
     """
     every_row = [row for _, rows in subjects_and_rows for row in rows]
@@ -118,20 +122,16 @@ def _environment() -> Environment:
 
 
 def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) -> Section:
-    labels, classes = subject.test.labels, subject.spec.classes
     answered = [row for row in rows if row.outputs]
-    outputs = [subject.reference[0], *(row.outputs[0] for row in answered)]
-    predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
-    indices = samples.choose_samples(labels, predictions)
+    metric, shown, answer = _samples(subject, answered)
 
-    def line(target: str, precision: str, output: np.ndarray) -> AnswerLine:
-        found = samples.answers(output, labels, classes, indices)
-        return AnswerLine(target, precision, found)
+    def line(target: str, precision: str, outputs: Sequence[np.ndarray]) -> AnswerLine:
+        return AnswerLine(target, precision, answer(outputs))
 
-    lines = [line("PyTorch", "float32", subject.reference[0])]
+    lines = [line("PyTorch", "float32", subject.reference)]
     for row in rows:
         if row.outputs:
-            lines.append(line(row.target, row.precision, row.outputs[0]))
+            lines.append(line(row.target, row.precision, row.outputs))
         else:
             lines.append(AnswerLine(row.target, row.precision, [], f"no answer: {row.status}"))
     axis, histograms = plots.error_histograms(
@@ -145,6 +145,24 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
             for row in answered
         ]
     )
+    return Section(subject, rows, metric, shown, lines, axis, histograms)
+
+
+def _samples(subject: Subject, answered: Sequence[Row]) -> tuple[str, list[Sample], Answers]:
+    """The metric's name, pictures to show, and what makes answers to them of raw outputs."""
+    if subject.spec.task == "segmentation":
+        return "dice", *_masks(subject)
+    if subject.spec.task == "detection":
+        return "mAP50", *_boxes(subject)
+    return "accuracy", *_classes(subject, answered)
+
+
+def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], Answers]:
+    """Pictures to show, and what turns a place's raw outputs into its answers to them."""
+    labels, classes = subject.test.labels, subject.spec.classes
+    outputs = [subject.reference[0], *(row.outputs[0] for row in answered)]
+    predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
+    indices = samples.choose_samples(labels, predictions)
     shown = [
         Sample(
             index,
@@ -153,7 +171,35 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
         )
         for index in indices
     ]
-    return Section(subject, rows, shown, lines, axis, histograms)
+    return shown, lambda outputs: samples.answers(outputs[0], labels, classes, indices)
+
+
+def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
+    """The same for masks; a sample is a picture with its true mask."""
+    test, spec = subject.test, subject.spec
+    count, wanted = len(spec.classes), test.labels
+    scores = segmentation.marked_dice(segmentation.to_mask(subject.reference[0]), wanted, count)
+    indices = samples.choose_marked(wanted, scores)
+    shown = [
+        Sample(
+            index,
+            plots.mask_uri(test.images[index], wanted[index], count, spec.color),
+            "truth" if wanted[index].any() else "clean",
+        )
+        for index in indices
+    ]
+    return shown, lambda outputs: samples.mask_answers(
+        outputs[0], test.images, wanted, spec.color, indices
+    )
+
+
+def _boxes(subject: Subject) -> tuple[list[Sample], Answers]:
+    """The same for boxes; a sample is a picture with its true boxes."""
+    test, spec = subject.test, subject.spec
+    indices = spread(len(test))
+    truths = [boxes.true_answer(test, spec.color, index) for index in indices]
+    shown = [Sample(i, truth.uri, truth.words) for i, truth in zip(indices, truths, strict=True)]
+    return shown, lambda outputs: boxes.box_answers(spec, outputs, test, indices)
 
 
 def _limit_lines(rows: Sequence[Row], targets: dict[str, Target]) -> list[LimitLine]:

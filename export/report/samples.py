@@ -1,4 +1,4 @@
-"""Test pictures to show in a report, and every place's answers to them."""
+"""Test pictures to show in a report, and every place's answers to them: classes or masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...zoo.tasks import classification
+from ...zoo.tasks import classification, segmentation
+from .plots import mask_uri
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,14 @@ class Answer:
     name: str
     score: float
     right: bool
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """A place's mask, painted over the picture; ``words`` say how good it is."""
+
+    uri: str
+    words: str
 
 
 def choose_samples(
@@ -74,6 +83,52 @@ def answers(
             continue
         best = classification.top_k(output[index][None], classes, k=1)[0][0]
         found.append(Answer(best["name"], best["score"], best["index"] == labels[index]))
+    return found
+
+
+def choose_marked(wanted: np.ndarray, scores: np.ndarray, count: int = 8) -> list[int]:
+    """Indices of pictures worth showing: marked ones from the worst to the best, and clean ones.
+
+    Args:
+        wanted: the true masks ``[N, h, w]``.
+        scores: Dice of the marked ones, ``[M]``.
+        count: how many to choose, at most; a quarter of them clean.
+    """
+    is_marked = segmentation.marked(wanted)
+    clean = np.flatnonzero(~is_marked)[: count // 4].tolist()
+    ranked = np.flatnonzero(is_marked)[np.argsort(scores, kind="stable")]
+    places = np.linspace(0, len(ranked) - 1, min(count - len(clean), len(ranked)))
+    return [*ranked[places.round().astype(int)].tolist(), *clean]
+
+
+def mask_answers(
+    output: np.ndarray,
+    pictures: np.ndarray,
+    wanted: np.ndarray,
+    color: str,
+    indices: Sequence[int],
+) -> list[MaskAnswer | None]:
+    """A place's masks of the pictures ``indices``; None for those that it was not given.
+
+    Args:
+        output: raw logits ``[n, classes, h, w]`` for the first n pictures.
+        pictures: uint8 ``[N, C, h, w]``, N >= n.
+        wanted: the true masks ``[N, h, w]``.
+        color: the order of the pictures' channels.
+        indices: pictures, in 0..N-1.
+    """
+    num_classes = output.shape[1]
+    found: list[MaskAnswer | None] = []
+    for index in indices:
+        if index >= len(output):
+            found.append(None)
+            continue
+        mask, truth = segmentation.to_mask(output[index][None]), wanted[index][None]
+        if truth.any():
+            words = f"Dice {segmentation.marked_dice(mask, truth, num_classes)[0]:.3f}"
+        else:
+            words = f"{np.count_nonzero(mask)} px"
+        found.append(MaskAnswer(mask_uri(pictures[index], mask[0], num_classes, color), words))
     return found
 
 

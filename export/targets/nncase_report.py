@@ -16,6 +16,8 @@ from typing import Any
 
 from onnx import ModelProto
 
+from ..kpu import KmodelError
+from ..kpu.kmodel_v5 import read_modules
 from ..target import Placement
 
 _LINE = re.compile(r"\[(?P<op>\w+)\] ?(?P<name>.*)")
@@ -23,7 +25,6 @@ _KPU_CALL, _KPU_LAYER, _KPU_COPIES = "Call", "KPUConv2D", ("KPUUpload", "KPUDown
 _MULTIPLYING = (_KPU_LAYER, "Conv2D", "Conv2DTranspose", "MatMul")
 _ONNX_MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-_MAGIC, _VERSION = b"LDMK", 5
 _READ_ONLY_DATA, _DATA = 2, 3  # kinds of memory
 _UPLOAD, _DOWNLOAD, _CONVOLUTION, _COPY = range(4)
 _OPERATION_BYTES = {_UPLOAD: 44, _DOWNLOAD: 44, _CONVOLUTION: 152, _COPY: 76}
@@ -119,22 +120,17 @@ def read_memory(kmodel: bytes) -> Memory:
     Raises:
         NncaseReportError: another format, or a file that ends early.
     """
+    constants = main = kpu = 0
     try:
-        magic, version, offset, _, _, modules = struct.unpack_from("<4s5I", kmodel)
-        if (magic, version) != (_MAGIC, _VERSION):
-            raise NncaseReportError(f"a kmodel of version 5 was expected, not {magic!r} {version}")
-        constants = main = kpu = 0
-        for _ in range(modules):
-            kind, size, pools, inputs_outputs, text = _read_module(kmodel, offset)
-            constants += pools.get(_READ_ONLY_DATA, 0)
-            main += pools.get(_DATA, 0)
-            if kind == b"k210":
-                kpu = max(kpu, _kpu_peak(text))
+        for module in read_modules(kmodel):
+            constants += module.pools.get(_READ_ONLY_DATA, 0)
+            main += module.pools.get(_DATA, 0)
+            if module.kind == "k210":
+                kpu = max(kpu, _kpu_peak(module.text))
             else:
-                main += inputs_outputs
-            offset += size
-    except struct.error as error:
-        raise NncaseReportError(f"the kmodel ends early: {error}") from error
+                main += sum(f.input_bytes + f.output_bytes for f in module.functions)
+    except (KmodelError, struct.error) as error:
+        raise NncaseReportError(str(error)) from error
     return Memory(constants, main, kpu)
 
 
@@ -161,34 +157,6 @@ def _parse_listing(text: str) -> Iterator[tuple[str, str]]:
 def _node_of(name: str) -> str:
     """``/head/Conv(Conv)`` is of node ``/head/Conv``, ``/l/Gemm.matmul(Gemm)`` of ``/l/Gemm``."""
     return re.sub(r"(\.matmul)?(\(.*)?$", "", name)
-
-
-def _read_module(kmodel: bytes, start: int) -> tuple[bytes, int, dict[int, int], int, bytes]:
-    """Kind, size, bytes by kind of memory, bytes of inputs and outputs, and the code."""
-    fields = struct.unpack_from("<16s7I", kmodel, start)
-    kind, (_, header, size, pools, shared, sections, functions) = fields[0], fields[1:]
-    place = start + header
-    by_kind: dict[int, int] = {}
-    for _ in range(pools):
-        location, count = struct.unpack_from("<BxxxI", kmodel, place)
-        by_kind[location] = count
-        place += 8
-    place += 8 * shared
-    inputs_outputs = 0
-    for _ in range(functions):
-        _, step, input_bytes, output_bytes = struct.unpack_from("<4I", kmodel, place)
-        inputs_outputs += input_bytes + output_bytes
-        place += step
-    text = b""
-    for _ in range(sections):
-        name, flags, body, count, _ = struct.unpack_from("<16s4I", kmodel, place)
-        place += 32
-        if flags & 1:  # merged into another section
-            continue
-        if name.rstrip(b"\0") == b".text":
-            text = kmodel[place + body : place + body + count]
-        place += body + count
-    return kind.rstrip(b"\0"), size, by_kind, inputs_outputs, text
 
 
 def _kpu_peak(text: bytes) -> int:

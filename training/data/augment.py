@@ -8,6 +8,7 @@ Pictures are float ``[N, C, H, W]`` in 0..255, in and out.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ def random_affine(
     translate: float = 0.0,
     scale: float = 0.0,
     shear: float = 0.0,
+    outside: Literal["zeros", "reflection"] = "zeros",
 ) -> Tensor:
     """Rotate, shift, scale and shear each picture; what comes in from outside is 0 (black).
 
@@ -29,6 +31,7 @@ def random_affine(
         translate: shift in each direction, as a fraction of the side.
         scale: the factor is uniform in ``[1 - scale, 1 + scale]``, for each axis on its own.
         shear: horizontal shear, in degrees.
+        outside: ``reflection`` mirrors the picture at its edges instead of the black.
     """
     count, device = len(images), images.device
 
@@ -46,7 +49,7 @@ def random_affine(
         1,
     )
     grid = affine_grid(theta, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 def random_crop(images: Tensor, shift: int) -> Tensor:
@@ -64,10 +67,21 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def random_flip(images: Tensor, share: float) -> Tensor:
-    """Mirror that share of the pictures left to right."""
+def random_flip(images: Tensor, share: float, dim: int = 3) -> Tensor:
+    """Mirror that share of the pictures: left to right, or for ``dim`` 2 upside down."""
     chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < share
-    return torch.where(chosen, images.flip(3), images)
+    return torch.where(chosen, images.flip(dim), images)
+
+
+def random_turn(images: Tensor, share: float) -> Tensor:
+    """Mirror that share at the diagonal: with both flips, every turn by 90 degrees is possible.
+
+    Pictures that are not square stay as they are.
+    """
+    if images.shape[2] != images.shape[3]:
+        return images
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < share
+    return torch.where(chosen, images.transpose(2, 3), images)
 
 
 def random_erase(images: Tensor, side: float) -> Tensor:
@@ -91,3 +105,9 @@ def random_light(images: Tensor, amount: float) -> Tensor:
     tinted = images * (factors[:, 2:] * brightness)
     mean = tinted.mean(dim=(1, 2, 3), keepdim=True)
     return ((tinted - mean) * contrast + mean).clamp(0, 255)
+
+
+def random_gamma(images: Tensor, amount: float) -> Tensor:
+    """Raise each picture, as 0..1, to a power in ``[1 / (1 + amount), 1 + amount]``."""
+    drawn = 2 * torch.rand(len(images), 1, 1, 1, device=images.device) - 1
+    return 255 * (images / 255).clamp(0, 1) ** ((1 + amount) ** drawn)

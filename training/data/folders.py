@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,6 +22,7 @@ from .images import ImageSet, Shape, Split, draw
 from .sources import find_dataset
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 _TEST_SHARE = 0.2
@@ -47,7 +49,7 @@ def load_cifar10(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
     """CIFAR-10 as JPEG files in ``train.zip`` and ``test.zip``: 50,000 and 10,000 of 32x32."""
-    folder = _require("cifar10", "train.zip", data)
+    folder = require("cifar10", "train.zip", data)
     try:
         archive = zipfile.ZipFile(folder / f"{split}.zip")
     except (OSError, zipfile.BadZipFile) as error:
@@ -61,9 +63,9 @@ def load_sign_digits(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
     """Hands that show the digits 0 to 9, split by person: 1,625 and 437 of 100x100."""
-    folder = _require("sign_digits", "split.tsv", data)
+    folder = require("sign_digits", "split.tsv", data)
     names = read_split(folder / "split.tsv")[split]
-    listing = list_by_class("sign_digits", names, partial(_read_file, folder))
+    listing = list_by_class("sign_digits", names, partial(read_file, folder))
     return read_pictures(listing, split, shape or (3, 100, 100), sample)
 
 
@@ -80,12 +82,17 @@ def load_image_folder(
     root = data / split if parts else data
     files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_file())
     known = sorted(p.name for p in (data / "train").iterdir() if p.is_dir()) if parts else None
-    listing = list_by_class(data.resolve().name, files, partial(_read_file, root), known)
+    listing = list_by_class(data.resolve().name, files, partial(read_file, root), known)
     if not parts:
-        order = np.random.default_rng(0).permutation(len(listing.names))
-        count = max(1, round(_TEST_SHARE * len(order)))
-        listing = listing.pick(np.sort(order[:count] if split == "test" else order[count:]))
+        listing = listing.pick(drawn_part(len(listing.names), split))
     return read_pictures(listing, split, shape, sample)
+
+
+def drawn_part(total: int, split: Split) -> np.ndarray:
+    """Indices of the test pictures, every fifth, or of the others; drawn once and for all."""
+    order = np.random.default_rng(0).permutation(total)
+    count = max(1, round(_TEST_SHARE * total))
+    return np.sort(order[:count] if split == "test" else order[count:])
 
 
 def list_by_class(
@@ -136,10 +143,8 @@ def read_pictures(
 ) -> ImageSet:
     """Decode a listing (or a sample of it) into one array; ``shape`` None takes the first one's.
 
-    What cannot be decoded is left out, named and counted in a warning.
-
     Raises:
-        DataError: no picture can be decoded.
+        DataError: no picture can be decoded; see :func:`read_each`.
     """
     if sample is not None:
         listing = listing.pick(draw(len(listing.names), sample))
@@ -147,26 +152,52 @@ def read_pictures(
         first = decode(listing.read(listing.names[0]))
         shape = (3, *first.shape[:2])
 
-    def one(name: str) -> np.ndarray | None:
+    def one(name: str) -> np.ndarray:
+        return to_input(decode(listing.read(name)), shape[1:], shape[0])
+
+    good, found = read_each(listing.name, split, listing.names, one)
+    images = np.concatenate(found)
+    return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+
+
+def read_each(
+    dataset: str, split: Split, names: Sequence[str], read: Callable[[str], T]
+) -> tuple[list[int], list[T]]:
+    """Read every file, several at once: indices of those that can be read, and what they hold.
+
+    The others are left out, named and counted in a warning.
+
+    Args:
+        dataset: the data set's name, for messages; ``split`` likewise.
+        names: the files.
+        read: reads one; by OSError, DataError or ValueError it says that the file is broken.
+
+    Raises:
+        DataError: none can be read.
+    """
+
+    def attempt(name: str) -> tuple[T | None, str]:
         try:
-            return to_input(decode(listing.read(name)), shape[1:], shape[0])
-        except (OSError, DataError, ValueError):
-            return None
+            return read(name), ""
+        except (OSError, DataError, ValueError) as error:
+            return None, str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside of Python's lock
-        found = list(pool.map(one, listing.names))
-    good = [i for i, picture in enumerate(found) if picture is not None]
-    broken = [name for name, picture in zip(listing.names, found, strict=True) if picture is None]
+        results = list(pool.map(attempt, names))
+    good = [i for i, (found, _) in enumerate(results) if found is not None]
+    broken = {n: why for n, (found, why) in zip(names, results, strict=True) if found is None}
     if not good:
-        raise DataError(f"{listing.name}: none of {len(found)} pictures can be read")
-    if broken:
-        named = ", ".join(broken[:_NAMED]) + (" ..." if len(broken) > _NAMED else "")
-        logger.warning(
-            "%s: %d of %d %s pictures cannot be read and are left out: %s",
-            *(listing.name, len(broken), len(found), split, named),
-        )
-    images = np.concatenate([picture for picture in found if picture is not None])
-    return ImageSet(listing.name, split, images, listing.labels[good], listing.classes)
+        reason = f"; {next(iter(broken))}: {next(iter(broken.values()))}" if broken else ""
+        raise DataError(f"{dataset}: none of {len(names)} pictures can be read{reason}")
+    warn_left_out(dataset, list(broken), f"of {len(names)} {split} pictures cannot be read")
+    return good, [found for found, _ in results if found is not None]
+
+
+def warn_left_out(dataset: str, names: Sequence[str], what: str) -> None:
+    """Say how many are left out, and which files the first ones are (in); nothing for none."""
+    if names:
+        named = ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
+        logger.warning("%s: %d %s and are left out: %s", dataset, len(names), what, named)
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -183,11 +214,17 @@ def decode(content: bytes) -> np.ndarray:
         raise DataError(f"not a readable picture: {error}") from None
 
 
-def _read_file(folder: Path, name: str) -> bytes:
+def read_file(folder: Path, name: str) -> bytes:
+    """The content of ``folder / name``."""
     return (folder / name).read_bytes()
 
 
-def _require(name: str, marker: str, data: Path | None) -> Path:
+def require(name: str, marker: str, data: Path | None) -> Path:
+    """The folder of data set ``name``; see :func:`~edgeark.training.data.sources.find_dataset`.
+
+    Raises:
+        DataError: it is nowhere.
+    """
     if (folder := find_dataset(name, marker, data)) is None:
         raise DataError(f"the data set {name} is not here: name its folder with --data")
     return folder

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ...errors import DataError
 from ...zoo.tasks.pictures import to_input
 
-Split = Literal["train", "test"]
+Split = Literal["train", "val", "test"]
 Shape = tuple[int, int, int]  # channels, height, width
 
 
@@ -21,7 +21,11 @@ Shape = tuple[int, int, int]  # channels, height, width
 class ImageSet(Dataset):
     """``images`` uint8 ``[N, C, H, W]`` in 0..255, and what is known of each of them.
 
-    ``labels`` is int64 ``[N]`` for classification; ``classes`` are the names behind the numbers.
+    ``labels`` is int64 ``[N]`` for classification, uint8 masks ``[N, H, W]`` for segmentation, and
+    for detection an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in pixels of
+    ``images``, class. ``classes`` are the names behind the numbers. Where the data set has them,
+    ``groups`` names each picture's category, and ``numbers`` are such that pictures of one object
+    are neighbours.
     """
 
     name: str
@@ -29,6 +33,8 @@ class ImageSet(Dataset):
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,18 +44,28 @@ class ImageSet(Dataset):
         return torch.from_numpy(self.images[indices]), torch.from_numpy(self.labels[indices])
 
     def subset(self, indices: np.ndarray) -> ImageSet:
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        fields = {key: getattr(self, key) for key in ("images", "labels", "groups", "numbers")}
+        return replace(self, **{k: v[indices] for k, v in fields.items() if v is not None})
 
     def head(self, count: int | None) -> ImageSet:
         """The first ``count`` pictures (all of them for None)."""
         return self.subset(np.arange(len(self) if count is None else min(count, len(self))))
 
     def split_off(self, count: int) -> tuple[ImageSet, ImageSet]:
-        """Hold out ``count`` pictures, drawn once and for all: (the rest, the held-out ones)."""
+        """Hold out ``count`` pictures, drawn once and for all: (the rest, the held-out ones).
+
+        Of each group its share, so that ``count`` is met roughly. Where the pictures are numbered,
+        a draw would put one object's into both parts: there each group is cut in two, at a gap
+        between its numbers.
+        """
         if not 0 < count < len(self):
             raise DataError(f"cannot hold out {count} of the {len(self)} pictures of {self.name}")
-        order = np.random.default_rng(0).permutation(len(self))
-        return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
+        groups = np.zeros(len(self)) if self.groups is None else self.groups
+        if self.numbers is not None:
+            held = held_out_ranges(self.numbers, groups, count / len(self))
+        else:
+            held = held_out_draw(groups, count / len(self))
+        return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))
 
     def sample(self, count: int | None) -> ImageSet:
         """``count`` pictures drawn without replacement (all, in order, for None)."""
@@ -61,6 +77,38 @@ class ImageSet(Dataset):
             return self
         pictures = [to_input(p.transpose(1, 2, 0), shape[1:], shape[0]) for p in self.images]
         return replace(self, images=np.concatenate(pictures))
+
+
+def held_out_draw(groups: np.ndarray, share: float) -> np.ndarray:
+    """Which pictures to hold out, bool ``[N]``: that share of every group, drawn.
+
+    Of a group of two or more at least one is held out, and one is kept.
+    """
+    held, order = np.zeros(len(groups), bool), np.random.default_rng(0).permutation(len(groups))
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        most = len(members) - 1
+        held[members[: min(max(1, round(share * len(members))), most)]] = True
+    return held
+
+
+def held_out_ranges(numbers: np.ndarray, groups: np.ndarray, share: float) -> np.ndarray:
+    """Which pictures to hold out, bool ``[N]``: the highest numbers of every group.
+
+    The cut lies in the widest gap that leaves between half and three halves of ``share`` behind it.
+    A group of one picture keeps it.
+    """
+    held = np.zeros(len(numbers), bool)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        members = members[np.argsort(numbers[members], kind="stable")]
+        total = len(members)
+        first = min(max(1, round(total * (1 - 1.5 * share))), total - 1)
+        last = min(max(first, round(total * (1 - 0.5 * share))), total - 1)
+        if total > 1:
+            gaps = np.diff(numbers[members])[first - 1 : last]
+            held[members[first + int(gaps.argmax()) :]] = True
+    return held
 
 
 def draw(total: int, count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from .pictures import resize_matrix
 
 Rgb = tuple[int, int, int]
+_PALETTE: tuple[Rgb, ...] = ((230, 60, 50), (60, 130, 240), (70, 190, 90), (240, 190, 40))
 
 
 def to_mask(output: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -74,6 +75,11 @@ def overlay(
     return np.rint(painted).astype(np.uint8)
 
 
+def class_colors(num_classes: int) -> dict[int, Rgb]:
+    """A colour for every mask value but the background's, for :func:`overlay`."""
+    return {i: _PALETTE[(i - 1) % len(_PALETTE)] for i in range(1, max(num_classes, 2))}
+
+
 def dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
     """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each picture and class, ``[N, K]``.
 
@@ -96,15 +102,27 @@ def iou(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
     return np.where(sizes > 0, both / np.maximum(sizes - both, 1), 1.0)
 
 
-def mean_dice(output: np.ndarray, wanted: np.ndarray, threshold: float = 0.5) -> float:
-    """The task's metric: :func:`dice` of raw logits, averaged over pictures and classes.
+def marked(wanted: np.ndarray) -> np.ndarray:
+    """Which pictures have anything in their true mask ``[N, h, w]``: bool ``[N]``."""
+    return np.any(wanted, axis=(1, 2))
+
+
+def marked_dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Dice of each marked picture, ``[M]``; the task's metric, ``dice``, is their mean.
+
+    A clean picture scores 1 or 0 by a single pixel and would hide the others; see
+    :func:`false_alarms`. Of several classes those count that either mask has, without the
+    background, and their mean is the picture's.
 
     Args:
-        output: raw logits ``[N, classes, h, w]``.
-        wanted: the true masks ``[N, h, w]``.
-        threshold: see :func:`to_mask`.
+        found: masks ``[N, h, w]``.
+        wanted: the true masks, of the same shape; ``M`` of them are not 0 everywhere.
+        num_classes: see :func:`dice`.
     """
-    return float(dice(to_mask(output, threshold), wanted, output.shape[1]).mean())
+    both, sizes = (a[marked(wanted)] for a in _areas(found, wanted, num_classes))
+    if num_classes > 1:
+        both, sizes = both[:, 1:], sizes[:, 1:]
+    return (2 * both / np.maximum(sizes, 1)).sum(axis=1) / (sizes > 0).sum(axis=1)
 
 
 def false_alarms(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -113,7 +131,7 @@ def false_alarms(found: np.ndarray, wanted: np.ndarray) -> float:
     Both are masks ``[N, h, w]``. Where no picture is clean there is none to raise a false alarm
     in: 0.
     """
-    clean = ~wanted.any(axis=(1, 2))
+    clean = ~marked(wanted)
     return float(found[clean].any(axis=(1, 2)).mean()) if clean.any() else 0.0
 
 

@@ -1,0 +1,1 @@
+"""Bundles: folders that a board engineer can copy, made from an export."""

@@ -1,0 +1,126 @@
+"""What every training of a detector shares: batches with boxes, metric, and the order of things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
+from .anchors import choose_anchors
+from .classification import as_is, input_shape, make_normalize
+from .config import Recipe
+from .data import ImageSet, load_images
+from .data.augment import random_light
+from .data.boxes import Frame
+from .data.mosaic import ChangedPictures
+from .distributed import is_first_process
+from .loop import Batch, Outcome, fit
+from .metrics import find_boxes, mean_average_precision, true_boxes
+from .plots import save_detections, spread
+from .progress import Progress
+
+# From raw maps, targets [n, 6] (picture, x1, y1, x2, y2 in input pixels, class) and the spec.
+BoxLoss = Callable[[Sequence[Tensor], Tensor, ModelSpec], Tensor]
+
+_QUICK_THRESHOLD = 0.01  # for the epochs' figures: a trained network has fewer candidates above it
+_BATCH = 16  # pictures that are evaluated at once
+
+
+class DetectionTask:
+    """Detection in pictures that are held in memory."""
+
+    metric = "map50"
+
+    def __init__(
+        self, recipe: Recipe, spec: ModelSpec, train: ImageSet, val: ImageSet, box_loss: BoxLoss
+    ) -> None:
+        self.recipe, self.spec, self.train, self.val = recipe, spec, train, val
+        self.box_loss = box_loss
+        self.normalize = make_normalize(spec)
+
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
+        """Mosaics until the last epochs, which show pictures as they are used (Ge et al. 2021)."""
+        config = self.recipe.augment
+        plain = epoch >= self.recipe.epochs - config.plain_epochs
+        pictures = ChangedPictures(self.train, config, 0.0 if plain else config.mosaic)
+        return DataLoader(pictures, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        images, targets = batch
+        lit = random_light(images.float(), self.recipe.augment.light)
+        return self.box_loss(model(self.normalize(lit)), targets, self.spec)
+
+    def evaluate(self, model: nn.Module, device: torch.device) -> float:
+        outputs = predict(model, self.val.images, self.normalize, device)
+        figures = mean_average_precision(self.spec, outputs, self.val.labels, _QUICK_THRESHOLD)
+        return figures[self.metric]
+
+
+def train_detector(
+    recipe: Recipe,
+    out: Path,
+    box_loss: BoxLoss,
+    *,
+    data: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run ``recipe``; the outcome's test is the best weights' mAP at an overlap of 0.5.
+
+    The data set's own validation part chooses the best epoch, or with ``val_size`` a part of the
+    training pictures. Anchors that leave out boxes are replaced by fitted ones; the weights'
+    spec says which.
+    """
+    shape, family = input_shape(recipe), model_entry(recipe.model).spec
+    frame = Frame.of(family)
+    train_set = load_images(recipe.dataset, "train", data, shape=shape, frame=frame)
+    if recipe.val_size:
+        train_set, val_set = train_set.split_off(recipe.val_size)
+    else:
+        val_set = load_images(recipe.dataset, "val", data, shape=shape, frame=frame)
+    test_set = load_images(recipe.dataset, "test", data, shape=shape, frame=frame)
+
+    torch.manual_seed(recipe.seed)
+    facts = {"dataset": recipe.dataset, "classes": train_set.classes}
+    if family.anchors:
+        facts["anchors"] = choose_anchors(train_set.labels, family.anchors)
+    model = create_model(recipe.model, spec=facts, **recipe.model_args)
+    task = DetectionTask(recipe, spec_of(model), train_set, val_set, box_loss)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    if result.interrupted:
+        return Outcome(result, task.metric)
+    best = create_model(recipe.model, weights=result.weights)
+    outputs = predict(best, test_set.images, task.normalize, "cpu")
+    if is_first_process():
+        show_detections(task.spec, outputs, test_set, out / "predictions.png")
+    details = mean_average_precision(task.spec, outputs, test_set.labels)
+    return Outcome(result, task.metric, details.pop(task.metric), len(test_set), details)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    images: np.ndarray,
+    normalize: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+) -> list[np.ndarray]:
+    """Raw maps of pictures uint8 ``[N, C, H, W]``, in batches."""
+    model = model.to(device).eval()
+    batches = torch.from_numpy(images).split(_BATCH)
+    answers = [model(normalize(batch.to(device))) for batch in batches]
+    return [torch.cat(maps).float().cpu().numpy() for maps in zip(*answers, strict=True)]
+
+
+def show_detections(
+    spec: ModelSpec, outputs: Sequence[np.ndarray], images: ImageSet, path: Path
+) -> None:
+    """Draw some pictures with their true boxes and with those that were found."""
+    shown = spread(len(images))
+    found = find_boxes(spec, [output[shown] for output in outputs])
+    wanted = [true_boxes(images.labels[index]) for index in shown]
+    save_detections(images.images[shown], spec.color, wanted, found, path)

@@ -1,0 +1,161 @@
+"""What every training of masks shares: balanced batches, loss, metric, and the order of things."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
+
+from ..errors import DataError
+from ..zoo.registry import ModelSpec, create_model, spec_of
+from ..zoo.tasks.segmentation import false_alarms, marked, marked_dice, to_mask
+from .classification import answer_batches, as_is, input_shape, make_normalize
+from .config import AugmentConfig, Recipe
+from .data import ImageSet, load_images
+from .distributed import is_first_process
+from .loop import Batch, Outcome, fit
+from .losses import mask_loss
+from .plots import save_predictions
+from .progress import Progress
+
+# Pictures uint8 and masks uint8 in; pictures float in 0..255 and masks uint8 out.
+Augment = Callable[[Tensor, Tensor, AugmentConfig], tuple[Tensor, Tensor]]
+
+_MARKED_SHARE = 0.5
+_EVAL_BATCH = 16
+_SHOWN = 8
+
+
+class SegmentationTask:
+    """Segmentation of pictures that are held in memory.
+
+    At least half of what is drawn are pictures with something in their mask: where most are clean,
+    a network that finds nothing would be nearly right.
+    """
+
+    metric = "dice"
+
+    def __init__(
+        self, recipe: Recipe, spec: ModelSpec, train: ImageSet, val: ImageSet, augment: Augment
+    ) -> None:
+        self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
+        self.normalize = make_normalize(spec)
+
+    def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
+        sampler = balanced_sampler(marked(self.train.labels))
+        return DataLoader(self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=as_is)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        images, masks = self.augment(*batch, self.recipe.augment)
+        return mask_loss(model(self.normalize(images)), masks)
+
+    def evaluate(self, model: nn.Module, device: torch.device) -> float:
+        found = find_masks(model, self.val, self.normalize, device)
+        return figures(found, self.val)[self.metric]
+
+
+def train_segmenter(
+    recipe: Recipe,
+    out: Path,
+    augment: Augment,
+    *,
+    data: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test pictures.
+
+    Details are Dice by category and the share of clean pictures in which something was found.
+
+    Raises:
+        DataError: nothing is marked in one of the parts.
+    """
+    shape = input_shape(recipe)
+    everything = load_images(recipe.dataset, "train", data, shape=shape)
+    train_set, val_set = everything.split_off(recipe.val_size or len(everything) // 8)
+    test_set = load_images(recipe.dataset, "test", data, shape=shape)
+    for part, images in (("training", train_set), ("validation", val_set), ("test", test_set)):
+        _require_marks(images, part)
+
+    torch.manual_seed(recipe.seed)
+    facts = {"dataset": recipe.dataset, "classes": everything.classes}
+    model = create_model(recipe.model, spec=facts, **recipe.model_args)
+    task = SegmentationTask(recipe, spec_of(model), train_set, val_set, augment)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    if result.interrupted:
+        return Outcome(result, task.metric)
+    best = create_model(recipe.model, weights=result.weights)
+    found = find_masks(best, test_set, task.normalize)
+    if is_first_process():
+        show_predictions(found, test_set, out / "predictions.png")
+    details = figures(found, test_set)
+    test = details.pop(task.metric)
+    return Outcome(result, task.metric, test, int(marked(test_set.labels).sum()), details)
+
+
+def balanced_sampler(is_marked: np.ndarray) -> Sampler[int]:
+    """Draws as many pictures as there are, at least half of them marked, so some twice.
+
+    Its own generator is seeded from torch's: processes that were seeded alike draw alike, and each
+    takes its share of one and the same draw.
+    """
+    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+    count, share = len(is_marked), float(is_marked.mean())
+    if share >= _MARKED_SHARE:
+        return RandomSampler(is_marked, generator=generator)
+    weights = np.where(is_marked, _MARKED_SHARE / share, (1 - _MARKED_SHARE) / (1 - share))
+    return WeightedRandomSampler(weights.tolist(), count, generator=generator)
+
+
+def find_masks(
+    model: nn.Module,
+    images: ImageSet,
+    normalize: Callable[[Tensor], Tensor],
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """The network's masks, uint8 ``[N, h, w]``."""
+    batches = answer_batches(model, images, normalize, device, _EVAL_BATCH)
+    return np.concatenate([to_mask(output) for output in batches])
+
+
+def figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
+    """``dice`` over the marked pictures, ``false_alarms`` over the clean ones, Dice by group."""
+    wanted, classes = images.labels, len(images.classes)
+    scores = marked_dice(found, wanted, classes)
+    result = {"dice": float(scores.mean()), "false_alarms": false_alarms(found, wanted)}
+    groups = np.array([]) if images.groups is None else images.groups[marked(wanted)]
+    names = np.unique(groups)
+    if len(names) > 1:
+        result |= {f"dice {name}": float(scores[groups == name].mean()) for name in names}
+    return result
+
+
+def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
+    """Draw some pictures with both masks: of every group in turn, a quarter of them clean."""
+    is_marked = marked(images.labels)
+    groups = np.full(len(images), "") if images.groups is None else images.groups
+    clean = _in_turn(np.flatnonzero(~is_marked), groups)[: _SHOWN // 4]
+    shown = [*_in_turn(np.flatnonzero(is_marked), groups)[: _SHOWN - len(clean)], *clean]
+    titles = [str(groups[i]) for i in shown]
+    save_predictions(images.images[shown], images.labels[shown], found[shown], titles, path)
+
+
+def _in_turn(indices: np.ndarray, groups: np.ndarray) -> list[int]:
+    """The first of every group, then the second of every group, and so on."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for index in indices.tolist():
+        group = str(groups[index])
+        turns.append((seen[group], group, index))
+        seen[group] += 1
+    return [index for _, _, index in sorted(turns)]
+
+
+def _require_marks(images: ImageSet, part: str) -> None:
+    if not marked(images.labels).any():
+        raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} pictures")

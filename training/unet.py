@@ -1,0 +1,38 @@
+"""Train a UNet on pictures with masks: ``edgeark train unet_16``, ``edgeark train unet_8``.
+
+A part on a belt has no up and no left, and the light differs from day to day: every mirror image
+and turn is a picture that could have been taken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from .config import AugmentConfig, Recipe
+from .data.augment import random_affine, random_flip, random_gamma, random_light, random_turn
+from .loop import Outcome
+from .segmentation import train_segmenter
+
+
+def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
+    """Relight every picture; mirror, turn and distort it, and its mask in the same way.
+
+    The mask travels as further channels, one a class, so that one draw moves both.
+    """
+    lit = random_gamma(random_light(images.float(), config.light), config.gamma)
+    layers = one_hot(masks.long()).movedim(-1, 1).float()
+    moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)
+    moved = random_turn(random_flip(moved, config.upend, dim=2), config.turn)
+    moved = random_affine(moved, **config.affine(), outside="reflection")
+    pictures, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
+    return pictures, layers.argmax(dim=1).to(torch.uint8)
+
+
+def train(recipe: Recipe, out: Path, **options: Any) -> Outcome:
+    """Run ``recipe``; see :func:`edgeark.training.segmentation.train_segmenter`."""
+    return train_segmenter(recipe, out, augment, **options)
