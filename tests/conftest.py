@@ -8,23 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.errors import DataError
-from edgeark.training.data import ImageSet, load_images
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Small networks gain nothing from more, and lose much where the machine is busy."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def mnist_test() -> ImageSet:
-    """The 10,000 test digits; a test that needs them is skipped where they are not."""
-    try:
-        return load_images("mnist", "test")
-    except DataError as error:
-        pytest.skip(f"needs MNIST: {error}")
 
 
 @pytest.fixture
