@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ..errors import DataError, EdgearkError
+from ..training.data.folders import decode
 from ..zoo.tasks.pictures import to_input
 
 
@@ -34,10 +34,8 @@ def read_picture(path: Path) -> np.ndarray:
         DataError: Pillow cannot read it.
     """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return decode(path.read_bytes())
+    except (OSError, DataError) as error:
         raise DataError(f"cannot read the picture {path}: {error}") from None
 
 
