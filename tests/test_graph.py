@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -13,24 +14,29 @@ from edgeark.export.graph import Graph, GraphError, write_onnx
 from edgeark.export.targets.onnxruntime import make_session
 from edgeark.zoo import create_model, list_models, spec_of
 from edgeark.zoo.tasks.pictures import normalize
-from zoo_cases import create_small, one_per_family, ready
+from zoo_cases import answers, create_small, ready
 
 FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
 
 
 TRAINED = list_models(pretrained=True)
 # Above 15 the other exporter writes, which takes seconds a network: 18 with the trained ones alone.
-GRAPHS = [(name, opset) for name in one_per_family() for opset in (11, 12, 13, 17)]
-GRAPHS += [(name, opset) for name in TRAINED for opset in (11, 18)]
+GRAPHS = [(name, opset) for name in list_models() for opset in (11, 12, 13, 17)]
+GRAPHS += [(name, 18) for name in TRAINED]
 
 
-@pytest.mark.parametrize(("name", "opset"), sorted(set(GRAPHS)))
+def create_alive(name: str) -> torch.nn.Module:
+    """The trained network, or a small one whose signal reaches the end."""
+    if name in TRAINED:
+        return create_model(name, pretrained=True).eval()
+    model = create_small(name)
+    return ready(model, *spec_of(model).input_shape[1:])
+
+
+@pytest.mark.parametrize(("name", "opset"), GRAPHS)
 def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) -> None:
-    trained = name in TRAINED
-    model = create_model(name, pretrained=True) if trained else create_small(name)
+    model = create_alive(name)
     spec = spec_of(model)
-    if not trained:
-        ready(model, *spec.input_shape[1:])
     graph = Graph(model, spec, tmp_path)
     path = graph.onnx(opset)
     proto = onnx.load(path)
@@ -125,15 +131,22 @@ def test_a_network_that_cannot_be_exported_says_so(opset: int, tmp_path: Path) -
     assert not path.exists()
 
 
-def test_the_torchscript_trace_equals_the_network(tmp_path: Path) -> None:
-    model = create_model("mnist_kpu", pretrained=True)
+@pytest.mark.parametrize("name", list_models())
+def test_the_torchscript_trace_equals_the_network(name: str, tmp_path: Path) -> None:
+    model = create_alive(name)
     graph = Graph(model, spec_of(model), tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.jit.load(str(graph.torchscript()))
-    x = torch.randn(1, 1, 28, 28)
+    x = torch.rand(spec_of(model).input_shape)
     with torch.no_grad():
-        torch.testing.assert_close(module(x), model(x), atol=1e-5, rtol=1e-4)
+        found, wanted = answers(module, x), answers(model, x)
+        exact = answers(copy.deepcopy(model).double(), x.double())
+    for got, float32, float64 in zip(found, wanted, exact, strict=True):
+        # Random weights can magnify rounding: then PyTorch's own is the measure.
+        rounding = (float32 - float64).abs().max().item()
+        tolerance = max(1e-4 * max(1, float32.abs().max().item()), 4 * rounding)
+        torch.testing.assert_close(got, float32, atol=tolerance, rtol=0)
     assert "batch_norm" not in str(module.inlined_graph)
 
 
