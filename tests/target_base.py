@@ -1,7 +1,7 @@
 """The base tester of targets: a family's test is a subclass that names the target and its facts.
 
 Each test runs the real converter and the real runtime (the toolchain is installed on first use) on
-trained weights and real digits: MNIST where it is, scikit-learn's where it is not.
+trained weights and real pictures: of MNIST, scikit-learn's digits take the place where it is not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from edgeark.errors import DataError
 from edgeark.export.pipeline import Subject, export_one, prepare
 from edgeark.export.target import Conversion, Evidence, Precision, Target
 from edgeark.export.targets import find_target
@@ -32,6 +33,14 @@ def installed_target(name: str) -> Target:
     return target
 
 
+def prepared(name: str, folder: Path) -> Subject:
+    """A trained model with some of its test pictures; skips where this machine lacks them."""
+    try:
+        return prepare(name, folder, limit=TEST_COUNT)
+    except DataError as error:
+        pytest.skip(f"needs the data set of {name}: {error}")
+
+
 class TargetTester:
     """Subclass it, name it ``Test...``, and set ``target``."""
 
@@ -50,7 +59,7 @@ class TargetTester:
     def subject(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ) -> Subject:
-        return prepare(request.param, tmp_path_factory.mktemp("graph"), limit=TEST_COUNT)
+        return prepared(request.param, tmp_path_factory.mktemp("graph"))
 
     def test_declares_what_it_can(self, chosen: Target) -> None:
         assert chosen.full_name == self.target
@@ -64,7 +73,7 @@ class TargetTester:
             row = export_one(subject, chosen, precision, tmp_path)
             assert row.status == "ok", f"{precision}: {row.message}"
             assert row.metric is not None and row.parity is not None and row.artifact is not None
-            assert row.metric.n == TEST_COUNT
+            assert row.metric.n == len(subject.test)
             assert row.metric.value > 0.8
             assert row.run_ms is not None and row.run_ms > 0
             assert row.size_bytes == sum(

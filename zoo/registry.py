@@ -127,7 +127,8 @@ def create_model(
 
     Args:
         name: one of :func:`list_models`.
-        pretrained: load the weights that ship with edgeark.
+        pretrained: load the weights that ship with edgeark (their spec comes with them: classes,
+            input size).
         weights: load this safetensors file instead (its spec comes with it).
         spec: spec fields to replace, for a network of your own: ``{"classes": (...)}``.
         **kwargs: the builder's own arguments (``num_classes``, ``in_channels``, ``input_size``,
@@ -138,12 +139,13 @@ def create_model(
         ModelError: unknown name or argument, or arguments that make no network.
         WeightsError: the weights do not fit this network.
     """
-    from .weights import load_weights, read_spec_overrides
+    from .weights import load_weights, packaged_weights, read_spec_overrides
 
     entry = model_entry(name)
     changes = dict(spec or {})
-    if weights is not None:
-        changes = {**read_spec_overrides(weights), **changes}
+    source = packaged_weights(name) if pretrained and weights is None else weights
+    if source is not None and Path(source).exists():
+        changes = {**read_spec_overrides(source), **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
         # A detector's anchors have one source: the builder gets them from the spec.
