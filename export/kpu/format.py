@@ -30,8 +30,8 @@ from .conv import KpuConv
 from .elementwise import CpuLayer
 from .layer import MAIN_BYTES, KmodelError, KpuTensor, Layer, MainTensor
 from .maps import CPU_LAYERS, FullyConnected
-from .registers import WORDS, check_derived, pack_registers, unpack_registers
-from .tables import ACTIVATION_BYTES, Activation, BatchNorm
+from .registers import WORDS, build_conv, pack_registers, unpack_registers
+from .tables import ACTIVATION_BYTES
 
 _HEADER = struct.Struct("<7I")
 _PAIR = struct.Struct("<2I")
@@ -227,28 +227,15 @@ def _read_conv(data: bytes, position: int, end: int) -> KpuConv:
 
     words = block("registers", 8 * WORDS)
     found = unpack_registers(words)
-    shape = found.weights_shape
-    conv = KpuConv(
+    return build_conv(
+        words,
+        found,
+        block("weights", prod(found.weights_shape)),
+        block("bn", 8 * found.out_channels),
+        block("activation", ACTIVATION_BYTES),
         flags=flags,
-        src_row=found.src_row,
-        dst_row=found.dst_row,
-        height=found.height,
-        width=found.width,
-        weights=np.frombuffer(block("weights", prod(shape)), np.uint8).reshape(shape),
-        bn=BatchNorm.unpack(block("bn", 8 * found.out_channels)),
-        activation=Activation.unpack(block("activation", ACTIVATION_BYTES)),
-        depthwise=found.depthwise,
-        pool=found.pool,
-        pad_value=found.pad_value,
-        arg_x=found.arg_x,
-        shr_x=found.shr_x,
-        arg_w=found.arg_w,
-        shr_w=found.shr_w,
-        arg_add=found.arg_add,
         main_out=main_out if flags & _MAIN_MEM_OUT else None,
     )
-    check_derived(conv, words)
-    return conv
 
 
 def _write_conv(conv: KpuConv, position: int) -> bytes:

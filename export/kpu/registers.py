@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .arithmetic import Pool
 from .conv import KpuConv
 from .layer import KmodelError, RowLayout
+from .tables import Activation, BatchNorm
 
 WORDS = 12
 
@@ -112,7 +114,7 @@ def pack_registers(conv: KpuConv) -> bytes:
 
 
 def unpack_registers(data: bytes) -> ConvRegisters:
-    """What 96 bytes say; :func:`check_derived` has to follow, once the arrays are known."""
+    """What 96 bytes say; :func:`build_conv` has to follow, once the arrays are known."""
     fields = _decoded(data, _OWN)
     if fields["kernel"] not in (0, 1):
         raise KmodelError(f"kernel is {fields['kernel']}: 0 is 1x1 and 1 is 3x3")
@@ -130,6 +132,49 @@ def unpack_registers(data: bytes) -> ConvRegisters:
         pool=Pool(fields.pop("pool")),
         **fields,
     )
+
+
+def build_conv(
+    data: bytes,
+    found: ConvRegisters,
+    weights: bytes,
+    bn: bytes,
+    activation: bytes,
+    **memory: Any,
+) -> KpuConv:
+    """The convolution of 96 bytes and its arrays.
+
+    Args:
+        data: the registers, from which :func:`unpack_registers` made ``found``.
+        found: what they say.
+        weights: one byte each.
+        bn: 8 bytes a channel.
+        activation: the table.
+        memory: what the file says beside them (``flags``, ``main_out``).
+
+    Raises:
+        KmodelError: a derived register contradicts the rest.
+    """
+    conv = KpuConv(
+        src_row=found.src_row,
+        dst_row=found.dst_row,
+        height=found.height,
+        width=found.width,
+        weights=np.frombuffer(weights, np.uint8).reshape(found.weights_shape),
+        bn=BatchNorm.unpack(bn),
+        activation=Activation.unpack(activation),
+        depthwise=found.depthwise,
+        pool=found.pool,
+        pad_value=found.pad_value,
+        arg_x=found.arg_x,
+        shr_x=found.shr_x,
+        arg_w=found.arg_w,
+        shr_w=found.shr_w,
+        arg_add=found.arg_add,
+        **memory,
+    )
+    check_derived(conv, data)
+    return conv
 
 
 def check_derived(conv: KpuConv, data: bytes) -> None:

@@ -39,8 +39,8 @@ from .format import Kmodel, Output
 from .kmodel_v5 import Function, Module, read_modules
 from .layer import ROW_BYTES, KmodelError, Layer, round_up
 from .maps import AddPadding, Concat, GlobalAveragePool, RemovePadding
-from .registers import WORDS, check_derived, unpack_registers
-from .tables import ACTIVATION_BYTES, Activation, BatchNorm
+from .registers import WORDS, build_conv, unpack_registers
+from .tables import ACTIVATION_BYTES
 
 _INPUT, _OUTPUT, _CONSTANTS, _DATA = range(4)  # kinds of memory
 _UPLOAD, _DOWNLOAD, _CONVOLUTION = range(3)
@@ -327,22 +327,4 @@ def _read_conv(text: bytes, constants: bytes) -> KpuConv:
         raise KmodelError("a convolution that writes to main memory by itself")
     registers = text[-8 * WORDS :]
     found = unpack_registers(registers)
-    conv = KpuConv(
-        src_row=found.src_row,
-        dst_row=found.dst_row,
-        height=found.height,
-        width=found.width,
-        weights=np.frombuffer(weights, np.uint8).reshape(found.weights_shape),
-        bn=BatchNorm.unpack(bn),
-        activation=Activation.unpack(activation[:ACTIVATION_BYTES]),
-        depthwise=found.depthwise,
-        pool=found.pool,
-        pad_value=found.pad_value,
-        arg_x=found.arg_x,
-        shr_x=found.shr_x,
-        arg_w=found.arg_w,
-        shr_w=found.shr_w,
-        arg_add=found.arg_add,
-    )
-    check_derived(conv, registers)
-    return conv
+    return build_conv(registers, found, weights, bn, activation[:ACTIVATION_BYTES])
