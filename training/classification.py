@@ -69,14 +69,13 @@ def train_classifier(
     model = create_model(recipe.model, spec=facts, **recipe.model_args)
     task = ClassificationTask(recipe, spec_of(model), train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
-    if result.interrupted:
+    if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
     logits = predict(best, test_set, task.normalize)
     test = classification.top1(logits, test_set.labels)
-    if is_first_process():
-        counts = confusion(logits.argmax(axis=1), test_set.labels, len(everything.classes))
-        save_confusion(counts, everything.classes, out / "confusion.png")
+    counts = confusion(logits.argmax(axis=1), test_set.labels, len(everything.classes))
+    save_confusion(counts, everything.classes, out / "confusion.png")
     return Outcome(result, task.metric, test, len(test_set))
 
 

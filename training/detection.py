@@ -92,12 +92,11 @@ def train_detector(
     model = create_model(recipe.model, spec=facts, **recipe.model_args)
     task = DetectionTask(recipe, spec_of(model), train_set, val_set, box_loss)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
-    if result.interrupted:
+    if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
     outputs = predict(best, test_set.images, task.normalize, "cpu")
-    if is_first_process():
-        show_detections(task.spec, outputs, test_set, out / "predictions.png")
+    show_detections(task.spec, outputs, test_set, out / "predictions.png")
     details = mean_average_precision(task.spec, outputs, test_set.labels)
     return Outcome(result, task.metric, details.pop(task.metric), len(test_set), details)
 

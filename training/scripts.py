@@ -10,7 +10,6 @@ from typing import Any
 
 from .checkpoint import atomic_path
 from .config import Recipe
-from .distributed import is_first_process
 from .progress import Progress
 
 
@@ -72,7 +71,7 @@ def train(
         interrupted=result.interrupted,
         details=outcome.details,
     )
-    if test is not None and is_first_process():
+    if test is not None:
         with atomic_path(out / "result.json") as path:
             path.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     return report

@@ -87,12 +87,11 @@ def train_segmenter(
     model = create_model(recipe.model, spec=facts, **recipe.model_args)
     task = SegmentationTask(recipe, spec_of(model), train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
-    if result.interrupted:
+    if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
     found = find_masks(best, test_set, task.normalize)
-    if is_first_process():
-        show_predictions(found, test_set, out / "predictions.png")
+    show_predictions(found, test_set, out / "predictions.png")
     details = figures(found, test_set)
     test = details.pop(task.metric)
     return Outcome(result, task.metric, test, int(marked(test_set.labels).sum()), details)
