@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -316,6 +317,26 @@ def bundle(
 
 
 @app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="The project: a new folder.")],
+    template: Annotated[str, typer.Option(help="mnist, vgg, mobilenet, unet or yolov5.")],
+    example: Annotated[
+        bool, typer.Option("--example", help="With generated pictures, to try it at once.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Write a project of your own: recipe, network, train.py, export.py, README."""
+    from .projects.create import create_project
+
+    project = create_project(folder, template, example)
+    if json:
+        return print_json({**asdict(project), "folder": str(project.folder)})
+    rows = [[name, (project.folder / name).stat().st_size] for name in project.files]
+    print_table(str(project.folder), ["file", "bytes"], rows)
+    out.print(f"{folder / 'README.md'} says what to run", soft_wrap=True)
+
+
+@app.command()
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),
     data: DataDir = None,
@@ -340,12 +361,17 @@ def demo(
     raise typer.Exit(0 if all(r.status in ("ok", "unavailable") for r in result.rows) else 1)
 
 
-def main() -> None:
-    """Run the command line; every mistake of the user's ends in one line and status 2."""
-    debug = "--debug" in sys.argv
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; every mistake of the user's ends in one line and status 2.
+
+    Args:
+        arguments: by default those of the process.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
     log_to_stderr()
     try:
-        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+        app([argument for argument in given if argument != "--debug"])
     except (EdgearkError, OSError) as error:
         if debug:
             raise
