@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from edgeark.training.config import RecipeError, list_recipes, load_recipe
 from edgeark.training.data import load_images
 from edgeark.zoo import model_entry
 from safetensors.torch import load_file
+from two_processes import train_by_two
 
 Write = Callable[..., Path]
 
@@ -255,24 +254,7 @@ def _epoch(folder: Path) -> int:
 
 def test_two_processes_train_as_one_does(write_recipe: Write, tmp_path: Path) -> None:
     recipe = write_recipe(epochs=15)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "edgeark", "train", str(recipe), "--out", str(tmp_path / "two"), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        output, messages = process.communicate(timeout=300)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, messages[-3000:]
-    two = json.loads(output)
+    two = train_by_two(recipe, tmp_path / "two")
     one = scripts.train(load_recipe(recipe), tmp_path / "one")
     assert one.test is not None and abs(two["test"] - one.test) < 0.05
     with (tmp_path / "two" / "log.csv").open() as file:

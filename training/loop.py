@@ -190,10 +190,12 @@ class _Run:
             losses.append(self.train_step(batch, index))
             seen += len(batch[0]) * self.fabric.world_size
             progress.batch_done(index + 1, self.batches)
+        loss = self.fabric.all_reduce(torch.stack(losses).mean())
+        assert isinstance(loss, Tensor)  # as one was given
         self.history.append(
             {
                 "epoch": self.epoch + 1,
-                "loss": torch.stack(losses).mean().item(),
+                "loss": loss.item(),
                 "lr": self.optimizer.param_groups[0]["lr"],
                 "samples_per_s": seen / (time.perf_counter() - started),
             }
