@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -141,6 +141,16 @@ def train(
     epochs: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
     batch_size: Annotated[Optional[int], typer.Option(min=2)] = None,  # noqa: UP045
     seed: Annotated[Optional[int], typer.Option(min=0)] = None,  # noqa: UP045
+    weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--weights", help="Begin with these weights. Default: random ones."),
+    ] = None,
+    qat: Annotated[
+        Optional[Literal["int8", "k210"]],  # noqa: UP045
+        typer.Option(
+            help="Fine-tune --weights under the rounding of targets: k210, int8 (others)."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -155,8 +165,16 @@ def train(
         changes["val_size"] = 0  # the recipe's is for its own data set; 0 is a fitting share
     chosen = load_recipe(recipe, **changes)
     folder = out_dir or Path("runs") / f"{chosen.model}-seed{chosen.seed}"
+    if scheme := qat or chosen.qat.scheme:
+        chosen = chosen.for_qat(scheme, epochs)
+        folder = out_dir or folder.with_name(f"{folder.name}-{scheme}")
     report = run_training(
-        chosen, folder, data=data, resume=resume, progress=Progress(enabled=err.is_terminal)
+        chosen,
+        folder,
+        data=data,
+        weights=weights,
+        resume=resume,
+        progress=Progress(enabled=err.is_terminal),
     )
     if not is_first_process():
         return
@@ -165,7 +183,8 @@ def train(
     else:
         out.print(report.describe())
     if report.interrupted:
-        err.print(f"interrupted; {folder} is kept: go on with the same command and --resume")
+        kept = f"{folder} is kept: go on with the same command and --resume"
+        err.print(f"interrupted; {kept if report.epochs else 'no epoch was complete'}")
         raise typer.Exit(130)
     if epochs is None and dataset is None and not report.reached:
         err.print(f"below the recipe's target of {chosen.target_metric}")

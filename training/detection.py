@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..errors import MissingPartError
-from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
+from ..zoo.registry import ModelSpec, create_model, model_entry
 from .anchors import choose_anchors
 from .classification import as_is, input_shape, make_normalize
 from .config import Recipe
@@ -23,6 +23,7 @@ from .data.mosaic import ChangedPictures
 from .distributed import is_first_process
 from .loop import Batch, Outcome, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
+from .network import start_network
 from .plots import save_detections, spread
 from .progress import Progress
 
@@ -69,6 +70,7 @@ def train_detector(
     box_loss: BoxLoss,
     *,
     data: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -89,10 +91,10 @@ def train_detector(
 
     torch.manual_seed(recipe.seed)
     facts = {"dataset": recipe.dataset, "classes": train_set.classes}
-    if family.anchors:
+    if family.anchors and weights is None:
         facts["anchors"] = choose_anchors(train_set.labels, family.anchors)
-    model = create_model(recipe.model, spec=facts, **recipe.model_args)
-    task = DetectionTask(recipe, spec_of(model), train_set, val_set, box_loss)
+    model, spec = start_network(recipe, facts, weights)
+    task = DetectionTask(recipe, spec, train_set, val_set, box_loss)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)

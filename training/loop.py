@@ -37,6 +37,7 @@ from .config import Recipe
 from .distributed import is_distributed, local_processes, machines
 from .plots import save_curves
 from .progress import Progress
+from .qat import plain_network
 
 Batch = tuple[Tensor, Tensor]
 
@@ -247,7 +248,9 @@ class _Run:
             "epoch": str(self.epoch),
             f"val_{self.task.metric}": f"{metric:.6f}",
         }
-        save_weights(self.ema.module, self.weights_path, info)
+        if self.recipe.qat.scheme:
+            info["qat"] = self.recipe.qat.scheme
+        save_weights(plain_network(self.ema.module), self.weights_path, info)
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience
