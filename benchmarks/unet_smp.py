@@ -11,6 +11,7 @@ as long as training a network of 0.7 GMACs does.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def main() -> None:
     outcome = train(recipe, chosen.out, data=chosen.data, resume=chosen.resume, progress=Progress())
     (ours,) = evaluate_model("unet_16", "pytorch", data=chosen.data)
     assert ours.metric is not None
-    print(f"smp_unet  {outcome.metric} {outcome.test}  {outcome.details}")
-    print(f"unet_16   {ours.metric.name} {ours.metric.value:.4f}  {dict(ours.metric.details)}")
+    sys.stdout.write(f"smp_unet  {outcome.metric} {outcome.test}  {outcome.details}\n")
+    found = ours.metric
+    sys.stdout.write(f"unet_16   {found.name} {found.value}  {dict(found.details)}\n")
 
 
 if __name__ == "__main__":
