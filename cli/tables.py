@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
-    from .export.pipeline import Row
+    from ..export.pipeline import Row
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
 _LISTED = 12  # names that a table lists

@@ -1,0 +1,170 @@
+"""Commands that convert, run and measure: targets, export, eval, run, bundle, demo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..settings import go_offline
+from .console import err, out, print_json, print_table, working
+from .options import (
+    DataDir,
+    Int8Flag,
+    JsonFlag,
+    LimitOption,
+    ModelName,
+    OfflineFlag,
+    WeightsFile,
+)
+from .tables import print_rows, print_targets
+
+
+def targets(json: JsonFlag = False) -> None:
+    """List the targets, what proves an export to them, and whether they are installed."""
+    from ..export.targets import find_target, list_targets
+
+    rows = []
+    for name in list_targets():
+        target = find_target(name)
+        chain = target.toolchain
+        installed = chain is None or chain.is_installed()
+        rows.append(
+            {
+                "target": name,
+                "description": target.description,
+                "evidence": target.evidence.value,
+                "precisions": list(target.supported_precisions()),
+                "installed": installed,
+                "versions": target.versions(),
+                "download_mb": 0 if installed or chain is None else chain.download_mb,
+            }
+        )
+    if json:
+        return print_json(rows)
+    print_targets(rows)
+
+
+def evaluate(
+    model: ModelName,
+    on: Annotated[str, typer.Option("--on", help="Targets, comma-separated; also pytorch.")] = (
+        "pytorch"
+    ),
+    int8: Int8Flag = False,
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Measure a model's metric on its test data, in PyTorch or on targets."""
+    from ..export.evaluate import evaluate_model
+
+    if offline:
+        go_offline()
+    with working() as say:
+        rows = evaluate_model(
+            model, on, int8=int8, weights=weights, data=data, limit=limit, on_step=say
+        )
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print_rows("evaluation", rows)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+
+
+def export(
+    model: ModelName,
+    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
+    int8: Int8Flag = False,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the exports.")] = Path(
+        "exports"
+    ),
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Convert a model, run it on each target and compare it with PyTorch."""
+    from ..export.pipeline import export_model
+
+    if offline:
+        go_offline()
+    with working() as say:
+        rows = export_model(
+            model,
+            to.split(","),
+            int8=int8,
+            out=out_dir,
+            weights=weights,
+            data=data,
+            limit=limit,
+            on_step=say,
+        )
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print_rows("exports", rows)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+
+
+def run(
+    artifact: Annotated[Path, typer.Argument(help="A file that a target runs: .kmodel (v3).")],
+    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
+    json: JsonFlag = False,
+) -> None:
+    """Run an exported file on a picture and print what it answers."""
+    from ..export.run import run_artifact
+
+    outputs = run_artifact(artifact, picture)
+    if json:
+        return print_json({"outputs": [output.tolist() for output in outputs]})
+    rows = [
+        [i, "x".join(map(str, o.shape)), str(o.dtype), float(o.min()), float(o.max()),
+         int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
+        for i, o in enumerate(outputs)
+    ]  # fmt: skip
+    columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
+    print_table(artifact.name, columns, rows)
+
+
+def bundle(
+    export: Annotated[Path, typer.Argument(help="An exported kmodel v3, or its folder.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
+    json: JsonFlag = False,
+) -> None:
+    """Write what a K210 board with MaixPy v1 needs: kmodel, main.py, README."""
+    from ..export.bundles.maixpy import write_maixpy_bundle
+
+    written = write_maixpy_bundle(export, out_dir)
+    if json:
+        return print_json({**asdict(written), "folder": str(written.folder)})
+    rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
+    print_table(str(written.folder), ["file", "bytes"], rows)
+
+
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the demo.")] = Path("demo"),
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Export both digit networks to six targets, prove each, and write a report with pictures."""
+    from ..export.demo import announce, run_demo
+
+    if offline:
+        go_offline()
+    for line in announce(data):
+        err.print(line, highlight=False, soft_wrap=True)
+    with working() as say:
+        result = run_demo(out_dir, data=data, limit=limit, on_step=say)
+    if json:
+        print_json({"rows": [r.to_dict() for r in result.rows], "report": str(result.report)})
+    else:
+        print_rows("demo", result.rows)
+        out.print(f"report: {result.report}", soft_wrap=True)
+    raise typer.Exit(0 if all(r.status in ("ok", "unavailable") for r in result.rows) else 1)

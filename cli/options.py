@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
+DataDir = Annotated[
+    Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
+]
+WeightsFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--weights", help="A safetensors file. Default: the weights that ship."),
+]
+Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
+LimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--limit", min=1, help="At most this many test pictures."),
+]
+OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
