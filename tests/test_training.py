@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import signal
@@ -154,6 +155,16 @@ def test_resuming_another_recipe_is_refused(write_recipe: Write, tmp_path: Path)
     scripts.train(load_recipe(write_recipe(epochs=1)), tmp_path)
     with pytest.raises(CheckpointError, match="another recipe"):
         scripts.train(load_recipe(write_recipe(epochs=2)), tmp_path, resume=True)
+
+
+def test_a_recipe_of_an_earlier_release_is_the_same(write_recipe: Write) -> None:
+    recipe = load_recipe(write_recipe())
+    fields = recipe.model_dump()
+    assert recipe.equals(recipe.model_dump_json())
+    del fields["qat"], fields["augment"]["mosaic"]
+    assert recipe.equals(json.dumps(fields))
+    assert not recipe.equals(json.dumps({**fields, "seed": 7}))
+    assert not recipe.equals("") and not recipe.equals(json.dumps({**fields, "color": 1}))
 
 
 def test_a_finished_run_is_not_overwritten(write_recipe: Write, tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ class Recipe(Section):
     augment: AugmentConfig = AugmentConfig()
     qat: QatConfig = QatConfig()
 
+    def equals(self, dumped: str) -> bool:
+        """Whether JSON of a recipe says the same; fields that it does not know are at defaults."""
+        try:
+            return Recipe.model_validate_json(dumped).model_dump_json() == self.model_dump_json()
+        except ValidationError:
+            return False
+
     def for_qat(self, scheme: SchemeName, epochs: int | None = None) -> Recipe:
         """The fine-tuning of what this recipe trains, in float32: bfloat16 has too few digits."""
         optim = self.optim.model_copy(

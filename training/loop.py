@@ -278,7 +278,7 @@ class _Run:
 
     def load(self) -> None:
         state = load_checkpoint(self.checkpoint_path)
-        if state.get("recipe") != self.recipe.model_dump_json():
+        if not self.recipe.equals(state.get("recipe", "")):
             raise CheckpointError(
                 f"{self.checkpoint_path} is of another recipe; train it with that one, "
                 "or start anew in another folder"

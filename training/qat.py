@@ -71,8 +71,8 @@ class RoundedTensor(nn.Module):
     """Rounds a tensor to 256 levels over a range: a batch's own in training, then the one seen.
 
     Batches differ in their range, and so does calibration's; a network that had learned by one grid
-    alone would rely on it (top-1 of 89 instead of 98 % in a case with coarse steps). The range that is
-    kept widens at once and narrows slowly: least and greatest value of some hundred batches, as
+    alone would rely on it (top-1 of 89 instead of 98 % in a case with coarse steps). The range that
+    is kept widens at once and narrows slowly: least and greatest value of some hundred batches, as
     calibration by minimum and maximum finds them.
     """
 
