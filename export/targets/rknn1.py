@@ -20,6 +20,8 @@ import onnx
 from ...zoo.registry import name_of
 from ..bundles.rknn1 import CALIBRATION, CONVERT, write_kit
 from ..graph import INPUT_NAME
+from ..lint.rknn1 import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ..toolchains.process import run_command
 from .isolated import CALIBRATION_TIMEOUT_S
@@ -45,6 +47,9 @@ class Rknn1(Target):
     normalization = "in the model"
     chips = ("rk1808", "rk3399pro", "rv1109", "rv1126")
     takes_python = True
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in ("torch", "onnx", "onnxruntime")}
