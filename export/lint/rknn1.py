@@ -1,7 +1,7 @@
 """What RKNN-Toolkit 1.7 does not load, or not rightly, as Rockchip publishes it.
 
-From ``RKNN_OP_Support_And_Limit.xlsx`` (1.7.3 and 1.7.5, PyTorch and ONNX at opset 12), the changelog
-and the issues of rockchip-linux/rknn-toolkit. Nothing of it was tried: the toolkit is not to be had
+From ``RKNN_OP_Support_And_Limit.xlsx`` (1.7.3 and 1.7.5, PyTorch and ONNX at opset 12), changelog
+and issues of rockchip-linux/rknn-toolkit. Nothing of it was tried: the toolkit is not to be had
 here. What one loader alone knows is a warning that names that route of ``convert.py``.
 """
 
