@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -21,7 +22,16 @@ from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
 from .lint import LintError, check
-from .target import Artifact, Conversion, Placement, Precision, Target
+from .target import (
+    FLOAT32_LIMITS,
+    Artifact,
+    Conversion,
+    Evidence,
+    Placement,
+    Precision,
+    RunResult,
+    Target,
+)
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
@@ -34,12 +44,25 @@ CALIBRATION_COUNT = 200
 
 
 @dataclass(frozen=True)
+class SourceResult:
+    """What a file answers, in float32, that was written for a converter elsewhere."""
+
+    file: str
+    parity: Parity
+    metric: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, **asdict(self.parity), "metric": asdict(self.metric)}
+
+
+@dataclass(frozen=True)
 class Row:
     """One model on one target at one precision, and what was found.
 
     ``status``: ``ok``; ``failed`` (it runs, but misses a limit); ``error`` (the toolchain failed);
     ``unavailable`` (the toolchain cannot be had on this machine). ``message`` says why.
-    ``evidence`` is None where nothing was proven.
+    ``evidence`` is None where nothing was proven. Where no runtime ran the artifact, ``parity``,
+    ``metric`` and ``run_ms`` are None, and ``sources`` has the files that were handed over instead.
     """
 
     model: str
@@ -56,6 +79,7 @@ class Row:
     run_ms: float | None = None
     log: Path | None = None
     message: str = ""
+    sources: tuple[SourceResult, ...] = ()
     outputs: list[np.ndarray] = field(default_factory=list, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +100,7 @@ class Row:
             "run_ms": self.run_ms,
             "log": self.log and str(self.log),
             "message": self.message,
+            "source_results": [source.to_dict() for source in self.sources],
         }
 
 
@@ -106,6 +131,7 @@ def export_model(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    toolkit_python: Path | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
@@ -118,18 +144,37 @@ def export_model(
         weights: a safetensors file; by default the weights that ship.
         data: where the data set is.
         limit: at most so many test pictures.
+        toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
         on_step: told what is being done.
 
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
     chosen = find_targets(",".join(targets))
+    if toolkit_python is not None:
+        give_python(chosen, toolkit_python)
     lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
     if lacking:
         logger.info("no int8 on %s: float only", ", ".join(lacking))
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
         subject = prepare(model, Path(scratch), weights=weights, data=data, limit=limit)
         return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
+
+
+def give_python(targets: Sequence[Target], python: Path) -> None:
+    """Tell the targets that take one of a Python with their toolkit.
+
+    Raises:
+        EdgearkError: none of them takes one, or there is no such program.
+    """
+    takers = [target for target in targets if target.takes_python]
+    if not takers:
+        names = ", ".join(target.full_name for target in targets)
+        raise EdgearkError(f"--toolkit-python is for rknn1 alone; {names} needs none")
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise EdgearkError(f"--toolkit-python {python}: there is no such program")
+    for target in takers:
+        target.toolkit_python = python.absolute()  # not resolved: a link is how a venv is entered
 
 
 def export_all(
@@ -243,27 +288,53 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     test = subject.test.head(target.max_images(artifact))
     reference = [o[: len(test)] for o in subject.reference]
     result = target.run(artifact, test.images, log)
-    parity = compare(reference, result.outputs)
-    metric = score(subject.spec, reference, result.outputs, test.labels, test.name)
-    missed = shortfalls(target.limits(row.precision), parity, metric, subject.is_foreign)
+    judge = functools.partial(_judge, subject, test, reference)
+    parity, metric = judge(result) if result else (None, None)
+    sources = tuple(
+        SourceResult(name, *judge(answer))
+        for name, answer in target.run_sources(artifact, test.images).items()
+    )
+    judged = [(FLOAT32_LIMITS, source.parity, source.metric) for source in sources]
+    if parity and metric:
+        judged.append((target.limits(row.precision), parity, metric))
+    missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
+    evidence = target.evidence_of(artifact, result)
     row = replace(
         row,
         status="failed" if missed else "ok",
-        evidence=target.evidence.value,
-        message="; ".join(missed),
+        evidence=evidence.value,
+        message="; ".join(missed) or ("" if result else _unrun(target, evidence, sources)),
         parity=parity,
         metric=metric,
         placement=target.placement(artifact),
         size_bytes=artifact.size_bytes,
         convert_s=convert_s,
-        run_ms=result.ms_per_image,
-        outputs=result.outputs,
+        run_ms=result and result.ms_per_image,
+        sources=sources,
+        outputs=result.outputs if result else [],
         artifact=final / artifact.files[0],
         log=final / LOG,
     )
-    write_golden(folder, test.images, result.outputs, reference)
-    _write_manifest(subject, target, artifact, row, folder)
+    write_golden(folder, test.images, row.outputs, reference)
+    _write_manifest(subject, target, artifact, row, reference, folder)
     return row
+
+
+def _judge(
+    subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
+) -> tuple[Parity, Metric]:
+    parity = compare(reference, result.outputs)
+    return parity, score(subject.spec, reference, result.outputs, test.labels, test.name)
+
+
+def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
+    """What a row is worth that has no figures of its own."""
+    files = " and ".join(source.file for source in sources)
+    worst = max(source.parity.max_abs_error for source in sources)
+    return (
+        f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
+        f"{files} are within {worst:.1e} of PyTorch in float32"
+    )
 
 
 def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
@@ -280,12 +351,19 @@ def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
 
 
 def _write_manifest(
-    subject: Subject, target: Target, artifact: Artifact, row: Row, folder: Path
+    subject: Subject,
+    target: Target,
+    artifact: Artifact,
+    row: Row,
+    reference: Sequence[np.ndarray],
+    folder: Path,
 ) -> None:
     found = row.to_dict()
-    measured = ("status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement", "message")
+    measured = ["status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement", "message"]
+    if row.sources:
+        measured.append("source_results")
     results = {key: found[key] for key in measured}
-    write_manifest(folder, subject.name, subject.spec, target, artifact, row.outputs, results)
+    write_manifest(folder, subject.name, subject.spec, target, artifact, reference, results)
 
 
 def _keep_log(log: Path, row: Row) -> Path:

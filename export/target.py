@@ -143,6 +143,8 @@ class Target(ABC):
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
+    takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
+    toolkit_python: Path | None = None  # that Python
 
     def __init__(self, chip: str | None = None) -> None:
         self.chip = chip
@@ -184,8 +186,19 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        """Run raw pictures, one at a time, through the real runtime or simulator."""
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+        """Run raw pictures, one at a time, through the real runtime or simulator.
+
+        None where neither is to be had: then :meth:`run_sources` says what can be said.
+        """
+
+    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+        """What the files answer, in float32, that are handed to a converter elsewhere; by file."""
+        return {}
+
+    def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
+        """What proves this very export."""
+        return self.evidence
 
     def placement(self, artifact: Artifact) -> Placement | None:
         """Which operator runs where; None where the toolchain does not say."""
