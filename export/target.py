@@ -35,6 +35,8 @@ class Placement:
     """Which operator runs where, as the toolchain reports it.
 
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``.
+    ``estimated_ms`` is a picture's time by a formula that the target states, ``memory`` the bytes
+    that are ``used`` of each kind and their ``limit``; both where the target knows them.
     """
 
     npu_mac_fraction: float
@@ -42,6 +44,8 @@ class Placement:
     weights_bytes: int | None
     activation_bytes: int | None
     layers: tuple[Mapping[str, Any], ...] = ()
+    estimated_ms: float | None = None
+    memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The fields of an export row."""

@@ -299,7 +299,11 @@ def test_the_command(
     export = write_export(tmp_path / "export", classifier_net(), DIGITS)
     out = tmp_path / "bundle"
     status, text, _ = run_cli(monkeypatch, capfd, export, "--out", out, "--json")
-    assert status == 0 and json.loads(text)["files"] == ["README.md", "main.py", "model.kmodel"]
+    assert status == 0 and json.loads(text)["files"] == [
+        *("README.md", "budget.md", "main.py", "model.kmodel"),
+    ]
+    assert "- KPU memory: 7 KiB of 2048 KiB." in (out / "README.md").read_text()
+    assert "It fits." in (out / "budget.md").read_text()
     lonely = tmp_path / "lonely.kmodel"
     lonely.write_bytes(write_kmodel(operator_net()))
     for path, message in (
