@@ -70,43 +70,43 @@ _KNOWN = frozenset(
 )
 _KPU_LIMITS = (
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="kernel",
         reason="the KPU has 1x1 and 3x3",
         fix="use 3x3 ones in its place: two reach as far as a 5x5",
     )(kpu.other_kernel),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="groups",
         reason="the KPU has dense and depthwise convolutions",
         fix="use groups=1, or as many as channels",
     )(kpu.grouped),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="dilation",
         reason="the KPU's kernels have no holes",
         fix="use dilation=1, with a stride before it",
     )(kpu.dilated),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="stride",
         reason="the KPU has 1 and 2, the same both ways",
         fix="use stride 2, or 2 and a pool",
     )(kpu.other_stride),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="odd-map",
         reason="the KPU keeps one pixel of each 2x2, and drops the last line",
         fix="use an input whose sides can be halved that often",
     )(kpu.odd_halving),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="padding",
         reason="the KPU pads a 3x3 kernel by one pixel on all sides, and a 1x1 by none",
         fix="use padding=1 with 3x3 and padding=0 with 1x1",
     )(kpu.other_padding),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="channels",
         reason=f"the KPU ends at {MAX_CHANNELS}",
         fix="make it narrower",
@@ -118,7 +118,7 @@ _KPU_LIMITS = (
         fix="use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
     )(kpu.small_map),
     op_rule(
-        *("conv2d",),
+        "conv2d",
         name="large-map",
         reason=f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
         fix="use a smaller input",
@@ -127,7 +127,7 @@ _KPU_LIMITS = (
 
 
 @op_rule(
-    *("conv2d",),
+    "conv2d",
     name="kpu-memory",
     reason="the KPU has 2 MiB",
     fix="use a smaller input, fewer channels, or an earlier stride",
@@ -179,7 +179,7 @@ def gelu(op: Op) -> str | None:
 
 @op_rule(
     *kpu.ARITHMETIC,
-    *("batch_norm",),
+    "batch_norm",
     name="normalization-inside",
     reason="a convolution's table has one function for all channels",
     fix="batch normalisation belongs right behind a convolution; a picture's mean and std in the "
@@ -204,7 +204,7 @@ def two_tensors(op: Op) -> str | None:
 
 
 @op_rule(
-    *("cat",),
+    "cat",
     name="concat",
     reason="the firmware joins bytes end to end, which are channels",
     fix="concatenate along dimension 1",
@@ -215,7 +215,7 @@ def concat(op: Op) -> str | None:
 
 
 @op_rule(
-    *("upsample_nearest2d",),
+    "upsample_nearest2d",
     name="upsample-factor",
     reason="the firmware's resize is exact for whole factors alone",
     fix="use scale_factor=2",
@@ -227,7 +227,7 @@ def upsample_factor(op: Op) -> str | None:
 
 
 @op_rule(
-    *("softmax",),
+    "softmax",
     name="softmax",
     reason="the firmware's is over one vector",
     fix="take it out of the network",
@@ -238,7 +238,7 @@ def softmax(op: Op) -> str | None:
 
 
 @op_rule(
-    *("linear",),
+    "linear",
     name="linear-of-a-map",
     reason="a fully connected layer takes one vector",
     fix="flatten in front of it, or use a 1x1 convolution",
@@ -312,7 +312,7 @@ def pool_of_a_skip(op: Op) -> str | None:
 
 
 @op_rule(
-    *("conv2d",),
+    "conv2d",
     name="depthwise-stride",
     severity="warning",
     reason="the KPU cannot stride it; the compiler adds a 1x1 layer that does",
@@ -334,7 +334,7 @@ def large_linear(op: Op) -> str | None:
 
 
 @op_rule(
-    *("conv2d",),
+    "conv2d",
     name="head-on-a-pixel",
     severity="warning",
     reason="the CPU pads it to 4x4 for the KPU and back",
@@ -345,7 +345,7 @@ def head_on_a_pixel(op: Op) -> str | None:
 
 
 @op_rule(
-    *("max_pool2d",),
+    "max_pool2d",
     name="cpu-pool",
     severity="warning",
     reason="the KPU has 2x2 and 4x4; the CPU does it, with maps copied to it and back",

@@ -31,7 +31,7 @@ def gelu(op: Op) -> str | None:
 
 
 @op_rule(
-    *("conv_transpose2d",),
+    "conv_transpose2d",
     name="transposed-convolution",
     reason="nncase has no emitter for it but with a 3x3 kernel and stride 2",
     fix="upsample by nearest and convolve: nn.Upsample(scale_factor=2), then a 3x3",
@@ -64,7 +64,7 @@ def resize_to_a_size(op: Op) -> str | None:
 
 
 @op_rule(
-    *("upsample_bilinear2d",),
+    "upsample_bilinear2d",
     name="half-pixel-bilinear",
     reason="nncase computes it as if corners were pixels: it runs, and the answer is wrong",
     fix="upsample by nearest, or with align_corners=True",
@@ -74,7 +74,7 @@ def half_pixel_bilinear(op: Op) -> str | None:
 
 
 @op_rule(
-    *("instance_norm",),
+    "instance_norm",
     name="instance-norm",
     severity="warning",
     reason="the CPU does it, and on one network of four the answer was off (12 dB)",
@@ -85,7 +85,7 @@ def instance_norm(op: Op) -> str | None:
 
 
 @op_rule(
-    *("avg_pool2d",),
+    "avg_pool2d",
     name="padded-average",
     reason="nncase computes it wrongly: 6 dB where a pool without padding has 31",
     fix="pool without padding",
@@ -118,7 +118,7 @@ def pool_of_a_skip(op: Op) -> str | None:
 
 
 @op_rule(
-    *("conv2d",),
+    "conv2d",
     name="depthwise-stride",
     severity="warning",
     reason="the KPU cannot stride it, and nncase drops the pixels on the CPU",
@@ -130,7 +130,7 @@ def depthwise_stride(op: Op) -> str | None:
 
 @op_rule(
     *kpu.ARITHMETIC,
-    *("batch_norm",),
+    "batch_norm",
     name="normalization-inside",
     severity="warning",
     reason="arithmetic with a number for each channel is the CPU's, in float",
