@@ -77,7 +77,7 @@ def half_pixel_bilinear(op: Op) -> str | None:
     "instance_norm",
     name="instance-norm",
     severity="warning",
-    reason="the CPU does it, and on one network of four the answer was off (12 dB)",
+    reason="the CPU does it, and the answer may be off: 7 to 32 dB on the networks tried",
     fix="use batch normalisation right behind a convolution",
 )
 def instance_norm(op: Op) -> str | None:
