@@ -36,8 +36,9 @@ CALIBRATION_COUNT = 200
 class Row:
     """One model on one target at one precision, and what was found.
 
-    ``status``: ``ok``; ``failed`` (it runs, but misses a limit); ``error`` (the toolchain failed);
-    ``unavailable`` (the toolchain cannot be had on this machine). ``message`` says why.
+    ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);
+    ``error`` (the toolchain failed); ``unavailable`` (the toolchain cannot be had on this machine).
+    ``message`` says why, and warns of what the simulator does not show.
     ``evidence`` is None where nothing was proven.
     """
 
@@ -244,11 +245,13 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     parity = compare(reference, result.outputs)
     metric = score(subject.spec, reference, result.outputs, test.labels, test.name)
     missed = shortfalls(target.limits(row.precision), parity, metric, subject.is_foreign)
+    missed += [concern.words for concern in artifact.concerns if concern.fatal]
+    warnings = [concern.words for concern in artifact.concerns if not concern.fatal]
     row = replace(
         row,
         status="failed" if missed else "ok",
         evidence=target.evidence.value,
-        message="; ".join(missed),
+        message="; ".join(missed + warnings),
         parity=parity,
         metric=metric,
         placement=target.placement(artifact),

@@ -33,7 +33,8 @@ class Evidence(str, Enum):
 class Placement:
     """Which operator runs where, as the toolchain reports it.
 
-    ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``.
+    ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
+    it says more, that as well.
     """
 
     npu_mac_fraction: float
@@ -50,11 +51,22 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Concern:
+    """What the toolchain accepted and the chip may not like, with what to do about it: one line.
+
+    A ``fatal`` one makes the export fail, whatever the simulator answers.
+    """
+
+    words: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What a target runs. ``files`` lie in ``folder``; the first is the one to hand to the runtime.
 
     ``settings`` is what the target needs to run it again: JSON values only. ``sources`` are files
-    that the conversion needs but the chip does not.
+    that the conversion needs but the chip does not. ``concerns`` go into the export's row.
     """
 
     target: str
@@ -63,6 +75,7 @@ class Artifact:
     files: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    concerns: tuple[Concern, ...] = ()
 
     @property
     def path(self) -> Path:

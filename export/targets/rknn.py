@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..target import Artifact, Conversion, Evidence, Placement, Precision
+from ..modules import ModuleNames
+from ..target import Artifact, Concern, Conversion, Evidence, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
-
-logger = logging.getLogger(__name__)
+from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
 
 _MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
 _OPSET = 18  # the toolkit reads up to 19
@@ -42,7 +42,7 @@ class Rknn(IsolatedTarget):
     normalization = "in the model"
     chips = ("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", *_MINI_CHIPS, "rv1126b")
     toolchain = Toolchain(
-        "rknn", packages=("rknn-toolkit2",), python=">=3.10,<3.13", download_mb=179
+        "rknn", packages=("rknn-toolkit2",), python=">=3.10,<3.13", download_mb=179, hints=HINTS
     )
 
     def supported_precisions(self) -> tuple[Precision, ...]:
@@ -60,37 +60,51 @@ class Rknn(IsolatedTarget):
             "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
         )
         (out / _ONNX).parent.mkdir(exist_ok=True)
-        self._keep_placement(values["log"], out / _PLACEMENT, job.log)
+        placement = self._parse(values["log"], ModuleNames(onnx), job.log)
+        write_placement(placement, out / _PLACEMENT)
         shutil.copyfile(onnx, out / _ONNX)
         settings = {**job.normalization, "onnx": _ONNX, "calibration": None}
         if job.calibration is not None:
             np.savez_compressed(out / _CALIBRATION, pictures=job.calibration)
             sources.append(_CALIBRATION)
             settings["calibration"] = _CALIBRATION
-        return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, tuple(sources))
+        concerns = self._concerns(placement, count_register_overflows(values["log"]))
+        return Artifact(
+            self.full_name, job.precision, out, (_ARTIFACT,), settings, tuple(sources), concerns
+        )
 
     def placement(self, artifact: Artifact) -> Placement | None:
         return read_placement(artifact.folder / _PLACEMENT)
 
-    def _keep_placement(self, words: str, path: Path, log: Path) -> None:
-        """Read the build's log, and warn of what the simulator cannot show."""
+    def _parse(self, words: str, modules: ModuleNames, log: Path) -> Placement:
+        """The layer table of the build's log, each row with its module."""
         try:
             placement = parse_placement(words)
         except RknnLogError as error:
             raise ToolchainError(
                 f"rknn: {error}; log: {log}", stage="placement", log=log
             ) from error
-        write_placement(placement, path)
-        if overflows := count_register_overflows(words):
-            logger.warning(
-                "%s: %d values do not fit the NPU's registers (REGTASK in the log); the simulator "
-                "does not show it, a board may compute something else",
-                self.full_name,
-                overflows,
+        layers = ({**row, "module": modules.find(row["name"])} for row in placement.layers)
+        return replace(placement, layers=tuple(layers))
+
+    def _concerns(self, placement: Placement, overflows: int) -> tuple[Concern, ...]:
+        """What the toolkit accepts and the simulator does not show."""
+        is_mini = self.chip in _MINI_CHIPS
+        what = "which this chip's runtime may refuse" if is_mini else "which costs time"
+        concerns = [
+            Concern(
+                f"{row['op']} of {row['module'] or 'the network itself'} ({row['name']}) falls to "
+                f"the CPU, {what}: {cpu_mend(row['op'])}",
+                fatal=is_mini,
             )
-        if placement.cpu_ops and self.chip in _MINI_CHIPS:
-            logger.warning(
-                "%s: %s on the CPU; this chip's runtime may refuse the model",
-                self.full_name,
-                ", ".join(placement.cpu_ops),
+            for row in placement.layers
+            if row["target"] != "NPU"
+        ]
+        if overflows:
+            concerns.append(
+                Concern(
+                    f"{overflows} values do not fit the NPU's registers (REGTASK in the log), so "
+                    f"that a board may compute something else: {OVERFLOW_MEND}"
+                )
             )
+        return tuple(concerns)

@@ -49,17 +49,30 @@ class ToolchainUnavailable(ToolchainError):
 
 
 @dataclass(frozen=True)
+class Hint:
+    """What to do about an error: ``pattern`` is searched in all that the worker said.
+
+    The pattern is a regular expression, or a plain string of the toolchain's.
+    """
+
+    pattern: str
+    mend: str  # one line
+
+
+@dataclass(frozen=True)
 class Toolchain:
     """A vendor's converter and runtime.
 
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
-    fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11).
+    fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
+    that fits an error is added to it.
     """
 
     name: str
     packages: tuple[str, ...]  # whose versions are reported
     python: str
     download_mb: int
+    hints: tuple[Hint, ...] = ()
 
     @property
     def worker(self) -> Path:

@@ -20,21 +20,15 @@ from typing import Any
 import numpy as np
 
 from ...settings import NO_TELEMETRY
-from .environment import Toolchain, ToolchainError, clean_environment
+from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
 
-_HINTS = {
-    r"No module named 'pkg_resources'": "setuptools >= 81 is there; remove the toolchain's folder",
-    r"onnx opset (\d+), need <= (\d+)": "the toolchain reads an older opset; export at that one",
-    r"onnx\.mapping": "the environment has onnx >= 1.19; remove the toolchain's folder",
-    r"(?m)^unsupported type: ": "nncase reads no computed padding: pad inside convolutions",
-    r"Can't pull input data for": "nncase resizes by a factor alone: give scale_factor, no size",
-    r"Emitter for .* is not found": "the K210 cannot compute this operator",
-    r"No space left on device": "the disk is full",
-    r"std::bad_alloc|MemoryError|Cannot allocate memory": "out of memory",
-    r"libGL\.so": "a system library is missing: install libgl1",
-}
+_COMMON_HINTS = (
+    Hint(r"No space left on device", "the disk is full"),
+    Hint(r"std::bad_alloc|MemoryError|Cannot allocate memory", "out of memory"),
+    Hint(r"libGL\.so", "a system library is missing: install libgl1"),
+)
 
 
 def call(
@@ -126,9 +120,10 @@ def _how_it_died(code: int | None, timeout: float) -> str:
 
 
 def _failure(toolchain: Toolchain, stage: str, cause: str, log: Path, start: int) -> ToolchainError:
-    words = _words(log, start)
-    hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, words)), None)
-    likely = f" ({hint})" if hint else ""
+    said = f"{_words(log, start)}\n{cause}"
+    hints = (*toolchain.hints, *_COMMON_HINTS)
+    mend = next((hint.mend for hint in hints if re.search(hint.pattern, said)), "")
+    likely = f" ({mend})" if mend else ""
     return ToolchainError(
         f"{toolchain.name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
     )
