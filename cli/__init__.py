@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import exports, training, zoo
+from . import check, exports, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for _name, _command in {
     "import": zoo.import_,
     "run": exports.run,
     "bundle": exports.bundle,
+    "check": check.check,
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)

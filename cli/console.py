@@ -15,8 +15,8 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 # A pipe has no width; 80 columns would fold every table.
-out = Console(width=None if sys.stdout.isatty() else 140)
-err = Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else 140, emoji=False)
+err = Console(stderr=True, emoji=False)
 
 
 def print_json(document: Any) -> None:

@@ -8,6 +8,7 @@ dynamo exporter silently writes 18, so what was written is always checked.
 from __future__ import annotations
 
 import ast
+import functools
 import logging
 import time
 import warnings
@@ -23,6 +24,7 @@ from torch import nn
 from ..errors import EdgearkError
 from ..zoo.registry import ModelSpec
 from ..zoo.tasks.pictures import normalize
+from .lint.network import Network, capture_network
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -81,6 +83,11 @@ class Graph:
                 traced = torch.jit.freeze(torch.jit.trace(self.model, self._example))
                 torch.jit.save(traced, path)
         return path
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The operators as the linter's rules see them."""
+        return capture_network(self.model, self.spec.input_shape)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

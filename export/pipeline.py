@@ -20,6 +20,7 @@ from ..training.data import Frame, ImageSet, load_images
 from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
+from .lint import LintError, check
 from .target import Artifact, Conversion, Placement, Precision, Target
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
@@ -231,6 +232,7 @@ def export_one(subject: Subject, target: Target, precision: Precision, out: Path
 def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path) -> Row:
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
+    _refuse_what_cannot_be(subject, target)
     if target.toolchain is not None:
         target.toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
@@ -265,6 +267,19 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     write_golden(folder, test.images, result.outputs, reference)
     _write_manifest(subject, target, artifact, row, folder)
     return row
+
+
+def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
+    """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
+    rules = target.rules()
+    findings = check(subject.graph.network, rules, target.full_name) if rules else []
+    for finding in findings:
+        if finding.severity == "warning":
+            logger.warning("%s to %s: %s", subject.name, target.full_name, finding.describe())
+    errors = [finding.describe() for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more: edgeark check)" if errors[1:] else ""
+        raise LintError(errors[0] + more)
 
 
 def _write_manifest(

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..zoo.tasks.pictures import normalize
 from .graph import Graph
+from .lint.rule import Rule
 from .toolchains.environment import Toolchain
 
 Precision = Literal["float32", "float16", "int8"]
@@ -178,6 +179,10 @@ class Target(ABC):
         return {"float32": FLOAT32_LIMITS, "float16": FLOAT16_LIMITS, "int8": INT8_LIMITS}[
             precision
         ]
+
+    def rules(self) -> tuple[Rule, ...]:
+        """What this very chip cannot do; an error among the findings refuses the export."""
+        return ()
 
     @abstractmethod
     def versions(self) -> dict[str, str]:

@@ -1,0 +1,232 @@
+"""A network as rules see it: operators of torch's own set, each with its module and source line.
+
+The graph is ``torch.export``'s: it holds what a picture of one fixed size meets, under the names
+of ``aten`` (``conv2d``, ``upsample_bilinear2d``), whatever way the user wrote it (``nn.Upsample``
+or ``interpolate``), before any converter has rewritten it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ...errors import EdgearkError
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_TORCH = Path(torch.__file__).parent
+
+
+class LintError(EdgearkError):
+    """The network cannot be made into a graph; ``source`` is ``file:line`` where that is known."""
+
+    def __init__(self, message: str, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operator of a :class:`Network`, a view of a node of its graph."""
+
+    node: fx.Node
+    network: Network
+
+    @property
+    def kind(self) -> str:
+        """The name in ``aten``, without overload: ``conv2d``; what is not aten's, in full."""
+        target = self.node.target
+        if isinstance(target, torch._ops.OpOverload):
+            return target._schema.name.removeprefix("aten::")
+        return str(target)
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the innermost module, '' for the network itself."""
+        stack = self.node.meta.get("nn_module_stack") or {}
+        names = [name for name, _ in stack.values()]
+        return _attribute_path(names[-1]) if names else ""
+
+    @property
+    def source(self) -> str:
+        """``file:line`` of the user's call, '' where it is not known."""
+        return find_source(self.node.meta.get("stack_trace") or "")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result; of several, of the first."""
+        return _shape(self.node)
+
+    @property
+    def inputs(self) -> tuple[Op | None, ...]:
+        """Who computed each activation that goes in; None stands for the network's input."""
+        return tuple(
+            self.network.by_node.get(node)
+            for node in self.node.all_input_nodes
+            if node not in self.network.constants
+        )
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the activations that go in."""
+        nodes = self.node.all_input_nodes
+        return tuple(_shape(node) for node in nodes if node not in self.network.constants)
+
+    @property
+    def users(self) -> tuple[Op, ...]:
+        """The operators that read the result."""
+        found = (self.network.by_node.get(node) for node in self.node.users)
+        return tuple(op for op in found if op is not None)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the result leaves the network."""
+        return any(user.op == "output" for user in self.node.users)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """By the names of aten's schema, with its defaults; constants are tensors.
+
+        Activations are the graph's nodes, for which :attr:`inputs` is the better place.
+        """
+        target = self.node.target
+        if not isinstance(target, torch._ops.OpOverload):
+            return dict(self.node.kwargs)
+        declared = target._schema.arguments
+        given = dict(zip((a.name for a in declared), self.node.args, strict=False))
+        values = {a.name: a.default_value for a in declared} | given | dict(self.node.kwargs)
+        known = self.network.constants
+        return {
+            name: known.get(value, value) if isinstance(value, fx.Node) else value
+            for name, value in values.items()
+        }
+
+    def pair(self, name: str, default: int = 1) -> tuple[int, int]:
+        """An argument that torch takes as one number, as two or as none: (vertical, horizontal)."""
+        value = self.arguments.get(name)
+        if value is None or value == []:
+            return default, default
+        if isinstance(value, int):
+            return value, value
+        first, *rest = value
+        return int(first), int(rest[0] if rest else first)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Of a convolution or a pool: height and width."""
+        weight = self.arguments.get("weight")
+        if isinstance(weight, Tensor):
+            return int(weight.shape[2]), int(weight.shape[3])
+        return self.pair("kernel_size")
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Of a convolution or a pool; a pool without one steps by its kernel."""
+        kernel = self.kernel
+        given = self.arguments.get("stride")
+        return kernel if given in (None, []) else self.pair("stride", kernel[0])
+
+
+class Network:
+    """The operators in the order of computation."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        signature = program.graph_signature
+        names = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        values = {**program.state_dict, **program.constants}
+        nodes = program.graph.nodes
+        self.constants: dict[fx.Node, Any] = {
+            node: values.get(names[node.name]) for node in nodes if node.name in names
+        }
+        self.ops = [Op(node, self) for node in nodes if node.op == "call_function"]
+        self.by_node = {op.node: op for op in self.ops}
+        self.input_shapes = [
+            _shape(node)
+            for node in nodes
+            if node.op == "placeholder" and node not in self.constants
+        ]
+
+    def of_kind(self, *kinds: str) -> Iterator[Op]:
+        return (op for op in self.ops if op.kind in kinds)
+
+
+def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
+    """The graph of ``model`` in evaluation mode for one float32 input ``[1, C, H, W]``.
+
+    Raises:
+        LintError: the forward pass fails, or depends on the values that it computes.
+    """
+    was_training = model.training
+    place = next((p.device for p in model.parameters()), None)
+    try:
+        with _quiet():
+            program = torch.export.export(model.eval(), (torch.zeros(*input_shape, device=place),))
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        shown = lines[0].strip() if lines else type(error).__name__
+        trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
+        raise LintError(
+            f"no static graph for an input of {'x'.join(map(str, input_shape))}: {shown}",
+            find_source(trace),
+        ) from error
+    finally:
+        model.train(was_training)
+    return Network(program)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Of a graph that fails torch logs and prints the half; the finding says where and why."""
+    chatter = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        chatter.setLevel(level)
+
+
+def find_source(trace: str) -> str:
+    """``file:line`` of the innermost frame that is not torch's own."""
+    frames = [(m["file"], m["line"]) for m in _FRAME.finditer(trace)]
+    own = [(f, n) for f, n in frames if not Path(f).is_relative_to(_TORCH) and f[:1] != "<"]
+    return f"{_shown(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
+
+
+def _shown(path: Path) -> Path:
+    """Relative to the working directory, where it lies in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _attribute_path(name: str) -> str:
+    """``L['self'].block.conv`` and ``block.conv`` are the same module."""
+    return re.sub(r"^L\['self'\]\.?", "", name)
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    value = node.meta.get("val")
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return tuple(int(n) for n in getattr(value, "shape", ()))
