@@ -1,8 +1,9 @@
 """From the names in an ONNX file, and those that a toolchain makes of them, to module names.
 
 The nodes of our files are called ``<module>/<operator>``. A batch normalisation that was folded
-lends its name to the convolution, whose own is that of its weight. Toolchains append to names of
-nodes and of values: ``pool/AveragePool_2gavg_2conv0``, ``max_pool2d_mp_tile#1``, ``output_rs``.
+lends its name to the convolution, whose own is that of its weight. An activation function without
+a module of its own is counted with the layer that toolchains fuse it into. Toolchains append to
+names of nodes and of values: ``pool/AveragePool_2gavg_2conv0``, ``max_pool2d_mp_tile#1``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ from pathlib import Path
 
 import onnx
 
+_ACTIVATIONS = ("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid")
+
 
 class ModuleNames:
     """Answers which module a name of a toolchain belongs to.
 
     Args:
-        path: the ONNX file that the toolchain read.
+        path: the ONNX file that the toolchain read; None: another file, whose names say nothing.
     """
 
-    def __init__(self, path: Path) -> None:
-        nodes = onnx.load(path, load_external_data=False).graph.node
+    def __init__(self, path: Path | None) -> None:
+        nodes = onnx.load(path, load_external_data=False).graph.node if path else ()
         modules: dict[str, str] = {}
         for node in nodes:
             module = _module_of(node)
+            if not module and node.op_type in _ACTIVATIONS:
+                module = modules.get(node.input[0], "")
             modules |= dict.fromkeys((node.name, *node.output), module)
         self._modules = modules
 

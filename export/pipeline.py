@@ -21,7 +21,15 @@ from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
 from .lint import LintError, check
-from .target import Artifact, Conversion, Placement, Precision, Target
+from .target import (
+    DEFAULT_QUANTIZATION,
+    Artifact,
+    Conversion,
+    Placement,
+    Precision,
+    Quantization,
+    Target,
+)
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
@@ -30,7 +38,6 @@ from .verify import Metric, Parity, compare, score, shortfalls
 logger = logging.getLogger(__name__)
 
 Status = Literal["ok", "failed", "error", "unavailable"]
-CALIBRATION_COUNT = 200
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Row:
     ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);
     ``error`` (the toolchain failed); ``unavailable`` (the toolchain cannot be had on this machine).
     ``message`` says why, and warns of what the simulator does not show.
-    ``evidence`` is None where nothing was proven.
+    ``evidence`` is None where nothing was proven. ``calibration`` says how int8 was made.
     """
 
     model: str
@@ -51,6 +58,7 @@ class Row:
     parity: Parity | None = None
     metric: Metric | None = None
     placement: Placement | None = None
+    calibration: dict[str, Any] | None = None
     artifact: Path | None = None
     size_bytes: int | None = None
     convert_s: float | None = None
@@ -71,6 +79,7 @@ class Row:
             "sqnr_db": self.parity and self.parity.sqnr_db,
             "metric": self.metric and asdict(self.metric),
             "placement": self.placement and self.placement.summary(),
+            "calibration": self.calibration,
             "artifact": self.artifact and str(self.artifact),
             "size_bytes": self.size_bytes,
             "convert_s": self.convert_s,
@@ -90,6 +99,7 @@ class Subject:
     test: ImageSet
     reference: list[np.ndarray]
     read_calibration: Callable[[], ImageSet]
+    quantization: Quantization = DEFAULT_QUANTIZATION
     is_foreign: bool = False  # the pictures stand in for those of the data set it was trained on
 
     @functools.cached_property
@@ -107,6 +117,7 @@ def export_model(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
@@ -119,18 +130,42 @@ def export_model(
         weights: a safetensors file; by default the weights that ship.
         data: where the data set is.
         limit: at most so many test pictures.
+        quantization: how int8 is made.
         on_step: told what is being done.
 
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
     chosen = find_targets(",".join(targets))
+    require_known(quantization, chosen)
     lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
     if lacking:
         logger.info("no int8 on %s: float only", ", ".join(lacking))
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
-        subject = prepare(model, Path(scratch), weights=weights, data=data, limit=limit)
+        subject = prepare(
+            model,
+            Path(scratch),
+            weights=weights,
+            data=data,
+            limit=limit,
+            quantization=quantization,
+        )
         return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
+
+
+def require_known(quantization: Quantization, targets: Sequence[Target]) -> None:
+    """Every target knows the algorithm, and can mix precisions where that is asked for.
+
+    Raises:
+        EdgearkError: the first that does not.
+    """
+    for target in targets:
+        wanted, known = quantization.algorithm, target.algorithms
+        if wanted is not None and wanted not in known:
+            there = f"it knows {', '.join(known)}" if known else "it has no choice"
+            raise EdgearkError(f"{target.full_name} has no calibration {wanted!r}; {there}")
+        if quantization.mixed and not target.can_mix():
+            raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
 
 
 def export_all(
@@ -167,6 +202,7 @@ def prepare(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
 ) -> Subject:
     """Load the model and its data set, and ask PyTorch for the answers to compare with."""
     if isinstance(model, str):
@@ -183,11 +219,12 @@ def prepare(
     sample = functools.partial(
         *(load_images, dataset, "train", data),
         shape=shape,
-        sample=CALIBRATION_COUNT,
+        sample=quantization.count,
         frame=Frame.of(spec),
     )
     reference = graph.reference(test.images)
-    return Subject(name, spec, graph, test, reference, sample, dataset != spec.dataset)
+    is_foreign = dataset != spec.dataset
+    return Subject(name, spec, graph, test, reference, sample, quantization, is_foreign)
 
 
 def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
@@ -236,8 +273,9 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     if target.toolchain is not None:
         target.toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
-    calibration = subject.calibration.images if row.precision == "int8" else None
-    job = Conversion(subject.graph, row.precision, folder, log, calibration)
+    calibration = subject.calibration if row.precision == "int8" else None
+    pictures = calibration and calibration.images
+    job = Conversion(subject.graph, row.precision, folder, log, pictures, subject.quantization)
     artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 
@@ -257,6 +295,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         parity=parity,
         metric=metric,
         placement=target.placement(artifact),
+        calibration=calibration and _describe_calibration(calibration, artifact),
         size_bytes=artifact.size_bytes,
         convert_s=convert_s,
         run_ms=result.ms_per_image,
@@ -267,6 +306,18 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     write_golden(folder, test.images, result.outputs, reference)
     _write_manifest(subject, target, artifact, row, folder)
     return row
+
+
+def _describe_calibration(pictures: ImageSet, artifact: Artifact) -> dict[str, Any]:
+    """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
+    return {
+        "dataset": pictures.name,
+        "split": pictures.split,
+        "count": len(pictures),
+        "choice": "at random, the same ones every time",
+        "algorithm": artifact.settings.get("algorithm"),
+        "wide_layers": artifact.settings.get("wide_modules", []),
+    }
 
 
 def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
@@ -286,8 +337,8 @@ def _write_manifest(
     subject: Subject, target: Target, artifact: Artifact, row: Row, folder: Path
 ) -> None:
     found = row.to_dict()
-    measured = ("status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement", "message")
-    results = {key: found[key] for key in measured}
+    measured = ("status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement")
+    results = {key: found[key] for key in (*measured, "calibration", "message")}
     write_manifest(folder, subject.name, subject.spec, target, artifact, row.outputs, results)
 
 

@@ -88,6 +88,41 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How int8 is made.
+
+    Args:
+        count: calibration pictures, drawn from the training part.
+        algorithm: one of :attr:`Target.algorithms`; None: the first.
+        mixed: layers that int8 ruins get more bits.
+    """
+
+    count: int = 200
+    algorithm: str | None = None
+    mixed: bool = False
+
+
+DEFAULT_QUANTIZATION = Quantization()
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What a layer's result has lost.
+
+    ``sqnr_db`` compares it with the same layer in float, as :class:`Parity` does with outputs;
+    ``own_`` is the loss of this layer alone, given the right input.
+    """
+
+    name: str
+    module: str
+    op: str
+    cosine: float
+    sqnr_db: float
+    own_cosine: float
+    own_sqnr_db: float
+
+
+@dataclass(frozen=True)
 class Conversion:
     """What a target is asked to convert, and where to.
 
@@ -97,6 +132,7 @@ class Conversion:
         out: an existing folder for the artifact, absolute.
         log: the file to which the converter's own words are appended.
         calibration: raw uint8 pictures ``[N, C, H, W]``; only for int8.
+        quantization: how int8 is made of them.
     """
 
     graph: Graph
@@ -104,6 +140,7 @@ class Conversion:
     out: Path
     log: Path
     calibration: np.ndarray | None = None
+    quantization: Quantization = DEFAULT_QUANTIZATION
 
     def __post_init__(self) -> None:
         if (self.precision == "int8") != (self.calibration is not None):
@@ -155,6 +192,7 @@ class Target(ABC):
     precisions: ClassVar[tuple[Precision, ...]]
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
+    algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
 
     def __init__(self, chip: str | None = None) -> None:
@@ -173,6 +211,10 @@ class Target(ABC):
     def supported_precisions(self) -> tuple[Precision, ...]:
         """The precisions of this very chip."""
         return self.precisions
+
+    def can_mix(self) -> bool:
+        """Whether this very chip computes single layers in 16 bits among those in int8."""
+        return False
 
     def limits(self, precision: Precision) -> Limits:
         """What an export of that precision must reach."""
@@ -202,6 +244,12 @@ class Target(ABC):
 
     def placement(self, artifact: Artifact) -> Placement | None:
         """Which operator runs where; None where the toolchain does not say."""
+        return None
+
+    def layer_errors(
+        self, artifact: Artifact, pictures: np.ndarray, log: Path
+    ) -> list[LayerError] | None:
+        """What each layer loses on raw pictures; None where the toolchain does not say."""
         return None
 
     def max_images(self, artifact: Artifact) -> int | None:

@@ -69,7 +69,11 @@ def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> P
 
 def sqnr_db(signal: np.ndarray, error: np.ndarray) -> float:
     """Power of ``signal`` over power of ``error`` in decibels, within +-200."""
-    noise, power = float(np.square(error).mean()), float(np.square(signal).mean())
+    return ratio_db(float(np.square(signal).mean()), float(np.square(error).mean()))
+
+
+def ratio_db(power: float, noise: float) -> float:
+    """``power`` over ``noise`` in decibels, within +-200."""
     if noise == 0:
         return SQNR_CAP_DB
     if power == 0:

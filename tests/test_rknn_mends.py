@@ -16,6 +16,7 @@ SAID = {
     "E RKNN: [02:26:07.198] REGTASK: The bit width of field value exceeds the limit, target: v2": (
         "stride"
     ),
+    "W You can add disable_rules=['fuse_reshape_transpose'] in rknn.config()": "flattened map",
     "Current target_platform(rv1106) not support do_quantization = False!": "--int8",
     "the process died with SIGSEGV": "bicubic",
 }

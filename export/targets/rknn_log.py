@@ -101,6 +101,7 @@ def _parse_row(text: str, weights: Mapping[str, int]) -> dict[str, Any]:
     return {
         "name": match["name"],
         "op": op,
+        "dtype": match["dtype"],
         "target": match["target"],
         "macs": macs,
         "cycles": int(match["cycles"]),

@@ -22,6 +22,10 @@ HINTS = (
     ),
     Hint(r"input shape .*not support", "the file has dynamic sizes: export it with fixed ones"),
     Hint(r"REGTASK: .* exceeds the limit", OVERFLOW_MEND),
+    Hint(
+        r"disable_rules=\['fuse_reshape_transpose'\]",
+        "it fails at the transpose of a flattened map: end in [N, C, H, W], decode on the host",
+    ),
     Hint(r"not support do_quantization = False", "this chip computes int8 alone: add --int8"),
     Hint(
         r"died with SIGSEGV",

@@ -94,6 +94,14 @@ class Toolchain:
     def is_installed(self) -> bool:
         return (self.folder() / _MARK).exists()
 
+    def python_version(self) -> tuple[int, int]:
+        """Of the environment, which is made first where it is missing."""
+        self.ensure()
+        words = (self.folder() / "pyvenv.cfg").read_text()
+        found = re.search(r"^version_info = (\d+)\.(\d+)", words, re.MULTILINE)
+        assert found is not None, "uv writes it"
+        return int(found[1]), int(found[2])
+
     def pinned_versions(self) -> dict[str, str]:
         """The versions that ``requirements.txt`` names, known without an installation."""
         pins = {}

@@ -1,0 +1,170 @@
+"""What of a network a Rockchip NPU cannot do: rules for ``edgeark check`` and before an export.
+
+Each was seen on rknn-toolkit2 2.5.0, and ``tests/test_rknn_rules.py`` sees it again: a rule that
+outlives its reason fails there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..lint import Op, Rule, Sighting, op_rule
+from ..lint.network import Network
+from .rknn_mends import OVERFLOW_MEND
+from .rknn_pools import is_misread, is_splittable
+
+_CPU = "it runs on the CPU"
+_RESIZES = ("upsample_nearest2d", "upsample_bilinear2d")
+_MOST_STRIDE = 7  # of a pool: the register has three bits
+
+
+@op_rule(
+    "upsample_bicubic2d",
+    name="bicubic",
+    reason="the compiler dies with SIGSEGV",
+    fix="use nearest, or bilinear with align_corners=False",
+)
+def bicubic(op: Op) -> str | None:
+    return "bicubic resizing"
+
+
+@op_rule(
+    "upsample_bilinear2d",
+    name="align-corners",
+    reason=_CPU,
+    fix="use align_corners=False, or nearest",
+)
+def align_corners(op: Op) -> str | None:
+    return "align_corners=True" if op.arguments["align_corners"] else None
+
+
+@op_rule(
+    *_RESIZES,
+    name="broken-resize",
+    reason=_CPU,
+    fix="resize by a whole factor",
+)
+def broken_resize(op: Op) -> str | None:
+    before, after = op.input_shapes[0][2:], op.shape[2:]
+    if all(new % old == 0 for old, new in zip(before, after, strict=True)):
+        return None
+    return f"resizing {_by(before)} to {_by(after)}"
+
+
+@op_rule(
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    name="norm",
+    reason=_CPU,
+    fix="use BatchNorm2d",
+)
+def norm(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    "slice",
+    name="strided-slice",
+    reason=f"behind a layer {_CPU}",
+    fix="use a strided convolution; of the picture itself such slices are free",
+)
+def strided_slice(op: Op) -> str | None:
+    root = op
+    while root.kind == "slice" and root.inputs[0] is not None:
+        root = root.inputs[0]
+    of_picture = root.kind == "slice"
+    step = op.arguments["step"]
+    return None if step == 1 or of_picture else f"a slice of step {step}"
+
+
+@op_rule(
+    "argmax",
+    "exp",
+    "grid_sampler",
+    "topk",
+    name="host-operator",
+    reason=_CPU,
+    fix="end the network before it and compute it on the host",
+)
+def host_operator(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    "avg_pool2d",
+    "max_pool2d",
+    name="pool-stride",
+    severity="warning",
+    reason="it does not fit the register, and a board may compute something else",
+    fix=OVERFLOW_MEND,
+)
+def pool_stride(op: Op) -> str | None:
+    is_global = op.shape[2:] == (1, 1)  # it becomes a convolution
+    if is_global or max(op.stride) <= _MOST_STRIDE:
+        return None
+    return f"a pool of stride {_by(op.stride)}"
+
+
+def _global_max_pool(is_split: bool) -> Rule:
+    """``is_split``: what can be written as 3x3 pools is."""
+
+    @op_rule(
+        "max_pool2d",
+        name="global-max-pool",
+        reason="the toolkit silently takes the maximum of the whole map",
+        fix="use an odd kernel padded by half of it, which the ONNX route writes as 3x3 pools, "
+        "or a larger input",
+    )
+    def look(op: Op) -> str | None:
+        size, pads = op.input_shapes[0][2:], op.pair("padding", 0)
+        if op.stride != (1, 1) or not is_misread(op.kernel, size):
+            return None
+        if is_split and is_splittable(op.kernel, pads * 2) and op.pair("dilation") == (1, 1):
+            return None
+        return f"a {_by(op.kernel)} max pool over {_by(size)}"
+
+    return look
+
+
+def _joined_outputs(network: Network) -> Iterator[Sighting]:
+    for op in network.of_kind("cat"):
+        if op.is_output and len(op.shape) == 3:
+            yield Sighting(op, "boxes and scores in one tensor")
+
+
+joined_outputs = Rule(
+    "joined-outputs",
+    "warning",
+    "one int8 range for all of it leaves scores a few steps",
+    "end in the raw map of each scale, and decode on the host",
+    _joined_outputs,
+)
+
+_ON_CPU = (align_corners, broken_resize, strided_slice, host_operator)
+
+
+def rules_of(is_mini: bool, splits_pools: bool = True) -> tuple[Rule, ...]:
+    """The rules of a chip.
+
+    What runs on the CPU costs time; the mini chips' runtime has no kernels for it, and they have
+    no normalisation layers either.
+
+    Args:
+        is_mini: one of the rv110x.
+        splits_pools: the exporter writes max pools as :func:`split_misread_pools` does.
+    """
+    severity = "error" if is_mini else "warning"
+    on_cpu = (*_ON_CPU, norm) if is_mini else _ON_CPU
+    return (
+        bicubic,
+        _global_max_pool(splits_pools),
+        pool_stride,
+        joined_outputs,
+        *(replace(rule, severity=severity) for rule in on_cpu),
+    )
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
