@@ -117,6 +117,22 @@ def test_an_infinite_loss_stops_the_run_and_names_the_batch(
     assert load_checkpoint(tmp_path / "last.ckpt")["epoch"] == 1
 
 
+def test_an_infinite_gradient_stops_the_run_and_names_the_batch(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = classification.ClassificationTask.loss
+
+    def steep(self: classification.ClassificationTask, model: torch.nn.Module, batch: loop.Batch):
+        loss = original(self, model, batch)
+        return loss + (loss - loss.detach()).sqrt()  # 0, with a slope of infinity
+
+    monkeypatch.setattr(classification.ClassificationTask, "loss", steep)
+    recipe = load_recipe(write_recipe())
+    recipe = recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"clip_norm": 1.0})})
+    with pytest.raises(loop.TrainingError, match=r"gradient's norm is \w+ in epoch 1, batch 1;"):
+        mnist_script.train(recipe, tmp_path)
+
+
 def test_ctrl_c_keeps_the_last_epoch(
     write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

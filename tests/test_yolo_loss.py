@@ -148,6 +148,18 @@ def test_gradients_are_finite_without_any_box_and_in_any_memory_order() -> None:
         assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
 
 
+def test_a_box_without_height_has_a_gradient() -> None:
+    """w / h and its slope are infinite there, while the loss is not."""
+    targets = torch.tensor([[0.0, 8, 8, 40, 40, 1]])
+    outputs = [torch.full((1, 24, SIDE // s, SIDE // s), -40.0) for s in STRIDES]
+    outputs = [output.requires_grad_() for output in outputs]
+    loss = yolo_loss(outputs, targets, ANCHORS, STRIDES, (SIDE, SIDE))
+    loss.backward()
+    assert torch.isfinite(loss)
+    for output in outputs:
+        assert output.grad is not None and torch.isfinite(output.grad).all()
+
+
 def test_one_class_needs_no_class_loss() -> None:
     targets = TARGETS.clone()
     targets[:, 5] = 0

@@ -207,21 +207,29 @@ class _Run:
         use = (index + 1) % self.recipe.accumulate == 0 or last
         with self.fabric.no_backward_sync(self.model, enabled=not use and is_distributed()):
             loss = self.task.loss(self.model, batch)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {index + 1}; "
-                    "lower optim.lr or look at the data"
-                )
+            self.require_finite(loss, "loss", index)
             self.fabric.backward(loss / self.recipe.accumulate)
         if use:
             if self.recipe.optim.clip_norm:
-                self.fabric.clip_gradients(
-                    self.model, self.optimizer, max_norm=self.recipe.optim.clip_norm
+                norm = self.fabric.clip_gradients(
+                    self.model,
+                    self.optimizer,
+                    max_norm=self.recipe.optim.clip_norm,
+                    error_if_nonfinite=False,
                 )
+                assert norm is not None
+                self.require_finite(norm, "gradient's norm", index)
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.ema.update(self.plain, step=step)
         return loss.detach()
+
+    def require_finite(self, value: Tensor, what: str, index: int) -> None:
+        if not torch.isfinite(value):
+            raise TrainingError(
+                f"the {what} is {value.item()} in epoch {self.epoch + 1}, batch {index + 1}; "
+                "lower optim.lr or look at the data"
+            )
 
     def finish_epoch(self) -> None:
         """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""

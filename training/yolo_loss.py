@@ -23,6 +23,7 @@ from .anchors import MAX_RATIO
 # The published weights of the parts, for three scales, pictures of 640 and 80 classes.
 _BOX, _OBJECT, _CLASS = 0.05, 1.0, 0.5
 _BALANCE = (4.0, 1.0, 0.4)  # of objectness: fine maps have more cells and fewer objects in each
+_LEAST_HALF = 0.01  # pixels, added to half a box's side
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def loss_parts(
         if len(match.boxes):
             values = raw[match.picture, match.anchor, :, match.row, match.column]
             boxes = decode_boxes(values[:, :4], match, sides, stride)
-            box_loss = box_loss + complete_box_iou_loss(boxes, match.boxes, reduction="mean")
+            # A side of 0 would have a finite loss and a gradient that is none.
+            grown = boxes + boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
+            box_loss = box_loss + complete_box_iou_loss(grown, match.boxes, reduction="mean")
             # Where a place answers for two boxes, the one that it fits better counts.
             place = (match.picture * len(sides) + match.anchor) * height + match.row
             place = place * width + match.column
