@@ -139,7 +139,8 @@ def test_torchscript_gives_the_same_answers(
     for name in ("rknn:rk3588", "rknn-torchscript:rk3588"):
         target, folder = find_target(name), tmp_path / name.partition(":")[0]
         folder.mkdir()
-        artifact = converted(graph, target, folder, pictures)
+        artifact = converted(graph, target, folder, pictures, mixed=True)
+        assert artifact.settings["wide"]
         answers.append(target.run(artifact, pictures[:4], folder / "log.txt").outputs[0])
         assert "packages" not in artifact.settings
     np.testing.assert_array_equal(*answers)

@@ -22,9 +22,8 @@ from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, wri
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
 from .rknn_pools import split_misread_pools
-from .rknn_rules import rules_of
+from .rknn_rules import MINI_CHIPS, rules_of
 
-_MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
 _WIDE_TYPES = {"rv1103": "int16", "rv1106": "int16"}  # of a layer that int8 ruins, not float16
 _NEVER_WIDE = ("rv1103b", "rv1106b")  # no float16, and 2.5.0 dies of int16 with SIGABRT
 _OPSET = 18  # the toolkit reads up to 19
@@ -53,7 +52,7 @@ class Rknn(IsolatedTarget):
     evidence = Evidence.SIMULATED
     precisions = ("float16", "int8")
     normalization = "in the model"
-    chips = ("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", *_MINI_CHIPS, "rv1126b")
+    chips = ("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", *MINI_CHIPS, "rv1126b")
     algorithms = ("normal", "mmse", "kl_divergence")
     _model = "source/model.onnx"
     toolchain = Toolchain(
@@ -61,10 +60,17 @@ class Rknn(IsolatedTarget):
     )
 
     def supported_precisions(self) -> tuple[Precision, ...]:
-        return ("int8",) if self.chip in _MINI_CHIPS else self.precisions
+        return ("int8",) if self.chip in MINI_CHIPS else self.precisions
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of(is_mini=self.chip in _MINI_CHIPS)
+        return rules_of(self.chip or "")
+
+    def arguments(self, artifact: Artifact) -> dict[str, Any]:
+        """Where a PyTorch is for the toolkit goes along, and not into the manifest."""
+        arguments = super().arguments(artifact)
+        fits = self.toolchain.python_version() == sys.version_info[:2]
+        packages = str(Path(torch.__file__).parents[1]) if fits else None
+        return {**arguments, "settings": {**arguments["settings"], "packages": packages}}
 
     def can_mix(self) -> bool:
         return self.chip not in _NEVER_WIDE
@@ -167,7 +173,7 @@ class Rknn(IsolatedTarget):
 
     def _concerns(self, placement: Placement, overflows: int) -> tuple[Concern, ...]:
         """What the toolkit accepts and the simulator does not show."""
-        is_mini = self.chip in _MINI_CHIPS
+        is_mini = self.chip in MINI_CHIPS
         what = "which this chip's runtime may refuse" if is_mini else "which costs time"
         concerns = [
             Concern(
@@ -202,7 +208,7 @@ class RknnTorchScript(Rknn):
     _model = "source/model.pt"
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of(is_mini=self.chip in _MINI_CHIPS, splits_pools=False)
+        return rules_of(self.chip or "", splits_pools=False)
 
     def _write_model(self, graph: Graph, path: Path) -> None:
         shutil.copyfile(graph.torchscript(), path)
@@ -211,17 +217,15 @@ class RknnTorchScript(Rknn):
         return ModuleNames(None)
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
-        """Where PyTorch is goes along, and not into the manifest."""
-        there, here = self.toolchain.python_version(), sys.version_info[:2]
-        if there != here:
+        arguments = super().arguments(artifact)
+        if arguments["settings"]["packages"] is None:
+            there, here = self.toolchain.python_version(), sys.version_info[:2]
             raise ToolchainUnavailable(
                 f"{self.name} needs edgeark on the toolchain's Python {there[0]}.{there[1]}, whose "
                 f"PyTorch it borrows; this is {here[0]}.{here[1]}",
                 stage="install",
             )
-        arguments = super().arguments(artifact)
-        packages = str(Path(torch.__file__).parents[1])
-        return {**arguments, "settings": {**arguments["settings"], "packages": packages}}
+        return arguments
 
 
 def _own_db(row: dict[str, Any]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..toolchains import Hint
 
-OVERFLOW_MEND = "pool in steps, each with a stride of at most 7"
+OVERFLOW_MEND = "pool by a stride without an odd factor over 7, or in steps"
 
 HINTS = (
     Hint(
@@ -29,8 +29,8 @@ HINTS = (
     Hint(r"not support do_quantization = False", "this chip computes int8 alone: add --int8"),
     Hint(
         r"died with SIGSEGV",
-        "bicubic resizing and a matmul of a tensor by itself crash it: use nearest, or bilinear "
-        "with align_corners=False; copy the tensor",
+        "known to crash it: bicubic resizing, a matmul of a tensor by itself, boxes decoded inside "
+        "the network",
     ),
 )
 

@@ -14,9 +14,13 @@ from ..lint.network import Network
 from .rknn_mends import OVERFLOW_MEND
 from .rknn_pools import is_misread, is_splittable
 
+MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
 _CPU = "it runs on the CPU"
-_RESIZES = ("upsample_nearest2d", "upsample_bilinear2d")
-_MOST_STRIDE = 7  # of a pool: the register has three bits
+_MOST_TRANSPOSED = 8192  # pixels of a map
+_SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
+_FLAT_ON_CPU = ("rk3588", "rk3566", "rk3568")
+_SCORES = {"hardsigmoid", "sigmoid", "softmax"}  # all of these are in 0..1
+_MOVES = {"cat", "flatten", "permute", "reshape", "slice", "transpose", "unsqueeze", "view"}
 
 
 @op_rule(
@@ -40,16 +44,16 @@ def align_corners(op: Op) -> str | None:
 
 
 @op_rule(
-    *_RESIZES,
+    "upsample_bilinear2d",
     name="broken-resize",
     reason=_CPU,
-    fix="resize by a whole factor",
+    fix="resize by a whole factor, or to nearest",
 )
 def broken_resize(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
-    if all(new % old == 0 for old, new in zip(before, after, strict=True)):
+    if all(max(n, m) % min(n, m) == 0 for n, m in zip(before, after, strict=True)):
         return None
-    return f"resizing {_by(before)} to {_by(after)}"
+    return f"bilinear resizing of {_by(before)} to {_by(after)}"
 
 
 @op_rule(
@@ -97,14 +101,42 @@ def host_operator(op: Op) -> str | None:
     "max_pool2d",
     name="pool-stride",
     severity="warning",
-    reason="it does not fit the register, and a board may compute something else",
+    reason="it does not fit its register, and a board may compute something else",
     fix=OVERFLOW_MEND,
 )
 def pool_stride(op: Op) -> str | None:
+    """The register holds 7; the compiler halves even strides first, and of max pools 9 by 3."""
+    most = 9 if op.kind == "max_pool2d" else 7
     is_global = op.shape[2:] == (1, 1)  # it becomes a convolution
-    if is_global or max(op.stride) <= _MOST_STRIDE:
+    if is_global or all(_odd_part(stride) <= most for stride in op.stride):
         return None
     return f"a pool of stride {_by(op.stride)}"
+
+
+@op_rule(
+    "permute",
+    "transpose",
+    name="large-transpose",
+    reason=_CPU,
+    fix="end in [N, C, H, W] and transpose on the host, or transpose a smaller map",
+)
+def large_transpose(op: Op) -> str | None:
+    shape = op.input_shapes[0]
+    is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
+    return f"a {op.kind} of {_by(shape)}" if is_large else None
+
+
+@op_rule(
+    "flatten",
+    "reshape",
+    "view",
+    name="flat-output",
+    severity="warning",
+    reason="a Reshape on the CPU",
+    fix="end in [N, C, 1, 1] and flatten on the host",
+)
+def flat_output(op: Op) -> str | None:
+    return "a flat output" if op.is_output and len(op.shape) == 2 else None
 
 
 def _global_max_pool(is_split: bool) -> Rule:
@@ -129,9 +161,20 @@ def _global_max_pool(is_split: bool) -> Rule:
 
 
 def _joined_outputs(network: Network) -> Iterator[Sighting]:
-    for op in network.of_kind("cat"):
-        if op.is_output and len(op.shape) == 3:
-            yield Sighting(op, "boxes and scores in one tensor")
+    for op in network.ops:
+        kinds = {part.kind for part in _parts(op)} if op.is_output else set()
+        if kinds & _SCORES and kinds - _SCORES:
+            yield Sighting(op, "scores and other values in one output")
+
+
+def _parts(op: Op) -> Iterator[Op]:
+    """What the values of ``op`` are, looking through what only moves them."""
+    if op.kind not in _MOVES:
+        yield op
+        return
+    for source in op.inputs:
+        if source is not None:
+            yield from _parts(source)
 
 
 joined_outputs = Rule(
@@ -145,25 +188,37 @@ joined_outputs = Rule(
 _ON_CPU = (align_corners, broken_resize, strided_slice, host_operator)
 
 
-def rules_of(is_mini: bool, splits_pools: bool = True) -> tuple[Rule, ...]:
+def rules_of(chip: str, splits_pools: bool = True) -> tuple[Rule, ...]:
     """The rules of a chip.
 
     What runs on the CPU costs time; the mini chips' runtime has no kernels for it, and they have
     no normalisation layers either.
 
     Args:
-        is_mini: one of the rv110x.
+        chip: as in ``rknn:<chip>``.
         splits_pools: the exporter writes max pools as :func:`split_misread_pools` does.
     """
+    is_mini = chip in MINI_CHIPS
+    on_cpu = [*_ON_CPU]
+    if is_mini:
+        on_cpu.append(norm)
+    if chip in _SMALL_TRANSPOSES:
+        on_cpu.append(large_transpose)
     severity = "error" if is_mini else "warning"
-    on_cpu = (*_ON_CPU, norm) if is_mini else _ON_CPU
     return (
         bicubic,
         _global_max_pool(splits_pools),
         pool_stride,
         joined_outputs,
+        *((flat_output,) if chip in _FLAT_ON_CPU else ()),
         *(replace(rule, severity=severity) for rule in on_cpu),
     )
+
+
+def _odd_part(number: int) -> int:
+    while number % 2 == 0:
+        number //= 2
+    return number
 
 
 def _by(size: tuple[int, ...]) -> str:

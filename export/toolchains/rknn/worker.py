@@ -1,6 +1,7 @@
 """rknn-toolkit2: conversion, and its simulator, which runs only what the same process has built."""
 
 import ctypes
+import importlib
 import json
 import os
 import re
@@ -24,22 +25,44 @@ def _print_lines_at_once():
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _LINE_BUFFERED, ctypes.c_size_t(0))
 
 
-def _import_rknn(packages):
-    """The toolkit; importing it needs two names of torch, and ``load_pytorch`` all of it.
+class _StandIn(types.ModuleType):
+    """Two names of torch, which is all that importing the toolkit needs of it.
 
-    Args:
-        packages: the folder of packages with a torch for this Python, or None: then a stand-in
-            takes its place, and goes away at once, so that no other package takes it for real.
+    A few rewrites of graphs want more, and get it of the torch in ``packages`` (None: there is
+    none for this Python): importing that takes longer than most conversions.
     """
-    if packages:
+
+    def __init__(self, packages):
+        super().__init__("torch")
+        self.packages = packages
+        self.no_grad = lambda: lambda function: function
+        self.nn = types.ModuleType("torch.nn")
+        self.nn.Module = object
+
+    def __getattr__(self, name):
+        if name.startswith("__") or not self.packages:
+            raise AttributeError(f"module 'torch' has no attribute {name!r}")
+        return getattr(_import_torch(self.packages), name)
+
+
+def _import_torch(packages):
+    if packages not in sys.path:
         sys.path.append(packages)  # last: the toolkit's own NumPy and ONNX come first
+    return importlib.import_module("torch")
+
+
+def _import_rknn(packages, whole_torch):
+    """The toolkit, with torch or with a stand-in.
+
+    The stand-in goes away at once, so that no other package takes it for the real one.
+    """
+    if whole_torch:
+        _import_torch(packages)
         from rknn.api import RKNN
 
         return RKNN
-    torch, nn = types.ModuleType("torch"), types.ModuleType("torch.nn")
-    torch.no_grad = lambda: lambda function: function
-    torch.nn, nn.Module = nn, object
-    sys.modules.update({"torch": torch, "torch.nn": nn})
+    torch = _StandIn(packages)
+    sys.modules.update({"torch": torch, "torch.nn": torch.nn})
     try:
         from rknn.api import RKNN
     finally:
@@ -86,37 +109,37 @@ def analyze(arguments, arrays):
     """
     rknn = _rebuild(arguments, keep_graph=True)
     _demand(rknn.init_runtime)
-    rows, golden = {}, {}
+    folders, tables = [], []
     for index, picture in enumerate(arrays["pictures"]):
+        folders.append(Path(f"analysis{index}"))
         np.save("probe.npy", picture[None])
-        folder = Path(f"analysis{index}")
-        _demand(rknn.accuracy_analysis, inputs=["probe.npy"], output_dir=str(folder))
-        files = _read_file_names(folder / "map_name_to_file.txt")
-        table = _read_analysis(folder / "error_analysis.txt")
-        for name, (op, numbers) in table.items():
-            if numbers is None:  # fused into the next one
-                continue
-            wanted, got = (
-                np.load(folder / side / "npy" / f"{files[name]}.npy").astype(np.float64)
-                for side in ("golden", "simulator")
-            )
-            cosine, _, own_cosine, own_distance = numbers
-            row = rows.setdefault(
-                name,
-                {"name": name, "op": op, "cosine": 1.0, "own_cosine": 1.0,
-                 "error": 0.0, "own_error": 0.0},
-            )  # fmt: skip
-            row["cosine"] = min(row["cosine"], cosine)
-            row["own_cosine"] = min(row["own_cosine"], own_cosine)
-            row["error"] += float(np.square(got - wanted).sum())
-            row["own_error"] += own_distance**2
-            golden.setdefault(name, []).append(wanted)
+        _demand(rknn.accuracy_analysis, inputs=["probe.npy"], output_dir=str(folders[-1]))
+        tables.append(_read_analysis(folders[-1] / "error_analysis.txt"))
+        for text in folders[-1].glob("*/*.txt"):  # the arrays once more, many times their size
+            text.unlink()
+    files = _read_file_names(folders[0] / "map_name_to_file.txt")
+    stored = [name for name, (_, numbers) in tables[0].items() if numbers]  # not fused away
     producers = _read_producers(Path(arguments["settings"]["model"]).stem + ".model")
-    for name, row in rows.items():
-        signal = np.stack(golden[name])
-        row["signal"] = float(np.square(signal - signal.mean(axis=0)).sum())
-        row["group"] = _widened(name, producers, set(rows))
-    return {"layers": list(rows.values())}, {}
+    rows = []
+    for name in stored:  # one layer at a time: all of them may not fit the memory
+        wanted, got = (
+            np.stack([np.load(f / side / "npy" / f"{files[name]}.npy") for f in folders])
+            for side in ("golden", "simulator")
+        )
+        cosines, _, own_cosines, own_distances = zip(*(t[name][1] for t in tables), strict=True)
+        rows.append(
+            {
+                "name": name,
+                "op": tables[0][name][0],
+                "cosine": min(cosines),
+                "own_cosine": min(own_cosines),
+                "signal": float(np.square(wanted - wanted.mean(axis=0), dtype=np.float64).sum()),
+                "error": float(np.square(got - wanted, dtype=np.float64).sum()),
+                "own_error": sum(distance**2 for distance in own_distances),
+                "group": _widened(name, producers, set(stored)),
+            }
+        )
+    return {"layers": rows}, {}
 
 
 def _rebuild(arguments, verbose=False, keep_graph=False):
@@ -136,8 +159,9 @@ def _build(model, settings, calibration, verbose, keep_graph):
     writes graph and ranges into files, and reads them again when a list of names is in them.
     ``keep_graph`` goes that way too, for the sake of the graph.
     """
-    rknn = _configured(settings, verbose)
-    if model.endswith(".pt"):
+    is_torchscript = model.endswith(".pt")  # which the whole of torch reads
+    rknn = _configured(settings, verbose, is_torchscript)
+    if is_torchscript:
         _demand(rknn.load_pytorch, model=model, input_size_list=[settings["shape"]])
     else:
         _demand(rknn.load_onnx, model=model)
@@ -153,13 +177,13 @@ def _build(model, settings, calibration, verbose, keep_graph):
         lines = [f"    {json.dumps(name)}: {settings['wide_type']}\n" for name in settings["wide"]]
         head = "custom_quantize_layers:\n" + "".join(lines)
     ranges.write_text(head + rest)
-    rknn = _configured(settings, verbose)
+    rknn = _configured(settings, verbose, is_torchscript)
     _demand(rknn.hybrid_quantization_step2, f"{stem}.model", f"{stem}.data", str(ranges))
     return rknn
 
 
-def _configured(settings, verbose):
-    rknn = _import_rknn(settings.get("packages"))(verbose=verbose)
+def _configured(settings, verbose, whole_torch):
+    rknn = _import_rknn(settings["packages"], whole_torch)(verbose=verbose)
     _demand(
         rknn.config,
         target_platform=settings["chip"],
