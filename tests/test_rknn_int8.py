@@ -11,8 +11,8 @@ import torch
 from edgeark.errors import EdgearkError
 from edgeark.export.graph import Graph
 from edgeark.export.layers import LayerReport, plot_layers
-from edgeark.export.pipeline import require_known
-from edgeark.export.target import Artifact, Conversion, LayerError, Quantization, Target
+from edgeark.export.quantization import Quantization, require_known
+from edgeark.export.target import Artifact, Conversion, LayerError, Target
 from edgeark.export.targets import find_target
 from edgeark.export.verify import compare
 from PIL import Image

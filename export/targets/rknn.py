@@ -14,6 +14,7 @@ import torch
 
 from ..graph import Graph
 from ..lint import Rule
+from ..lint.rknn import MINI_CHIPS, rules_of
 from ..modules import ModuleNames
 from ..target import Artifact, Concern, Conversion, Evidence, LayerError, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError, ToolchainUnavailable
@@ -22,7 +23,6 @@ from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, wri
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
 from .rknn_pools import split_misread_pools
-from .rknn_rules import MINI_CHIPS, rules_of
 
 _WIDE_TYPES = {"rv1103": "int16", "rv1106": "int16"}  # of a layer that int8 ruins, not float16
 _NEVER_WIDE = ("rv1103b", "rv1106b")  # no float16, and 2.5.0 dies of int16 with SIGABRT
