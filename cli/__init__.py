@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, training, zoo
+from . import check, exports, layers, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for _name, _command in {
     "run": exports.run,
     "bundle": exports.bundle,
     "check": check.check,
+    "layers": layers.layers,
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)

@@ -11,13 +11,17 @@ import typer
 from ..settings import go_offline
 from .console import err, out, print_json, print_table, working
 from .options import (
+    AlgorithmOption,
+    CalibrationCount,
     DataDir,
     Int8Flag,
     JsonFlag,
     LimitOption,
+    MixedFlag,
     ModelName,
     OfflineFlag,
     WeightsFile,
+    quantization_of,
 )
 from .tables import print_rows, print_targets
 
@@ -79,6 +83,9 @@ def export(
     model: ModelName,
     to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
     int8: Int8Flag = False,
+    algorithm: AlgorithmOption = None,
+    calibration: CalibrationCount = 200,
+    mixed: MixedFlag = False,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the exports.")] = Path(
         "exports"
     ),
@@ -106,6 +113,7 @@ def export(
             weights=weights,
             data=data,
             limit=limit,
+            quantization=quantization_of(calibration, algorithm, mixed),
             toolkit_python=toolkit_python,
             on_step=say,
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from ..export.quantization import Quantization
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
@@ -18,8 +21,25 @@ WeightsFile = Annotated[
     typer.Option("--weights", help="A safetensors file. Default: the weights that ship."),
 ]
 Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
+AlgorithmOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--calibration", help="How int8 ranges are chosen: normal, mmse ... (rknn)."),
+]
+CalibrationCount = Annotated[
+    int, typer.Option("--calibration-count", min=1, help="Training pictures to choose them by.")
+]
+MixedFlag = Annotated[
+    bool, typer.Option("--mixed", help="Keep layers that int8 ruins in 16 bits (rknn).")
+]
 LimitOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--limit", min=1, help="At most this many test pictures."),
 ]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+
+
+def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:
+    """What those options say of int8."""
+    from ..export.quantization import Quantization
+
+    return Quantization(count, algorithm, mixed)

@@ -22,6 +22,12 @@ from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
 from .lint import LintError, check
+from .quantization import (
+    DEFAULT_QUANTIZATION,
+    Quantization,
+    describe_calibration,
+    require_known,
+)
 from .target import (
     FLOAT32_LIMITS,
     Artifact,
@@ -35,34 +41,23 @@ from .target import (
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
-from .verify import Metric, Parity, compare, score, shortfalls
+from .verify import Metric, Parity, SourceResult, compare, score, shortfalls
 
 logger = logging.getLogger(__name__)
 
 Status = Literal["ok", "failed", "error", "unavailable"]
-CALIBRATION_COUNT = 200
-
-
-@dataclass(frozen=True)
-class SourceResult:
-    """What a file answers, in float32, that was written for a converter elsewhere."""
-
-    file: str
-    parity: Parity
-    metric: Metric
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"file": self.file, **asdict(self.parity), "metric": asdict(self.metric)}
 
 
 @dataclass(frozen=True)
 class Row:
     """One model on one target at one precision, and what was found.
 
-    ``status``: ``ok``; ``failed`` (it runs, but misses a limit); ``error`` (the toolchain failed);
-    ``unavailable`` (the toolchain cannot be had on this machine). ``message`` says why.
-    ``evidence`` is None where nothing was proven. Where no runtime ran the artifact, ``parity``,
-    ``metric`` and ``run_ms`` are None, and ``sources`` has the files that were handed over instead.
+    ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);
+    ``error`` (the toolchain failed); ``unavailable`` (the toolchain cannot be had on this machine).
+    ``message`` says why, and warns of what the simulator does not show. ``evidence`` is None where
+    nothing was proven. Where no runtime ran the artifact, ``parity``, ``metric`` and ``run_ms`` are
+    None, and ``sources`` has the files that were handed over instead. ``calibration`` says how int8
+    was made.
     """
 
     model: str
@@ -73,6 +68,7 @@ class Row:
     parity: Parity | None = None
     metric: Metric | None = None
     placement: Placement | None = None
+    calibration: dict[str, Any] | None = None
     artifact: Path | None = None
     size_bytes: int | None = None
     convert_s: float | None = None
@@ -94,6 +90,7 @@ class Row:
             "sqnr_db": self.parity and self.parity.sqnr_db,
             "metric": self.metric and asdict(self.metric),
             "placement": self.placement and self.placement.summary(),
+            "calibration": self.calibration,
             "artifact": self.artifact and str(self.artifact),
             "size_bytes": self.size_bytes,
             "convert_s": self.convert_s,
@@ -114,6 +111,7 @@ class Subject:
     test: ImageSet
     reference: list[np.ndarray]
     read_calibration: Callable[[], ImageSet]
+    quantization: Quantization = DEFAULT_QUANTIZATION
     is_foreign: bool = False  # the pictures stand in for those of the data set it was trained on
 
     @functools.cached_property
@@ -131,6 +129,7 @@ def export_model(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
     toolkit_python: Path | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
@@ -144,6 +143,7 @@ def export_model(
         weights: a safetensors file; by default the weights that ship.
         data: where the data set is.
         limit: at most so many test pictures.
+        quantization: how int8 is made.
         toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
         on_step: told what is being done.
 
@@ -151,13 +151,21 @@ def export_model(
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
     chosen = find_targets(",".join(targets))
+    require_known(quantization, chosen)
     if toolkit_python is not None:
         give_python(chosen, toolkit_python)
     lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
     if lacking:
         logger.info("no int8 on %s: float only", ", ".join(lacking))
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
-        subject = prepare(model, Path(scratch), weights=weights, data=data, limit=limit)
+        subject = prepare(
+            model,
+            Path(scratch),
+            weights=weights,
+            data=data,
+            limit=limit,
+            quantization=quantization,
+        )
         return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
 
 
@@ -211,6 +219,7 @@ def prepare(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
 ) -> Subject:
     """Load the model and its data set, and ask PyTorch for the answers to compare with."""
     if isinstance(model, str):
@@ -227,11 +236,12 @@ def prepare(
     sample = functools.partial(
         *(load_images, dataset, "train", data),
         shape=shape,
-        sample=CALIBRATION_COUNT,
+        sample=quantization.count,
         frame=Frame.of(spec),
     )
     reference = graph.reference(test.images)
-    return Subject(name, spec, graph, test, reference, sample, dataset != spec.dataset)
+    is_foreign = dataset != spec.dataset
+    return Subject(name, spec, graph, test, reference, sample, quantization, is_foreign)
 
 
 def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
@@ -280,8 +290,9 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     if target.toolchain is not None:
         target.toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
-    calibration = subject.calibration.images if row.precision == "int8" else None
-    job = Conversion(subject.graph, row.precision, folder, log, calibration)
+    calibration = subject.calibration if row.precision == "int8" else None
+    pictures = None if calibration is None else calibration.images
+    job = Conversion(subject.graph, row.precision, folder, log, pictures, subject.quantization)
     artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
 
@@ -298,15 +309,18 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
     missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
+    missed += [concern.words for concern in artifact.concerns if concern.fatal]
+    notes = missed + [concern.words for concern in artifact.concerns if not concern.fatal]
     evidence = target.evidence_of(artifact, result)
     row = replace(
         row,
         status="failed" if missed else "ok",
         evidence=evidence.value,
-        message="; ".join(missed) or ("" if result else _unrun(target, evidence, sources)),
+        message="; ".join(notes) or ("" if result else _unrun(target, evidence, sources)),
         parity=parity,
         metric=metric,
         placement=target.placement(artifact),
+        calibration=None if calibration is None else describe_calibration(calibration, artifact),
         size_bytes=artifact.size_bytes,
         convert_s=convert_s,
         run_ms=result and result.ms_per_image,
@@ -359,7 +373,8 @@ def _write_manifest(
     folder: Path,
 ) -> None:
     found = row.to_dict()
-    measured = ["status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement", "message"]
+    measured = ["status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement"]
+    measured += ["calibration", "message"]
     if row.sources:
         measured.append("source_results")
     results = {key: found[key] for key in measured}

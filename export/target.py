@@ -15,6 +15,7 @@ import numpy as np
 from ..zoo.tasks.pictures import normalize
 from .graph import Graph
 from .lint.rule import Rule
+from .quantization import DEFAULT_QUANTIZATION, Quantization
 from .toolchains.environment import Toolchain
 
 Precision = Literal["float32", "float16", "int8"]
@@ -34,9 +35,10 @@ class Evidence(str, Enum):
 class Placement:
     """Which operator runs where, as the toolchain reports it.
 
-    ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``.
-    ``estimated_ms`` is a picture's time by a formula that the target states, ``memory`` the bytes
-    that are ``used`` of each kind and their ``limit``; both where the target knows them.
+    ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
+    it says more, that as well. ``estimated_ms`` is a picture's time by a formula that the target
+    states, ``memory`` the bytes that are ``used`` of each kind and their ``limit``; both where the
+    target knows them.
     """
 
     npu_mac_fraction: float
@@ -55,11 +57,22 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Concern:
+    """What the toolchain accepted and the chip may not like, with what to do about it: one line.
+
+    A ``fatal`` one makes the export fail, whatever the simulator answers.
+    """
+
+    words: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What a target runs. ``files`` lie in ``folder``; the first is the one to hand to the runtime.
 
     ``settings`` is what the target needs to run it again: JSON values only. ``sources`` are files
-    that the conversion needs but the chip does not.
+    that the conversion needs but the chip does not. ``concerns`` go into the export's row.
     """
 
     target: str
@@ -68,6 +81,7 @@ class Artifact:
     files: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    concerns: tuple[Concern, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -76,6 +90,23 @@ class Artifact:
     @property
     def size_bytes(self) -> int:
         return sum((self.folder / name).stat().st_size for name in self.files)
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What a layer's result has lost.
+
+    ``sqnr_db`` compares it with the same layer in float, as :class:`Parity` does with outputs;
+    ``own_`` is the loss of this layer alone, given the right input.
+    """
+
+    name: str
+    module: str
+    op: str
+    cosine: float
+    sqnr_db: float
+    own_cosine: float
+    own_sqnr_db: float
 
 
 @dataclass(frozen=True)
@@ -88,6 +119,7 @@ class Conversion:
         out: an existing folder for the artifact, absolute.
         log: the file to which the converter's own words are appended.
         calibration: raw uint8 pictures ``[N, C, H, W]``; only for int8.
+        quantization: how int8 is made of them.
     """
 
     graph: Graph
@@ -95,6 +127,7 @@ class Conversion:
     out: Path
     log: Path
     calibration: np.ndarray | None = None
+    quantization: Quantization = DEFAULT_QUANTIZATION
 
     def __post_init__(self) -> None:
         if (self.precision == "int8") != (self.calibration is not None):
@@ -146,6 +179,7 @@ class Target(ABC):
     precisions: ClassVar[tuple[Precision, ...]]
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
+    algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
     takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
     toolkit_python: Path | None = None  # that Python
@@ -166,6 +200,10 @@ class Target(ABC):
     def supported_precisions(self) -> tuple[Precision, ...]:
         """The precisions of this very chip."""
         return self.precisions
+
+    def can_mix(self) -> bool:
+        """Whether this very chip computes single layers in 16 bits among those in int8."""
+        return False
 
     def limits(self, precision: Precision) -> Limits:
         """What an export of that precision must reach."""
@@ -206,6 +244,12 @@ class Target(ABC):
 
     def placement(self, artifact: Artifact) -> Placement | None:
         """Which operator runs where; None where the toolchain does not say."""
+        return None
+
+    def layer_errors(
+        self, artifact: Artifact, pictures: np.ndarray, log: Path
+    ) -> list[LayerError] | None:
+        """What each layer loses on raw pictures; None where the toolchain does not say."""
         return None
 
     def max_images(self, artifact: Artifact) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,18 @@ class Metric:
     details: dict[str, dict[str, builtins.float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SourceResult:
+    """What a file answers, in float32, that was written for a converter elsewhere."""
+
+    file: str
+    parity: Parity
+    metric: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, **asdict(self.parity), "metric": asdict(self.metric)}
+
+
 def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:
     """Parity of all outputs; a shape that differs, or a value that is no number, is an error.
 
@@ -69,7 +82,11 @@ def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> P
 
 def sqnr_db(signal: np.ndarray, error: np.ndarray) -> float:
     """Power of ``signal`` over power of ``error`` in decibels, within +-200."""
-    noise, power = float(np.square(error).mean()), float(np.square(signal).mean())
+    return ratio_db(float(np.square(signal).mean()), float(np.square(error).mean()))
+
+
+def ratio_db(power: float, noise: float) -> float:
+    """``power`` over ``noise`` in decibels, within +-200."""
     if noise == 0:
         return SQNR_CAP_DB
     if power == 0:

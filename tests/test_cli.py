@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeark import cli
+from edgeark.export.layers import LayerReport
+from edgeark.export.quantization import Quantization
+from edgeark.export.target import LayerError
 from edgeark.zoo import create_model, save_weights, spec_of
 from PIL import Image
 from ultralytics_fakes import DetectionModel, save_checkpoint
@@ -183,6 +186,27 @@ def test_a_training_below_its_target_is_status_1(
     result = run("train", recipe, "--out", tmp_path / "run")
     assert result.status == 1
     assert "below the recipe's target of 0.999" in result.err
+
+
+def test_layers_prints_and_draws_what_each_loses(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [LayerError("relu", "stem.act", "Relu", 0.99, 21.5, 0.999, 31.5)]
+    reports = [LayerReport("mnist", "rknn:rk3588", "int8", layers)]
+    asked: dict[str, Any] = {}
+
+    def analyze(model: str, targets: list[str], **options: Any) -> list[LayerReport]:
+        asked.update(options)
+        return reports
+
+    monkeypatch.setattr("edgeark.export.layers.analyze_layers", analyze)
+    arguments = ["layers", "mnist", "--to", "rknn:rk3588", "--int8", "--calibration", "mmse"]
+    done = run(*arguments, "--mixed", "--json", "--plot", tmp_path / "new" / "layers.png")
+    assert done.json[0]["layers"][0]["own_sqnr_db"] == 31.5
+    assert asked["quantization"] == Quantization(200, "mmse", mixed=True)
+    assert Image.open(tmp_path / "new" / "layers.png").width > 100
+    done = run(*arguments)
+    assert "stem.act" in done.out and "31.5" in done.out
 
 
 @pytest.mark.parametrize(

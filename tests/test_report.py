@@ -52,9 +52,18 @@ def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) 
 
 
 LAYERS = (
-    {"name": "conv1", "op": "Conv", "target": "NPU", "macs": 1_234_567, "cycles": 890},
+    {"name": "conv1", "op": "Conv", "target": "NPU", "macs": 1_234_567, "cycles": 890,
+     "module": "stem.conv", "traffic_kib": 4096},
     {"name": "flatten", "op": "Reshape", "target": "CPU", "macs": None, "cycles": None},
-)
+)  # fmt: skip
+CALIBRATION = {
+    "dataset": "insects",
+    "split": "train",
+    "count": 64,
+    "choice": "at random",
+    "algorithm": "mmse",
+    "wide_layers": ["stem.conv", "head"],
+}
 
 
 @pytest.fixture
@@ -73,6 +82,7 @@ def found() -> list[tuple[Subject, list[Row]]]:
             status="failed",
             evidence="simulated",
             placement=placement,
+            calibration=CALIBRATION,
             message="top1 too low",
         ),
         Row(subject.name, "mnn", "float16", "error", message=EVIL),
@@ -100,10 +110,16 @@ def test_every_status_and_target_has_a_row(found: Any, tmp_path: Path) -> None:
     assert cells["mnn float16"] == ["⚠ error", *["-"] * 12]
     assert cells["openvino float32"] == ["○ unavailable", *["-"] * 12]
     messages = [row[0] for row in results if len(row) == 1]
+    calibration, *messages = messages
+    assert calibration == (
+        "int8 by 64 train pictures of insects, drawn at random; algorithm mmse; "
+        "in 16 bits: stem.conv, head"
+    )
     assert messages == ["top1 too low", EVIL, "no network"]
-    assert placement[1:] == [
-        ["conv1", "Conv", "NPU", "1,234,567", "890"],
-        ["flatten", "Reshape", "CPU", "-", "-"],
+    assert placement == [
+        ["name", "operator", "runs on", "MACs", "cycles", "module", "traffic kib"],
+        ["conv1", "Conv", "NPU", "1,234,567", "890", "stem.conv", "4,096"],
+        ["flatten", "Reshape", "CPU", "-", "-", "-", "-"],
     ]
     names = [row[0] for row in versions]
     assert names == ["target", "PyTorch", "onnxruntime", "rknn:rk3588", "mnn", "openvino"]

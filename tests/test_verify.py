@@ -11,7 +11,7 @@ import pytest
 from edgeark.errors import EdgearkError
 from edgeark.export.bundle import staged_folder
 from edgeark.export.pipeline import Row, export_model, planned_precisions, prepare
-from edgeark.export.target import Artifact, Conversion, Evidence, Limits, RunResult, Target
+from edgeark.export.target import Artifact, Concern, Conversion, Evidence, Limits, RunResult, Target
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
 from edgeark.export.verify import Metric, Parity, compare, score, shortfalls, sqnr_db
@@ -130,6 +130,7 @@ class Puppet(Target):
     name, description, normalization = "puppet", "for tests", "host"
     evidence, precisions = Evidence.EXECUTED, ("float32", "int8")
     fails: BaseException | None = None
+    concerns: tuple[Concern, ...] = ()
     offset = 0.0
 
     def versions(self) -> dict[str, str]:
@@ -141,7 +142,8 @@ class Puppet(Target):
         if self.fails:
             raise self.fails
         self.graph = job.graph
-        return Artifact(self.full_name, job.precision, job.out, ("model.bin",))
+        files = ("model.bin",)
+        return Artifact(self.full_name, job.precision, job.out, files, concerns=self.concerns)
 
     def run(self, artifact, pictures, log):
         return RunResult([o + self.offset for o in self.graph.reference(pictures)], 1.0)
@@ -182,6 +184,16 @@ def test_a_missed_limit_is_a_failure_with_its_reason(puppet: Puppet, tmp_path: P
     (row,) = export(tmp_path)
     assert row.status == "failed"
     assert "max abs error 1.00e-02 > 1e-04" in row.message
+
+
+@pytest.mark.parametrize(("fatal", "status"), [(True, "failed"), (False, "ok")])
+def test_a_concern_is_told_and_only_a_fatal_one_fails(
+    puppet: Puppet, tmp_path: Path, fatal: bool, status: str
+) -> None:
+    """However right the simulator's answers are."""
+    puppet.concerns = (Concern("resize of up falls to the CPU: use nearest", fatal),)
+    (row,) = export(tmp_path)
+    assert (row.status, row.message) == (status, puppet.concerns[0].words)
 
 
 def test_a_toolchain_error_is_a_row_and_leaves_no_folder(puppet: Puppet, tmp_path: Path) -> None:

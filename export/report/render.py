@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..pipeline import Row, Subject
 
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
+_LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
 Answer = samples.Answer | samples.MaskAnswer | boxes.BoxAnswer
@@ -93,6 +94,7 @@ def write_report(
         targets=targets,
         limits=_limit_lines(every_row, targets),
         signs=SIGNS,
+        layer_columns=_LAYER_COLUMNS,
         versions={"edgeark": __version__, "torch": torch.__version__},
         plot_width=plots.PLOT_WIDTH,
         plot_height=plots.PLOT_HEIGHT,

@@ -47,14 +47,18 @@ class IsolatedTarget(Target):
         """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
         return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        arguments = {
+    def arguments(self, artifact: Artifact) -> dict[str, Any]:
+        """What the worker is told of an artifact."""
+        return {
             "folder": str(artifact.folder.resolve()),
             "files": list(artifact.files),
             "settings": dict(artifact.settings),
             "precision": artifact.precision,
             "chip": self.chip,
         }
+
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+        arguments = self.arguments(artifact)
         values, arrays = self.call(
             "run", arguments, {"pictures": pictures}, log=log, timeout=self.run_timeout_s
         )

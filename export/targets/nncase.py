@@ -16,7 +16,7 @@ from ..kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ..lint import nncase as lint
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, Placement, RunResult
-from ..toolchains import Toolchain, ToolchainError
+from ..toolchains import Hint, Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .nncase_report import NncaseReportError, parse_placement
 
@@ -29,6 +29,13 @@ _PLACEMENT = "source/placement.json"
 _WHITE = 255  # nncase takes a raw pixel as a share of it
 _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
 _PART = 250  # pictures that are worth a process
+_HINTS = (
+    Hint(r"(?m)^unsupported type: ", "nncase reads no computed padding: pad inside convolutions"),
+    Hint(
+        "Can't pull input data for", "nncase resizes by a factor alone: give scale_factor, no size"
+    ),
+    Hint(r"Emitter for .* is not found", "the K210 cannot compute this operator"),
+)
 
 
 class Nncase(IsolatedTarget):
@@ -50,7 +57,9 @@ class Nncase(IsolatedTarget):
     evidence = Evidence.SIMULATED
     precisions = ("int8",)
     normalization = "in the model"
-    toolchain = Toolchain("nncase", packages=("nncase",), python=">=3.9,<3.11", download_mb=28)
+    toolchain = Toolchain(
+        "nncase", packages=("nncase",), python=">=3.9,<3.11", download_mb=28, hints=_HINTS
+    )
     run_timeout_s = 3600
 
     def rules(self) -> tuple[Rule, ...]:

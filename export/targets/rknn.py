@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
 
-from ..target import Artifact, Conversion, Evidence, Placement, Precision
-from ..toolchains import Toolchain, ToolchainError
+from ..graph import Graph
+from ..lint import Rule
+from ..lint.rknn import MINI_CHIPS, rules_of
+from ..modules import ModuleNames
+from ..target import Artifact, Concern, Conversion, Evidence, LayerError, Placement, Precision
+from ..toolchains import Toolchain, ToolchainError, ToolchainUnavailable
+from ..verify import ratio_db
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
+from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
+from .rknn_pools import split_misread_pools
 
-logger = logging.getLogger(__name__)
-
-_MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
+_WIDE_TYPES = {"rv1103": "int16", "rv1106": "int16"}  # of a layer that int8 ruins, not float16
+_NEVER_WIDE = ("rv1103b", "rv1106b")  # no float16, and 2.5.0 dies of int16 with SIGABRT
 _OPSET = 18  # the toolkit reads up to 19
 _ARTIFACT = "model.rknn"
-_ONNX = "source/model.onnx"
 _CALIBRATION = "source/calibration.npz"
 _PLACEMENT = "source/placement.json"
+_PROBES = 8  # pictures by which a ruined layer is known
+_RUINED_DB = 15.0  # below it a layer alone loses a fifth of its signal's amplitude
+_BOOKKEEPING = ("Input", "exDataConvert")  # rows of the analysis that compute nothing
 
 
 class Rknn(IsolatedTarget):
@@ -40,57 +52,181 @@ class Rknn(IsolatedTarget):
     evidence = Evidence.SIMULATED
     precisions = ("float16", "int8")
     normalization = "in the model"
-    chips = ("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", *_MINI_CHIPS, "rv1126b")
+    chips = ("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", *MINI_CHIPS, "rv1126b")
+    algorithms = ("normal", "mmse", "kl_divergence")
+    _model = "source/model.onnx"
     toolchain = Toolchain(
-        "rknn", packages=("rknn-toolkit2",), python=">=3.10,<3.13", download_mb=179
+        "rknn", packages=("rknn-toolkit2",), python=">=3.10,<3.13", download_mb=179, hints=HINTS
     )
 
     def supported_precisions(self) -> tuple[Precision, ...]:
-        return ("int8",) if self.chip in _MINI_CHIPS else self.precisions
+        return ("int8",) if self.chip in MINI_CHIPS else self.precisions
+
+    def rules(self) -> tuple[Rule, ...]:
+        return rules_of(self.chip or "")
+
+    def arguments(self, artifact: Artifact) -> dict[str, Any]:
+        """Where a PyTorch is for the toolkit goes along, and not into the manifest."""
+        arguments = super().arguments(artifact)
+        fits = self.toolchain.python_version() == sys.version_info[:2]
+        packages = str(Path(torch.__file__).parents[1]) if fits else None
+        return {**arguments, "settings": {**arguments["settings"], "packages": packages}}
+
+    def can_mix(self) -> bool:
+        return self.chip not in _NEVER_WIDE
 
     def convert(self, job: Conversion) -> Artifact:
-        out, onnx, sources = job.out, job.graph.onnx(_OPSET), [_ONNX, _PLACEMENT]
-        arguments = {
+        artifact = self._write_sources(job)
+        if job.quantization.mixed and job.calibration is not None:
+            artifact = self._widen(artifact, job.calibration[:_PROBES], job.log)
+        arguments = {**self.arguments(artifact), "out": str(job.out / _ARTIFACT)}
+        values, _ = self.call("convert", arguments, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        placement = self._parse(values["log"], self._modules(artifact), job.log)
+        write_placement(placement, job.out / _PLACEMENT)
+        concerns = self._concerns(placement, count_register_overflows(values["log"]))
+        return replace(artifact, concerns=concerns)
+
+    def _write_sources(self, job: Conversion) -> Artifact:
+        """What every build is made of, and an artifact that is not built yet."""
+        model = job.out / self._model
+        model.parent.mkdir(exist_ok=True)
+        self._write_model(job.graph, model)
+        settings = {
             **job.normalization,
-            "chip": self.chip,
-            "onnx": str(onnx),
-            "out": str(out / _ARTIFACT),
+            "model": self._model,
+            "calibration": None,
+            "algorithm": job.quantization.algorithm or self.algorithms[0],
+            "wide": [],
+            "shape": list(job.graph.spec.input_shape),
         }
-        values, _ = self.call(
-            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
-        )
-        (out / _ONNX).parent.mkdir(exist_ok=True)
-        self._keep_placement(values["log"], out / _PLACEMENT, job.log)
-        shutil.copyfile(onnx, out / _ONNX)
-        settings = {**job.normalization, "onnx": _ONNX, "calibration": None}
+        sources = [self._model, _PLACEMENT]
         if job.calibration is not None:
-            np.savez_compressed(out / _CALIBRATION, pictures=job.calibration)
+            np.savez_compressed(job.out / _CALIBRATION, pictures=job.calibration)
             sources.append(_CALIBRATION)
             settings["calibration"] = _CALIBRATION
-        return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, tuple(sources))
+        files = (_ARTIFACT,)
+        return Artifact(self.full_name, job.precision, job.out, files, settings, tuple(sources))
+
+    def _widen(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> Artifact:
+        """Keep the layers that int8 ruins, and those that feed them, in 16 bits."""
+        rows = [row for row in self._analyze(artifact, pictures, log) if _own_db(row) < _RUINED_DB]
+        names = sorted({name for row in rows for name in row["group"]})
+        modules = self._modules(artifact)
+        wide = {
+            "wide": names,
+            "wide_type": _WIDE_TYPES.get(self.chip or "", "float16"),
+            "wide_modules": sorted({modules.find(name) for name in names}),
+        }
+        return replace(artifact, settings={**artifact.settings, **wide})
+
+    def _write_model(self, graph: Graph, path: Path) -> None:
+        """The file that the toolkit reads."""
+        onnx.save(split_misread_pools(onnx.load(graph.onnx(_OPSET))), path)
+
+    def _modules(self, artifact: Artifact) -> ModuleNames:
+        return ModuleNames(artifact.folder / self._model)
 
     def placement(self, artifact: Artifact) -> Placement | None:
         return read_placement(artifact.folder / _PLACEMENT)
 
-    def _keep_placement(self, words: str, path: Path, log: Path) -> None:
-        """Read the build's log, and warn of what the simulator cannot show."""
+    def layer_errors(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> list[LayerError]:
+        """By the toolkit's ``accuracy_analysis``, on the simulator.
+
+        Its float reference is the toolkit's own graph: what it makes wrongly of the network in the
+        first place is not seen here.
+        """
+        return [
+            LayerError(
+                name=row["name"],
+                module=row["module"],
+                op=row["op"],
+                cosine=row["cosine"],
+                sqnr_db=ratio_db(row["signal"], row["error"]),
+                own_cosine=row["own_cosine"],
+                own_sqnr_db=_own_db(row),
+            )
+            for row in self._analyze(artifact, pictures, log)
+        ]
+
+    def _analyze(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> list[dict[str, Any]]:
+        """The worker's rows of the layers that compute, each with its ``module``."""
+        arrays = {"pictures": pictures}
+        arguments = self.arguments(artifact)
+        values, _ = self.call("analyze", arguments, arrays, log=log, timeout=CALIBRATION_TIMEOUT_S)
+        modules = self._modules(artifact)
+        return [
+            {**row, "module": modules.find(row["name"])}
+            for row in values["layers"]
+            if row["op"] not in _BOOKKEEPING
+        ]
+
+    def _parse(self, words: str, modules: ModuleNames, log: Path) -> Placement:
+        """The layer table of the build's log, each row with its module."""
         try:
             placement = parse_placement(words)
         except RknnLogError as error:
             raise ToolchainError(
                 f"rknn: {error}; log: {log}", stage="placement", log=log
             ) from error
-        write_placement(placement, path)
-        if overflows := count_register_overflows(words):
-            logger.warning(
-                "%s: %d values do not fit the NPU's registers (REGTASK in the log); the simulator "
-                "does not show it, a board may compute something else",
-                self.full_name,
-                overflows,
+        layers = ({**row, "module": modules.find(row["name"])} for row in placement.layers)
+        return replace(placement, layers=tuple(layers))
+
+    def _concerns(self, placement: Placement, overflows: int) -> tuple[Concern, ...]:
+        """What the toolkit accepts and the simulator does not show."""
+        is_mini = self.chip in MINI_CHIPS
+        what = "which this chip's runtime may refuse" if is_mini else "which costs time"
+        concerns = [
+            Concern(
+                f"{row['op']} of {row['module'] or 'the network itself'} ({row['name']}) falls to "
+                f"the CPU, {what}: {cpu_mend(row['op'])}",
+                fatal=is_mini,
             )
-        if placement.cpu_ops and self.chip in _MINI_CHIPS:
-            logger.warning(
-                "%s: %s on the CPU; this chip's runtime may refuse the model",
-                self.full_name,
-                ", ".join(placement.cpu_ops),
+            for row in placement.layers
+            if row["target"] != "NPU"
+        ]
+        if overflows:
+            concerns.append(
+                Concern(
+                    f"{overflows} values do not fit the NPU's registers (REGTASK in the log), so "
+                    f"that a board may compute something else: {OVERFLOW_MEND}"
+                )
             )
+        return tuple(concerns)
+
+
+class RknnTorchScript(Rknn):
+    """The toolkit's other way in: ``load_pytorch`` reads a TorchScript trace.
+
+    That needs a whole PyTorch in the toolchain's environment. It borrows edgeark's own, whose
+    compiled parts want the same Python; the toolkit asks for torch <= 2.4, and answers alike with
+    2.15. The toolkit fuses less on this way: see ``docs/rknn.md``. Layers have no module names,
+    since a trace has none.
+    """
+
+    name = "rknn-torchscript"
+    description = "Rockchip RKNN from TorchScript, NPU simulator"
+    _model = "source/model.pt"
+
+    def rules(self) -> tuple[Rule, ...]:
+        return rules_of(self.chip or "", splits_pools=False)
+
+    def _write_model(self, graph: Graph, path: Path) -> None:
+        shutil.copyfile(graph.torchscript(), path)
+
+    def _modules(self, artifact: Artifact) -> ModuleNames:
+        return ModuleNames(None)
+
+    def arguments(self, artifact: Artifact) -> dict[str, Any]:
+        arguments = super().arguments(artifact)
+        if arguments["settings"]["packages"] is None:
+            there, here = self.toolchain.python_version(), sys.version_info[:2]
+            raise ToolchainUnavailable(
+                f"{self.name} needs edgeark on the toolchain's Python {there[0]}.{there[1]}, whose "
+                f"PyTorch it borrows; this is {here[0]}.{here[1]}",
+                stage="install",
+            )
+        return arguments
+
+
+def _own_db(row: dict[str, Any]) -> float:
+    return ratio_db(row["signal"], row["own_error"])

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..target import Placement
 
 _TABLE = "Network Layer Information Table"
+_CONSTANTS = "Const Tensor Information Table"
 _LINE = re.compile(r"^D RKNN: \[[\d:.]+\] +(.*?)\s*$", re.MULTILINE)
 _ROW = re.compile(
-    r"\d+\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>[A-Z]+)\s+(?P<inputs>\S+)\s+(?P<output>\S+)"
-    r"\s+\d+/\d+/(?P<cycles>\d+)(?:\s+\d+%)?\s+\d+\s+[^:\s]+:(?P<name>\S.*)"
+    r"(?P<id>\d+)\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>[A-Z]+)\s+(?P<inputs>\S+)\s+(?P<output>\S+)"
+    r"\s+(?P<ddr>\d+)/(?P<npu>\d+)/(?P<cycles>\d+)(?:\s+\d+%)?\s+(?P<kib>\d+)"
+    r"\s+[^:\s]+:(?P<name>\S.*)"
 )
 _SHAPE = re.compile(r"\(([\d,]+)\)")
+_CONSTANT = re.compile(r"(\d+)\s+\S+\s.*\|.*\s0x([0-9a-f]+)")
 _BOOKKEEPING = ("InputOperator", "OutputOperator")
 _OVERFLOW = re.compile(r"^E RKNN: .*REGTASK: .*exceeds the limit", re.MULTILINE)
 
@@ -33,8 +37,10 @@ class RknnLogError(ValueError):
 def parse_placement(log: str) -> Placement:
     """What the last build of a log placed where.
 
-    MACs are those of the operators as compiled: the compiler may split a convolution, repeat one to
-    spare memory, or make a dense one of a grouped one.
+    Cycles are the compiler's estimates: of the memory (``ddr_cycles``), of the arithmetic
+    (``npu_cycles``), and of the two together (``cycles``); 0 where it makes none. ``traffic_kib``
+    is what a row reads and writes. MACs are those of the operators as compiled: the compiler may
+    split a convolution, repeat one to spare memory, or make a dense one of a grouped one.
 
     Raises:
         RknnLogError: see there; the message quotes the line.
@@ -42,12 +48,12 @@ def parse_placement(log: str) -> Placement:
     _, found, after = log.rpartition(_TABLE)
     if not found:
         raise RknnLogError("the build log has no layer table")
-    rows = []
+    rows, weights = [], _weights_by_row(after)
     for text in _LINE.findall(after):
         if text.startswith("<<<<"):
             break
         if text[:1].isdigit():
-            rows.append(_parse_row(text))
+            rows.append(_parse_row(text, weights))
     else:
         raise RknnLogError("the build log ends inside the layer table")
     layers = tuple(row for row in rows if row["op"] not in _BOOKKEEPING)
@@ -74,7 +80,16 @@ def count_register_overflows(log: str) -> int:
     return len(_OVERFLOW.findall(log))
 
 
-def _parse_row(text: str) -> dict[str, Any]:
+def _weights_by_row(text: str) -> Counter[str]:
+    """Bytes of the constants that each row of the layer table owns, by the row's number."""
+    sizes: Counter[str] = Counter()
+    for line in _LINE.findall(text.partition(_CONSTANTS)[2]):
+        if match := _CONSTANT.fullmatch(line):
+            sizes[match[1]] += int(match[2], 16)
+    return sizes
+
+
+def _parse_row(text: str, weights: Mapping[str, int]) -> dict[str, Any]:
     match = _ROW.fullmatch(text)
     if match is None:
         raise RknnLogError(f"unknown row in the layer table: {text!r}")
@@ -86,9 +101,14 @@ def _parse_row(text: str) -> dict[str, Any]:
     return {
         "name": match["name"],
         "op": op,
+        "dtype": match["dtype"],
         "target": match["target"],
         "macs": macs,
         "cycles": int(match["cycles"]),
+        "ddr_cycles": int(match["ddr"]),
+        "npu_cycles": int(match["npu"]),
+        "weights_bytes": weights.get(match["id"], 0),
+        "traffic_kib": int(match["kib"]),
     }
 
 

@@ -6,7 +6,7 @@ where they stand. So each has a folder here with ``requirements.in`` (what we as
 environment).
 """
 
-from .environment import Toolchain, ToolchainError, ToolchainUnavailable
+from .environment import Hint, Toolchain, ToolchainError, ToolchainUnavailable
 from .process import call
 
-__all__ = ["Toolchain", "ToolchainError", "ToolchainUnavailable", "call"]
+__all__ = ["Hint", "Toolchain", "ToolchainError", "ToolchainUnavailable", "call"]

@@ -49,17 +49,30 @@ class ToolchainUnavailable(ToolchainError):
 
 
 @dataclass(frozen=True)
+class Hint:
+    """What to do about an error: ``pattern`` is searched in all that the worker said.
+
+    The pattern is a regular expression, or a plain string of the toolchain's.
+    """
+
+    pattern: str
+    mend: str  # one line
+
+
+@dataclass(frozen=True)
 class Toolchain:
     """A vendor's converter and runtime.
 
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
-    fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11).
+    fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
+    that fits an error is added to it.
     """
 
     name: str
     packages: tuple[str, ...]  # whose versions are reported
     python: str
     download_mb: int
+    hints: tuple[Hint, ...] = ()
 
     @property
     def worker(self) -> Path:
@@ -80,6 +93,14 @@ class Toolchain:
 
     def is_installed(self) -> bool:
         return (self.folder() / _MARK).exists()
+
+    def python_version(self) -> tuple[int, int]:
+        """Of the environment, which is made first where it is missing."""
+        self.ensure()
+        words = (self.folder() / "pyvenv.cfg").read_text()
+        found = re.search(r"^version_info = (\d+)\.(\d+)", words, re.MULTILINE)
+        assert found is not None, "uv writes it"
+        return int(found[1]), int(found[2])
 
     def pinned_versions(self) -> dict[str, str]:
         """The versions that ``requirements.txt`` names, known without an installation."""

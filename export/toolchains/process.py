@@ -13,28 +13,22 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...settings import NO_TELEMETRY
-from .environment import Toolchain, ToolchainError, clean_environment
+from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
 
-_HINTS = {
-    r"No module named 'pkg_resources'": "setuptools >= 81 is there; remove the toolchain's folder",
-    r"onnx opset (\d+), need <= (\d+)": "the toolchain reads an older opset; export at that one",
-    r"onnx\.mapping": "the environment has onnx >= 1.19; remove the toolchain's folder",
-    r"(?m)^unsupported type: ": "nncase reads no computed padding: pad inside convolutions",
-    r"Can't pull input data for": "nncase resizes by a factor alone: give scale_factor, no size",
-    r"Emitter for .* is not found": "the K210 cannot compute this operator",
-    r"No space left on device": "the disk is full",
-    r"std::bad_alloc|MemoryError|Cannot allocate memory": "out of memory",
-    r"libGL\.so": "a system library is missing: install libgl1",
-}
+_COMMON_HINTS = (
+    Hint(r"No space left on device", "the disk is full"),
+    Hint(r"std::bad_alloc|MemoryError|Cannot allocate memory", "out of memory"),
+    Hint(r"libGL\.so", "a system library is missing: install libgl1"),
+)
 
 
 def call(
@@ -83,12 +77,12 @@ def call(
             cause = _how_it_died(code, timeout)
             if last := _last_error(_words(log, start)):
                 cause += f" after saying: {last}"
-            raise _failure(toolchain.name, function, cause, log, start)
+            raise _failure(toolchain.name, function, cause, log, start, toolchain.hints)
         result = json.loads(result_path.read_text())
         if "error" in result:
             error = result["error"]
             cause = f"{error['type']}: {_first_line(error['message'])}"
-            raise _failure(toolchain.name, function, cause, log, start)
+            raise _failure(toolchain.name, function, cause, log, start, toolchain.hints)
         with np.load(folder / "outputs.npz") as file:
             return result["values"], {key: file[key] for key in file.files}
 
@@ -150,10 +144,13 @@ def _how_it_died(code: int | None, timeout: float) -> str:
     return f"the process ended with status {code} and no result"
 
 
-def _failure(name: str, stage: str, cause: str, log: Path, start: int) -> ToolchainError:
-    words = _words(log, start)
-    hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, words)), None)
-    likely = f" ({hint})" if hint else ""
+def _failure(
+    name: str, stage: str, cause: str, log: Path, start: int, hints: Sequence[Hint] = ()
+) -> ToolchainError:
+    said = f"{_words(log, start)}\n{cause}"
+    known = (*hints, *_COMMON_HINTS)
+    mend = next((hint.mend for hint in known if re.search(hint.pattern, said)), "")
+    likely = f" ({mend})" if mend else ""
     return ToolchainError(
         f"{name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
     )

@@ -1,0 +1,74 @@
+"""The command that says where a target's error comes from: layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..settings import go_offline
+from .console import out, print_json, print_table, working
+from .options import (
+    AlgorithmOption,
+    CalibrationCount,
+    DataDir,
+    Int8Flag,
+    JsonFlag,
+    MixedFlag,
+    ModelName,
+    OfflineFlag,
+    WeightsFile,
+    quantization_of,
+)
+
+
+def layers(
+    model: ModelName,
+    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
+    int8: Int8Flag = False,
+    algorithm: AlgorithmOption = None,
+    calibration: CalibrationCount = 200,
+    mixed: MixedFlag = False,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+        typer.Option("--plot", help="A PNG file for the plot."),
+    ] = None,
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    count: Annotated[int, typer.Option("--limit", min=2, help="So many test pictures.")] = 8,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Say what each layer of a model loses on a target, alone and with all before it."""
+    from ..export.layers import analyze_layers, plot_layers
+
+    if offline:
+        go_offline()
+    with working() as say:
+        reports = analyze_layers(
+            model,
+            to.split(","),
+            int8=int8,
+            weights=weights,
+            data=data,
+            count=count,
+            quantization=quantization_of(calibration, algorithm, mixed),
+            on_step=say,
+        )
+    if plot:
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        plot_layers(reports, plot)
+    if json:
+        return print_json([report.to_dict() for report in reports])
+    columns = ["module", "operator", "tensor"]
+    columns += ["own cosine", "own SQNR dB", "total cosine", "total SQNR dB"]
+    for report in reports:
+        rows = [
+            [r.module or "-", r.op, r.name, f"{r.own_cosine:.5f}", f"{r.own_sqnr_db:.1f}",
+             f"{r.cosine:.5f}", f"{r.sqnr_db:.1f}"]
+            for r in report.layers
+        ]  # fmt: skip
+        print_table(f"{report.model} on {report.target} {report.precision}", columns, rows)
+    if plot:
+        out.print(f"plot: {plot}", soft_wrap=True)

@@ -1,0 +1,96 @@
+"""Where a target's error comes from: what each layer loses, as rows and as a plot."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..errors import EdgearkError
+from .pipeline import planned_precisions, prepare
+from .quantization import DEFAULT_QUANTIZATION, Quantization, require_known
+from .target import Conversion, LayerError, Precision
+from .targets import find_targets
+
+_COUNT = 8  # pictures; a layer's figures settle with a few
+_EQUAL_DB = 100.0  # drawn no higher: nothing is lost
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """The layers of a model on a target, in the order of computation."""
+
+    model: str
+    target: str
+    precision: Precision
+    layers: list[LayerError]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def analyze_layers(
+    model: str,
+    targets: Sequence[str],
+    *,
+    int8: bool = False,
+    weights: Path | None = None,
+    data: Path | None = None,
+    count: int = _COUNT,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
+    on_step: Callable[[str], None] | None = None,
+) -> list[LayerReport]:
+    """Convert to each target and ask it for the error of every layer on ``count`` test pictures.
+
+    Raises:
+        EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
+            toolchain fails.
+    """
+    chosen = find_targets(",".join(targets))
+    require_known(quantization, chosen)
+    reports = []
+    with tempfile.TemporaryDirectory(prefix="edgeark-layers-") as scratch:
+        folder = Path(scratch)
+        subject = prepare(
+            model, folder, weights=weights, data=data, limit=count, quantization=quantization
+        )
+        for target in chosen:
+            for precision in planned_precisions(target, int8):
+                if on_step:
+                    on_step(f"layers of {model} on {target.full_name} {precision}")
+                out = folder / target.folder_name / precision
+                out.mkdir(parents=True)
+                pictures = subject.calibration.images if precision == "int8" else None
+                log = out / "log.txt"
+                job = Conversion(subject.graph, precision, out, log, pictures, quantization)
+                layers = target.layer_errors(target.convert(job), subject.test.images, log)
+                if layers is None:
+                    raise EdgearkError(f"{target.full_name} does not tell the errors of layers")
+                reports.append(LayerReport(subject.name, target.full_name, precision, layers))
+    return reports
+
+
+def plot_layers(reports: Sequence[LayerReport], path: Path) -> None:
+    """A panel a report: each layer's own SQNR as a bar, and the accumulated one as a line."""
+    longest = max(len(report.layers) for report in reports)
+    size = (max(6.0, 1.5 + 0.22 * longest), 3.4 * len(reports))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(reports), 1, squeeze=False)[:, 0]
+    for axis, report in zip(panels, reports, strict=True):
+        places = np.arange(len(report.layers))
+        own = [min(layer.own_sqnr_db, _EQUAL_DB) for layer in report.layers]
+        total = [min(layer.sqnr_db, _EQUAL_DB) for layer in report.layers]
+        axis.bar(places, own, color="tab:blue", alpha=0.6, label="this layer alone")
+        axis.plot(places, total, color="tab:red", marker=".", label="all layers up to it")
+        labels = [f"{layer.module or '(network)'} {layer.op}" for layer in report.layers]
+        axis.set_xticks(places, labels, rotation=90, fontsize=7)
+        axis.set(title=f"{report.model} on {report.target} {report.precision}", ylabel="SQNR, dB")
+        axis.margins(x=0.01)
+        axis.grid(axis="y", alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(path, format="png", dpi=110)
