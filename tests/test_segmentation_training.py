@@ -135,7 +135,7 @@ def test_a_run_in_two_parts_ends_in_the_same_weights(
 
 
 def test_two_processes_reach_the_dice_of_one(tiles: Path, tmp_path: Path) -> None:
-    path = write_recipe(tmp_path, epochs=6)
+    path = write_recipe(tmp_path, epochs=10)
     two = train_by_two(path, tmp_path / "two", "--data", tiles)
     one = scripts.train(load_recipe(path), tmp_path / "one", data=tiles)
     assert one.test is not None and min(one.test, two["test"]) > 0.6

@@ -17,7 +17,6 @@ A network is built for one input size, and every size in its graph is a constant
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
@@ -32,7 +31,6 @@ Upsample = Literal["nearest", "bilinear", "bilinear_ac", "transpose"]
 
 _MULTIPLES = (1, 2, 4, 8)  # of the base channels, at reductions 1, 2, 4 and 8
 _DEEPEST, _DEEPEST_TRANSPOSED = 8, 16  # at reduction 16
-_PRIOR = 0.01  # a pixel's odds before training, as in RetinaNet (Lin et al., 2017)
 
 
 def _double_conv(in_channels: int, hidden: int, out_channels: int, act: Act) -> list[nn.Module]:
@@ -156,8 +154,6 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(stages)
         self.decoder = UNetDecoder(channels, input_size, act, upsample, slim)
         self.head = nn.Conv2d(self.decoder.out_channels, num_classes, 1)
-        if num_classes == 1:  # from 0.5 everywhere, most of a training would go into its descent
-            nn.init.constant_(self.head.get_parameter("bias"), math.log(_PRIOR / (1 - _PRIOR)))
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, self.input_size, "picture")
