@@ -17,9 +17,13 @@ from edgeark.export.pipeline import Subject, export_one, prepare
 from edgeark.export.target import Conversion, Evidence, Precision, Target
 from edgeark.export.targets import find_target
 from edgeark.export.toolchains import ToolchainUnavailable
-from edgeark.zoo import list_models
+from edgeark.zoo import list_models, model_entry
 
 TEST_COUNT = 1000
+# Detectors take a hundred times as long: tests/test_engines_multi_output.py has small ones.
+CLASSIFIERS = [
+    name for name in list_models(pretrained=True) if model_entry(name).spec.task == "classification"
+]
 
 
 def installed_target(name: str) -> Target:
@@ -54,7 +58,7 @@ class TargetTester:
     def chosen(cls) -> Target:
         return installed_target(cls.target)
 
-    @pytest.fixture(scope="class", params=list_models(pretrained=True))
+    @pytest.fixture(scope="class", params=CLASSIFIERS)
     @classmethod
     def subject(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

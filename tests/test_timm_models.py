@@ -92,7 +92,7 @@ def test_the_data_configuration_is_the_specs_in_units_of_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"pretrained": True}, WeightsError, "no trained weights ship for mobilenet_v1_050"),
+        ({"pretrained": True}, WeightsError, "no trained weights ship for mobilenet_v1_075"),
         ({"num_classes": 0}, ModelError, "ask for features_only=True"),
         ({"out_indices": (1,)}, ModelError, "ask for features_only=True"),
         ({"pretrained_cfg": "in1k"}, ModelError, "give weights=FILE"),
@@ -105,7 +105,7 @@ def test_what_we_do_not_have_is_refused(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        timm.create_model("edgeark_mobilenet_v1_050", **arguments)
+        timm.create_model("edgeark_mobilenet_v1_075", **arguments)
 
 
 def test_models_of_ones_own_join_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

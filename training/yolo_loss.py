@@ -23,7 +23,7 @@ from .anchors import MAX_RATIO
 # The published weights of the parts, for three scales, pictures of 640 and 80 classes.
 _BOX, _OBJECT, _CLASS = 0.05, 1.0, 0.5
 _BALANCE = (4.0, 1.0, 0.4)  # of objectness: fine maps have more cells and fewer objects in each
-_LEAST_HALF = 0.01  # pixels, added to half a box's side
+_LEAST_HALF = 0.01  # pixels that each box is larger by, on every side
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,9 @@ def loss_parts(
             values = raw[match.picture, match.anchor, :, match.row, match.column]
             boxes = decode_boxes(values[:, :4], match, sides, stride)
             # A side of 0 would have a finite loss and a gradient that is none.
-            grown = boxes + boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
-            box_loss = box_loss + complete_box_iou_loss(grown, match.boxes, reduction="mean")
+            edge = boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
+            pairs = boxes + edge, match.boxes + edge
+            box_loss = box_loss + complete_box_iou_loss(*pairs, reduction="mean")
             # Where a place answers for two boxes, the one that it fits better counts.
             place = (match.picture * len(sides) + match.anchor) * height + match.row
             place = place * width + match.column
