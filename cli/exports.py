@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -92,6 +92,10 @@ def export(
     weights: WeightsFile = None,
     data: DataDir = None,
     limit: LimitOption = None,
+    toolkit_python: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A Python with RKNN-Toolkit 1.7, for rknn1: runs the conversion too."),
+    ] = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
@@ -110,6 +114,7 @@ def export(
             data=data,
             limit=limit,
             quantization=quantization_of(calibration, algorithm, mixed),
+            toolkit_python=toolkit_python,
             on_step=say,
         )
     if json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from ..export.target import Quantization
+    from ..export.quantization import Quantization
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
@@ -40,6 +40,6 @@ OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the ne
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:
     """What those options say of int8."""
-    from ..export.target import Quantization
+    from ..export.quantization import Quantization
 
     return Quantization(count, algorithm, mixed)

@@ -12,6 +12,7 @@ import functools
 import logging
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,14 +75,19 @@ class Graph:
         nodes = onnx.load(path, load_external_data=False).graph.node
         return self.onnx() if any(node.op_type == "Shape" for node in nodes) else path
 
-    def torchscript(self) -> Path:
-        """A frozen TorchScript trace."""
-        path = self.folder / "model.torchscript.pt"
+    def torchscript(self, frozen: bool = True) -> Path:
+        """A TorchScript trace: static, in evaluation mode.
+
+        Frozen, its weights are constants and batch normalisation is folded. Unfrozen it is what
+        ``torch.jit.trace`` makes, with a module tree, which is what old converters know.
+        """
+        path = self.folder / ("model.torchscript.pt" if frozen else "model.trace.pt")
         if not path.exists():
             with self._timed(), torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-                traced = torch.jit.freeze(torch.jit.trace(self.model, self._example))
-                torch.jit.save(traced, path)
+                traced = torch.jit.trace(self.model, self._example)
+                torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
+                _drop_stack_traces(path)
         return path
 
     @functools.cached_property
@@ -107,6 +113,19 @@ class Graph:
             answers = answer if isinstance(answer, (tuple, list)) else (answer,)
             chunks.append(tuple(a.numpy() for a in answers))
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def _drop_stack_traces(path: Path) -> None:
+    """Take each line's origin out of a TorchScript file: it names this machine's folders.
+
+    Nothing is lost but the trace of an error; PyTorch 1.6 dies of the newer notes.
+    """
+    clean = path.with_suffix(".clean")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(clean, "w") as new:
+        for entry in old.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                new.writestr(entry, old.read(entry))
+    clean.replace(path)
 
 
 def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) -> None:

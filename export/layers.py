@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
-from .pipeline import planned_precisions, prepare, require_known
-from .target import DEFAULT_QUANTIZATION, Conversion, LayerError, Precision, Quantization
+from .pipeline import planned_precisions, prepare
+from .quantization import DEFAULT_QUANTIZATION, Quantization, require_known
+from .target import Conversion, LayerError, Precision
 from .targets import find_targets
 
 _COUNT = 8  # pictures; a layer's figures settle with a few

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -21,19 +22,26 @@ from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
 from .graph import Graph
 from .lint import LintError, check
-from .target import (
+from .quantization import (
     DEFAULT_QUANTIZATION,
+    Quantization,
+    describe_calibration,
+    require_known,
+)
+from .target import (
+    FLOAT32_LIMITS,
     Artifact,
     Conversion,
+    Evidence,
     Placement,
     Precision,
-    Quantization,
+    RunResult,
     Target,
 )
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
-from .verify import Metric, Parity, compare, score, shortfalls
+from .verify import Metric, Parity, SourceResult, compare, score, shortfalls
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +54,10 @@ class Row:
 
     ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);
     ``error`` (the toolchain failed); ``unavailable`` (the toolchain cannot be had on this machine).
-    ``message`` says why, and warns of what the simulator does not show.
-    ``evidence`` is None where nothing was proven. ``calibration`` says how int8 was made.
+    ``message`` says why, and warns of what the simulator does not show. ``evidence`` is None where
+    nothing was proven. Where no runtime ran the artifact, ``parity``, ``metric`` and ``run_ms`` are
+    None, and ``sources`` has the files that were handed over instead. ``calibration`` says how int8
+    was made.
     """
 
     model: str
@@ -65,6 +75,7 @@ class Row:
     run_ms: float | None = None
     log: Path | None = None
     message: str = ""
+    sources: tuple[SourceResult, ...] = ()
     outputs: list[np.ndarray] = field(default_factory=list, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +97,7 @@ class Row:
             "run_ms": self.run_ms,
             "log": self.log and str(self.log),
             "message": self.message,
+            "source_results": [source.to_dict() for source in self.sources],
         }
 
 
@@ -118,6 +130,7 @@ def export_model(
     data: Path | None = None,
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
+    toolkit_python: Path | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
@@ -131,6 +144,7 @@ def export_model(
         data: where the data set is.
         limit: at most so many test pictures.
         quantization: how int8 is made.
+        toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
         on_step: told what is being done.
 
     Raises:
@@ -138,6 +152,8 @@ def export_model(
     """
     chosen = find_targets(",".join(targets))
     require_known(quantization, chosen)
+    if toolkit_python is not None:
+        give_python(chosen, toolkit_python)
     lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
     if lacking:
         logger.info("no int8 on %s: float only", ", ".join(lacking))
@@ -153,19 +169,20 @@ def export_model(
         return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
 
 
-def require_known(quantization: Quantization, targets: Sequence[Target]) -> None:
-    """Every target knows the algorithm, and can mix precisions where that is asked for.
+def give_python(targets: Sequence[Target], python: Path) -> None:
+    """Tell the targets that take one of a Python with their toolkit.
 
     Raises:
-        EdgearkError: the first that does not.
+        EdgearkError: none of them takes one, or there is no such program.
     """
-    for target in targets:
-        wanted, known = quantization.algorithm, target.algorithms
-        if wanted is not None and wanted not in known:
-            there = f"it knows {', '.join(known)}" if known else "it has no choice"
-            raise EdgearkError(f"{target.full_name} has no calibration {wanted!r}; {there}")
-        if quantization.mixed and not target.can_mix():
-            raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
+    takers = [target for target in targets if target.takes_python]
+    if not takers:
+        names = ", ".join(target.full_name for target in targets)
+        raise EdgearkError(f"--toolkit-python is for rknn1 alone; {names} needs none")
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise EdgearkError(f"--toolkit-python {python}: there is no such program")
+    for target in takers:
+        target.toolkit_python = python.absolute()  # not resolved: a link is how a venv is entered
 
 
 def export_all(
@@ -274,7 +291,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         target.toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration if row.precision == "int8" else None
-    pictures = calibration and calibration.images
+    pictures = None if calibration is None else calibration.images
     job = Conversion(subject.graph, row.precision, folder, log, pictures, subject.quantization)
     artifact = target.convert(job)
     convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
@@ -282,42 +299,56 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     test = subject.test.head(target.max_images(artifact))
     reference = [o[: len(test)] for o in subject.reference]
     result = target.run(artifact, test.images, log)
-    parity = compare(reference, result.outputs)
-    metric = score(subject.spec, reference, result.outputs, test.labels, test.name)
-    missed = shortfalls(target.limits(row.precision), parity, metric, subject.is_foreign)
+    judge = functools.partial(_judge, subject, test, reference)
+    parity, metric = judge(result) if result else (None, None)
+    sources = tuple(
+        SourceResult(name, *judge(answer))
+        for name, answer in target.run_sources(artifact, test.images).items()
+    )
+    judged = [(FLOAT32_LIMITS, source.parity, source.metric) for source in sources]
+    if parity and metric:
+        judged.append((target.limits(row.precision), parity, metric))
+    missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
     missed += [concern.words for concern in artifact.concerns if concern.fatal]
-    warnings = [concern.words for concern in artifact.concerns if not concern.fatal]
+    notes = missed + [concern.words for concern in artifact.concerns if not concern.fatal]
+    evidence = target.evidence_of(artifact, result)
     row = replace(
         row,
         status="failed" if missed else "ok",
-        evidence=target.evidence.value,
-        message="; ".join(missed + warnings),
+        evidence=evidence.value,
+        message="; ".join(notes) or ("" if result else _unrun(target, evidence, sources)),
         parity=parity,
         metric=metric,
         placement=target.placement(artifact),
-        calibration=calibration and _describe_calibration(calibration, artifact),
+        calibration=None if calibration is None else describe_calibration(calibration, artifact),
         size_bytes=artifact.size_bytes,
         convert_s=convert_s,
-        run_ms=result.ms_per_image,
-        outputs=result.outputs,
+        run_ms=result and result.ms_per_image,
+        sources=sources,
+        outputs=result.outputs if result else [],
         artifact=final / artifact.files[0],
         log=final / LOG,
     )
-    write_golden(folder, test.images, result.outputs, reference)
-    _write_manifest(subject, target, artifact, row, folder)
+    write_golden(folder, test.images, row.outputs, reference)
+    _write_manifest(subject, target, artifact, row, reference, folder)
     return row
 
 
-def _describe_calibration(pictures: ImageSet, artifact: Artifact) -> dict[str, Any]:
-    """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
-    return {
-        "dataset": pictures.name,
-        "split": pictures.split,
-        "count": len(pictures),
-        "choice": "at random, the same ones every time",
-        "algorithm": artifact.settings.get("algorithm"),
-        "wide_layers": artifact.settings.get("wide_modules", []),
-    }
+def _judge(
+    subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
+) -> tuple[Parity, Metric]:
+    parity = compare(reference, result.outputs)
+    return parity, score(subject.spec, reference, result.outputs, test.labels, test.name)
+
+
+def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
+    """What a row is worth that has no figures of its own."""
+    files = " and ".join(source.file for source in sources)
+    worst = max(source.parity.max_abs_error for source in sources)
+    return (
+        f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
+        f"{files} are within {worst:.1e} of PyTorch in float32"
+    )
 
 
 def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
@@ -334,12 +365,20 @@ def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
 
 
 def _write_manifest(
-    subject: Subject, target: Target, artifact: Artifact, row: Row, folder: Path
+    subject: Subject,
+    target: Target,
+    artifact: Artifact,
+    row: Row,
+    reference: Sequence[np.ndarray],
+    folder: Path,
 ) -> None:
     found = row.to_dict()
-    measured = ("status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement")
-    results = {key: found[key] for key in (*measured, "calibration", "message")}
-    write_manifest(folder, subject.name, subject.spec, target, artifact, row.outputs, results)
+    measured = ["status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement"]
+    measured += ["calibration", "message"]
+    if row.sources:
+        measured.append("source_results")
+    results = {key: found[key] for key in measured}
+    write_manifest(folder, subject.name, subject.spec, target, artifact, reference, results)
 
 
 def _keep_log(log: Path, row: Row) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from ..zoo.tasks.pictures import normalize
 from .graph import Graph
 from .lint.rule import Rule
+from .quantization import DEFAULT_QUANTIZATION, Quantization
 from .toolchains.environment import Toolchain
 
 Precision = Literal["float32", "float16", "int8"]
@@ -85,24 +86,6 @@ class Artifact:
     @property
     def size_bytes(self) -> int:
         return sum((self.folder / name).stat().st_size for name in self.files)
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How int8 is made.
-
-    Args:
-        count: calibration pictures, drawn from the training part.
-        algorithm: one of :attr:`Target.algorithms`; None: the first.
-        mixed: layers that int8 ruins get more bits.
-    """
-
-    count: int = 200
-    algorithm: str | None = None
-    mixed: bool = False
-
-
-DEFAULT_QUANTIZATION = Quantization()
 
 
 @dataclass(frozen=True)
@@ -194,6 +177,8 @@ class Target(ABC):
     chips: ClassVar[tuple[str, ...]] = ()
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
+    takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
+    toolkit_python: Path | None = None  # that Python
 
     def __init__(self, chip: str | None = None) -> None:
         self.chip = chip
@@ -239,8 +224,19 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        """Run raw pictures, one at a time, through the real runtime or simulator."""
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+        """Run raw pictures, one at a time, through the real runtime or simulator.
+
+        None where neither is to be had: then :meth:`run_sources` says what can be said.
+        """
+
+    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+        """What the files answer, in float32, that are handed to a converter elsewhere; by file."""
+        return {}
+
+    def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
+        """What proves this very export."""
+        return self.evidence
 
     def placement(self, artifact: Artifact) -> Placement | None:
         """Which operator runs where; None where the toolchain does not say."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,18 @@ class Metric:
     n: int
     dataset: str
     details: dict[str, dict[str, builtins.float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceResult:
+    """What a file answers, in float32, that was written for a converter elsewhere."""
+
+    file: str
+    parity: Parity
+    metric: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, **asdict(self.parity), "metric": asdict(self.metric)}
 
 
 def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from edgeark import cli
 from edgeark.export.layers import LayerReport
-from edgeark.export.target import LayerError, Quantization
+from edgeark.export.quantization import Quantization
+from edgeark.export.target import LayerError
 from edgeark.zoo import create_model, save_weights, spec_of
 from PIL import Image
 from ultralytics_fakes import DetectionModel, save_checkpoint

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ...errors import EdgearkError
@@ -23,10 +22,11 @@ from ..kpu import Kmodel, KmodelError, Output, Simulator, read_kmodel, write_kmo
 from ..kpu import elementwise as e
 from ..kpu import maps as m
 from ..kpu.layer import MAIN_BYTES, round_up
+from .templates import open_templates
 
 KMODEL = "model.kmodel"
 CAMERA_SIZE = (240, 320)  # QVGA
-_TEMPLATES = Path(__file__).parent / "maixpy_templates"
+_TEMPLATES = "maixpy_templates"
 _WINDOW_STEP = 8  # pixels; MaixPy-v1 issue 114
 # Kinds of layer that MaixPy knows as writers of floats; later kinds it may not know at all.
 _FLOAT_LAYERS = (
@@ -116,10 +116,11 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
         "kmodel_bytes": len(content),
         "main_bytes": kmodel.main_bytes,
     }
+    templates = open_templates(_TEMPLATES)
     with staged_folder(out) as folder:
         (folder / KMODEL).write_bytes(content)
         for name in ("main.py", "README.md"):
-            text = _environment().get_template(f"{name}.jinja").render(values)
+            text = templates.get_template(f"{name}.jinja").render(values)
             (folder / name).write_text(text, encoding="utf-8")
         files = tuple(sorted(file.name for file in folder.iterdir()))
     return MaixpyBundle(out, files, len(content), kmodel.main_bytes)
@@ -257,16 +258,3 @@ def _zoom(height: int, width: int) -> int:
         range(1, most + 1),
         key=lambda zoom: (width * zoom % _WINDOW_STEP + height * zoom % _WINDOW_STEP == 0, zoom),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # Python and Markdown, not HTML
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["python"] = repr
-    return environment

@@ -20,6 +20,7 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "openvino": "openvino:OpenVino",
     "rknn": "rknn:Rknn",
     "rknn-torchscript": "rknn:RknnTorchScript",
+    "rknn1": "rknn1:Rknn1",
     "k210": "k210:K210",
     "k210-nncase": "nncase:Nncase",
 }

@@ -14,6 +14,7 @@ import torch
 
 from ..graph import Graph
 from ..lint import Rule
+from ..lint.rknn import MINI_CHIPS, rules_of
 from ..modules import ModuleNames
 from ..target import Artifact, Concern, Conversion, Evidence, LayerError, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError, ToolchainUnavailable
@@ -22,7 +23,6 @@ from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, wri
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
 from .rknn_pools import split_misread_pools
-from .rknn_rules import MINI_CHIPS, rules_of
 
 _WIDE_TYPES = {"rv1103": "int16", "rv1106": "int16"}  # of a layer that int8 ruins, not float16
 _NEVER_WIDE = ("rv1103b", "rv1106b")  # no float16, and 2.5.0 dies of int16 with SIGABRT
@@ -199,8 +199,8 @@ class RknnTorchScript(Rknn):
 
     That needs a whole PyTorch in the toolchain's environment. It borrows edgeark's own, whose
     compiled parts want the same Python; the toolkit asks for torch <= 2.4, and answers alike with
-    2.15. The toolkit fuses less on this way: see ``docs/rknn.md``. Layers have no module names,
-    since a trace has none.
+    2.15. The trace is not frozen: of one that is, the toolkit cannot read the bounds of ReLU6.
+    Layers have no module names, since a trace has none.
     """
 
     name = "rknn-torchscript"
@@ -211,7 +211,7 @@ class RknnTorchScript(Rknn):
         return rules_of(self.chip or "", splits_pools=False)
 
     def _write_model(self, graph: Graph, path: Path) -> None:
-        shutil.copyfile(graph.torchscript(), path)
+        shutil.copyfile(graph.torchscript(frozen=False), path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:
         return ModuleNames(None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +29,20 @@ class TorchScript(Target):
         shutil.copyfile(job.graph.torchscript(), path)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
-    @torch.inference_mode()
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated, and still what these toolchains read
-            module = torch.jit.load(str(artifact.path))
+        return run_torchscript(artifact.path, pictures, artifact.settings)
 
-        def answer(x: np.ndarray) -> list[np.ndarray]:
-            outputs = module(torch.from_numpy(x))
-            tensors = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-            return [tensor.numpy() for tensor in tensors]
 
-        return run_one_by_one(answer, pictures, artifact.settings)
+@torch.inference_mode()
+def run_torchscript(path: Path, pictures: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
+    """Run a TorchScript file on raw pictures; see :func:`run_one_by_one`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still what these toolchains read
+        module = torch.jit.load(str(path))
+
+    def answer(x: np.ndarray) -> list[np.ndarray]:
+        outputs = module(torch.from_numpy(x))
+        tensors = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        return [tensor.numpy() for tensor in tensors]
+
+    return run_one_by_one(answer, pictures, settings)

@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,39 @@ def call(
             cause = _how_it_died(code, timeout)
             if last := _last_error(_words(log, start)):
                 cause += f" after saying: {last}"
-            raise _failure(toolchain, function, cause, log, start)
+            raise _failure(toolchain.name, function, cause, log, start, toolchain.hints)
         result = json.loads(result_path.read_text())
         if "error" in result:
             error = result["error"]
             cause = f"{error['type']}: {_first_line(error['message'])}"
-            raise _failure(toolchain, function, cause, log, start)
+            raise _failure(toolchain.name, function, cause, log, start, toolchain.hints)
         with np.load(folder / "outputs.npz") as file:
             return result["values"], {key: file[key] for key in file.files}
+
+
+def run_command(
+    name: str, stage: str, command: list[str], *, cwd: Path, log: Path, timeout: float
+) -> None:
+    """Run a program of the user's own under a worker's conditions: environment, log, time limit.
+
+    Args:
+        name: of the toolchain, for the error.
+        stage: what it is to do, for the error.
+        command: program and arguments.
+        cwd: where it works.
+        log: the file to which everything that it prints is appended.
+        timeout: seconds after which it and its children are killed.
+
+    Raises:
+        ToolchainError: it did not end with status 0.
+    """
+    start = log.stat().st_size if log.exists() else 0
+    code = _run(command, cwd, log, timeout)
+    if code != 0:
+        cause = f"it ended with status {code}" if code and code > 0 else _how_it_died(code, timeout)
+        if last := _last_error(_words(log, start)):
+            cause += f" after saying: {last}"
+        raise _failure(name, stage, cause, log, start)
 
 
 def _run(command: list[str], cwd: Path, log: Path, timeout: float) -> int | None:
@@ -119,13 +144,15 @@ def _how_it_died(code: int | None, timeout: float) -> str:
     return f"the process ended with status {code} and no result"
 
 
-def _failure(toolchain: Toolchain, stage: str, cause: str, log: Path, start: int) -> ToolchainError:
+def _failure(
+    name: str, stage: str, cause: str, log: Path, start: int, hints: Sequence[Hint] = ()
+) -> ToolchainError:
     said = f"{_words(log, start)}\n{cause}"
-    hints = (*toolchain.hints, *_COMMON_HINTS)
-    mend = next((hint.mend for hint in hints if re.search(hint.pattern, said)), "")
+    known = (*hints, *_COMMON_HINTS)
+    mend = next((hint.mend for hint in known if re.search(hint.pattern, said)), "")
     likely = f" ({mend})" if mend else ""
     return ToolchainError(
-        f"{toolchain.name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
+        f"{name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
     )
 
 

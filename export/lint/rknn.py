@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lint import Op, Rule, Sighting, op_rule
-from ..lint.network import Network
-from .rknn_mends import OVERFLOW_MEND
-from .rknn_pools import is_misread, is_splittable
+from ..targets.rknn_mends import OVERFLOW_MEND
+from ..targets.rknn_pools import is_misread, is_splittable
+from .network import Network, Op
+from .rule import Rule, Sighting, op_rule
 
 MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
 _CPU = "it runs on the CPU"
