@@ -11,3 +11,7 @@ class ModelError(EdgearkError, ValueError):
 
 class DataError(EdgearkError):
     """A data set is missing or broken."""
+
+
+class MissingPartError(DataError):
+    """A data set has no such part: no pictures to validate with, say."""

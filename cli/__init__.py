@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ for _name, _command in {
     "info": zoo.info,
     "targets": exports.targets,
     "train": training.train,
+    "new": training.new,
     "eval": exports.evaluate,
     "export": exports.export,
     "import": zoo.import_,
@@ -49,12 +51,17 @@ def _main(
         raise typer.Exit
 
 
-def main() -> None:
-    """Run the command line; every mistake of the user's ends in one line and status 2."""
-    debug = "--debug" in sys.argv
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; every mistake of the user's ends in one line and status 2.
+
+    Args:
+        arguments: by default those of the process.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
     log_to_stderr()
     try:
-        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+        app([argument for argument in given if argument != "--debug"])
     except (EdgearkError, OSError) as error:
         if debug:
             raise

@@ -9,6 +9,7 @@ from .console import err, out, print_table
 
 if TYPE_CHECKING:
     from ..export.pipeline import Row
+    from ..export.target import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
 _LISTED = 12  # names that a table lists
@@ -62,6 +63,8 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
         ]
         print_table(f"{title}: {model}", [*columns, *(extra if wide else ())], table)
     for row in rows:
+        if row.placement and row.placement.memory:
+            out.print(f"{row.model} {row.target}: {_budget(row.placement)}", soft_wrap=True)
         if row.message:
             err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
 
@@ -86,6 +89,17 @@ def _extra_cells(row: Row) -> list[Any]:
         row.size_bytes and round(row.size_bytes / 1024),
         row.run_ms and f"{row.run_ms:.2f}",
     ]
+
+
+def _budget(placement: Placement) -> str:
+    """What memory is taken, and how long a picture should take."""
+    parts = [
+        f"{name} {have['used'] / 1024:,.0f} of {have['limit'] / 1024:,.0f} KiB"
+        for name, have in placement.memory.items()
+    ]
+    if placement.estimated_ms is not None:
+        parts.append(f"about {placement.estimated_ms:.1f} ms a picture (estimate)")
+    return "; ".join(parts)
 
 
 def _by(shape: Sequence[int]) -> str:

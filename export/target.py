@@ -36,7 +36,9 @@ class Placement:
     """Which operator runs where, as the toolchain reports it.
 
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
-    it says more, that as well.
+    it says more, that as well. ``estimated_ms`` is a picture's time by a formula that the target
+    states, ``memory`` the bytes that are ``used`` of each kind and their ``limit``; both where the
+    target knows them.
     """
 
     npu_mac_fraction: float
@@ -44,6 +46,8 @@ class Placement:
     weights_bytes: int | None
     activation_bytes: int | None
     layers: tuple[Mapping[str, Any], ...] = ()
+    estimated_ms: float | None = None
+    memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The fields of an export row."""

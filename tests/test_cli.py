@@ -333,3 +333,23 @@ def test_a_bad_import_is_one_line_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
     result = run("import", checkpoint, "--as", "yolov5n", "--out", tmp_path / "w.pt")
     assert result.status == 2 and "written as .safetensors" in result.err
+
+
+def test_new_writes_a_project_and_leaves_anothers_files_alone(run: Run, tmp_path: Path) -> None:
+    done = run("new", tmp_path / "mine", "--template", "unet", "--example", "--json")
+    assert done.status == 0 and done.json["pictures"] == 60
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {*done.json["files"], "pictures"}
+    again = run("new", tmp_path / "mine", "--template", "vgg")
+    assert again.status == 2 and again.err.count("\n") == 1
+    assert "is there already: name a new folder, or empty it" in again.err
+
+
+def test_fine_tuning_for_int8_needs_weights(
+    run: Run, write_recipe: Callable[..., Path], digits_weights: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(epochs=1)
+    failed = run("train", recipe, "--qat", "int8", "--out", tmp_path / "run")
+    assert failed.status == 2 and "name them with --weights" in failed.err
+    narrow = run("train", recipe, "--weights", digits_weights, "--out", tmp_path / "run")
+    assert narrow.status == 2 and "does not fit this network" in narrow.err
+    assert not (tmp_path / "run").exists()

@@ -206,6 +206,61 @@ def test_folders_named_train_and_test_are_the_split(tmp_path: Path) -> None:
     assert found.images.shape == (3, 3, 10, 12), "without a network, the first picture's size"
 
 
+def test_a_zip_of_ones_own_is_read_as_its_folder_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(10):
+        picture(tmp_path / "photos", f"cat/{number}.png", 10)
+        picture(tmp_path / "photos", f"dog/{number}.png", 200)
+    for name, top in (("photos.zip", tmp_path / "photos"), ("whole.zip", tmp_path)):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("__MACOSX/photos/cat/._0.png", b"no picture")
+            for path in sorted((tmp_path / "photos").rglob("*.png")):
+                archive.write(path, path.relative_to(top))
+        for split in ("train", "test"):
+            wanted, found = (
+                load_images("image_folder", split, data, shape=(3, 8, 8))
+                for data in (tmp_path / "photos", tmp_path / name)
+            )
+            assert np.array_equal(wanted.images, found.images)
+            assert (found.labels.tolist(), found.classes) == (
+                wanted.labels.tolist(),
+                ("cat", "dog"),
+            )
+    content = bytearray((tmp_path / "photos.zip").read_bytes())
+    content[content.index(b"\x89PNG") + 20] ^= 255  # of cat/0.png, as the zip's checksum says
+    (tmp_path / "photos.zip").write_bytes(content)
+    load_images("image_folder", "train", tmp_path / "photos.zip", shape=(3, 8, 8))
+    load_images("image_folder", "test", tmp_path / "photos.zip", shape=(3, 8, 8))
+    assert "1 of " in caplog.text and "pictures cannot be read and are left out: cat/0.png" in (
+        caplog.text
+    )
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"cannot read .*photos\.zip"):
+        load_images("image_folder", "train", tmp_path / "photos.zip")
+
+
+def test_a_zip_has_parts_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png"):
+            picture(tmp_path, name, 99)
+            archive.write(tmp_path / name, f"photos/{name}")
+    assert load_images("image_folder", "test", tmp_path / "p.zip").labels.tolist() == [1]
+
+
+def test_a_split_file_of_ones_own_is_followed(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "deep/b/1.png", "deep/b/2.png"):
+        picture(tmp_path, name, 99)
+    lines = ["train\ta/1.png", "train\tdeep/b/1.png", "test\tdeep/b/2.png"]
+    (tmp_path / "split.tsv").write_text("\n".join(lines))
+    train, test = (load_images("image_folder", part, tmp_path) for part in ("train", "test"))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1], [1])
+    assert test.classes == ("a", "b")
+    (tmp_path / "split.tsv").write_text("a/1.png")
+    with pytest.raises(DataError, match="line 1: expected train or test, a tab and a path"):
+        load_images("image_folder", "train", tmp_path)
+
+
 def test_broken_pictures_are_left_out_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,7 +271,7 @@ def test_broken_pictures_are_left_out_named_and_counted(
     (tmp_path / "train/b/2.jpg").write_bytes(b"no picture")
     found = load_images("image_folder", "train", tmp_path, shape=(1, 8, 8))
     assert found.labels.tolist() == [0, 1]
-    assert "2 of 4 train pictures cannot be read and are left out: a/2.png, b/2.jpg" in caplog.text
+    assert "2 of 4 train pictures cannot be read and are left out: train/a/2.png" in caplog.text
 
 
 def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:

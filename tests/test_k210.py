@@ -14,11 +14,19 @@ import pytest
 import torch
 from edgeark.export.folding import fold_normalization
 from edgeark.export.graph import Graph
-from edgeark.export.kpu import KmodelError, KpuConv, Pool, Simulator, read_kmodel, write_kmodel
+from edgeark.export.kpu import (
+    KmodelError,
+    KpuConv,
+    Pool,
+    Simulator,
+    budget,
+    read_kmodel,
+    write_kmodel,
+)
 from edgeark.export.kpu.compile import Compiled, compile_kmodel
 from edgeark.export.pipeline import Subject
 from edgeark.export.target import Artifact, Conversion, Evidence, Placement, Target
-from edgeark.export.targets import find_target, k210
+from edgeark.export.targets import find_target
 from edgeark.export.verify import compare
 from edgeark.zoo import create_model, list_models, model_entry
 from edgeark.zoo.registry import ModelSpec, spec_of
@@ -279,6 +287,28 @@ def test_maps_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         compiled(conv(3, 4), tmp_path / "tall", tall)
 
 
+class Wide(nn.Module):
+    """Both processors read the large convolution's result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.body, self.head = conv(3, 512, 1, 2), conv(512, 400), conv(400, 4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(self.stem(x))
+        return x, self.head(x)
+
+
+def test_a_convolution_of_too_many_weight_loads_is_split(tmp_path: Path) -> None:
+    """3x3 with 512 channels in: six filters a load, 64 loads a layer, so 384 channels."""
+    model = Wide()
+    seed(model)
+    result, sqnr_db = compiled(model, tmp_path, replace(SPEC, input_size=(8, 8)))
+    parts = [one for one in result.kmodel.layers if isinstance(one, KpuConv)][1:3]
+    assert [part.out_channels for part in parts] == [384, 16]
+    assert result.names[1:3] == ("/body/Conv", "/body/Conv") and sqnr_db > 29
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v1_025", "vgg_kpu", "unet_8", "yolov5n"])
 def test_the_zoo_on_one_chip(name: str, tmp_path: Path) -> None:
     """Every MAC on the KPU, the classifiers in one run of it, and no worse than other int8.
@@ -313,12 +343,12 @@ def test_the_zoo_on_one_chip(name: str, tmp_path: Path) -> None:
 def test_warns_of_main_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(k210, "MAIN_BYTES", 1000)
+    monkeypatch.setattr(budget, "MAIN_BYTES", 1000)
     graph = Graph(conv(3, 8), SPEC, tmp_path)
     job = Conversion(graph, "int8", tmp_path, tmp_path / "log", make_pictures(2, 1))
     with caplog.at_level(logging.WARNING):
         artifact = find_target("k210").convert(job)
-    assert "of the chip's 6" in caplog.text
+    assert "k210: main memory: 0.02 MiB of 0.00" in caplog.text
     working = 8 * 16 * 24 * (1 + 4)  # bytes and floats
     size = artifact.path.stat().st_size
     assert artifact.settings["main_memory_bytes"] == size + working + 3 * 16 * 24

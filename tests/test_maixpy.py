@@ -214,7 +214,7 @@ def test_main_keeps_to_what_micropython_1_11_knows(task: str, tmp_path: Path) ->
 def test_readme_states_sizes_and_what_is_unproven(tmp_path: Path) -> None:
     export = write_export(tmp_path / "export", classifier_net(), DIGITS)
     written = write_maixpy_bundle(export / "model.kmodel", tmp_path / "bundle")
-    assert written.files == ("README.md", "main.py", "model.kmodel")
+    assert written.files == ("README.md", "budget.md", "main.py", "model.kmodel")
     readme = (written.folder / "README.md").read_text()
     assert f"{written.kmodel_bytes} bytes" in readme and f"{written.main_bytes} more" in readme
     assert "has run on a board" in readme and "window of 240x240" in readme
@@ -299,7 +299,11 @@ def test_the_command(
     export = write_export(tmp_path / "export", classifier_net(), DIGITS)
     out = tmp_path / "bundle"
     status, text, _ = run_cli(monkeypatch, capfd, export, "--out", out, "--json")
-    assert status == 0 and json.loads(text)["files"] == ["README.md", "main.py", "model.kmodel"]
+    assert status == 0 and json.loads(text)["files"] == [
+        *("README.md", "budget.md", "main.py", "model.kmodel"),
+    ]
+    assert "- KPU memory: 7 KiB of 2048 KiB." in (out / "README.md").read_text()
+    assert "It fits." in (out / "budget.md").read_text()
     lonely = tmp_path / "lonely.kmodel"
     lonely.write_bytes(write_kmodel(operator_net()))
     for path, message in (

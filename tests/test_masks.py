@@ -60,6 +60,16 @@ def test_folders_named_train_and_test_are_the_split(tmp_path: Path) -> None:
     assert load_images("mask_folder", "test", tmp_path).images.shape == (2, 3, 16, 12)
 
 
+def test_a_split_file_is_followed(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path, name, half_marked())
+    suffix = next((tmp_path / "images").iterdir()).suffix
+    lines = [f"train\timages/a{suffix}", f"test\timages/b{suffix}", f"test\timages/c{suffix}"]
+    (tmp_path / "split.tsv").write_text("\n".join(lines))
+    parts = [load_images("mask_folder", s, tmp_path, shape=SHAPE) for s in ("train", "test")]
+    assert [len(part) for part in parts] == [1, 2]
+
+
 @pytest.mark.parametrize("value", [1, 200, 255])
 def test_marks_are_ones_or_over_half_of_255(value: int, tmp_path: Path) -> None:
     mask = half_marked(value)

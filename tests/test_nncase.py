@@ -219,7 +219,7 @@ def test_what_it_cannot_do_is_one_error(middle: nn.Module, cause: str, tmp_path:
 def test_names_what_falls_to_the_cpu(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nncase, "_MAIN_MEMORY", 10_000)
+    monkeypatch.setattr(nncase, "MAIN_BYTES", 10_000)
     with caplog.at_level(logging.WARNING):
         _, placement, _ = convert(Between(nn.Conv2d(8, 8, 5, padding=2)), tmp_path)
     assert "of the chip's" in caplog.text

@@ -11,17 +11,24 @@ import pytest
 import torch
 from edgeark.errors import DataError
 from edgeark.export.evaluate import evaluate_model
-from edgeark.training import loop, scripts
+from edgeark.training import loop, scripts, unet
 from edgeark.training.checkpoint import load_checkpoint
 from edgeark.training.classification import confusion
 from edgeark.training.config import load_recipe
 from edgeark.training.data import ImageSet, load_images
 from edgeark.training.losses import mask_loss, soft_dice_loss
-from edgeark.training.segmentation import balanced_sampler, figures, show_predictions
-from edgeark.zoo import create_model
+from edgeark.training.segmentation import (
+    SegmentationTask,
+    balanced_sampler,
+    figures,
+    show_predictions,
+)
+from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.tasks.segmentation import marked, marked_dice, to_mask
+from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 from PIL import Image
 from torch.utils.data import Sampler
+from two_processes import train_by_two
 
 RECIPE = """
 model = "unet_8"
@@ -125,6 +132,36 @@ def test_a_run_in_two_parts_ends_in_the_same_weights(
     scripts.train(recipe, broken, data=tiles, resume=True)
     one, two = (load_checkpoint(folder / "last.ckpt")["model"] for folder in (whole, broken))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_two_processes_reach_the_dice_of_one(tiles: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, epochs=6)
+    two = train_by_two(path, tmp_path / "two", "--data", tiles)
+    one = scripts.train(load_recipe(path), tmp_path / "one", data=tiles)
+    assert one.test is not None and min(one.test, two["test"]) > 0.6
+    assert two["test"] == pytest.approx(one.test, abs=0.15)
+    assert (two["n"], two["details"].keys()) == (one.n, one.details.keys())
+
+
+def test_processes_share_one_balanced_draw(tiles: Path, tmp_path: Path) -> None:
+    """Each takes every other picture of the same draw: together they are what one would see."""
+    images = load_images("mask_folder", "train", tiles, shape=(1, 64, 64))
+    recipe = load_recipe(write_recipe(tmp_path, epochs=1))
+    spec = spec_of(create_model("unet_8"))
+    task = SegmentationTask(recipe, spec, images, images, unet.augment)
+    whole, *shares = (share_of(task, rank, world) for rank, world in ((0, 1), (0, 2), (1, 2)))
+    assert sorted(whole) == sorted(shares[0] + shares[1])
+    assert marked(images.labels)[whole].mean() > 0.35
+
+
+def share_of(task: SegmentationTask, rank: int, world: int) -> list[int]:
+    """The pictures that one of several processes draws, as the loop and Fabric have it."""
+    torch.manual_seed(0)
+    sampler = task.train_batches(4, 0).sampler
+    torch.manual_seed(rank)
+    if world == 1:
+        return list(sampler)
+    return list(DistributedSamplerWrapper(sampler, world, rank, shuffle=False))
 
 
 def test_a_part_without_marks_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from edgeark.training.config import RecipeError, list_recipes, load_recipe
 from edgeark.training.data import load_images
 from edgeark.zoo import model_entry
 from safetensors.torch import load_file
+from two_processes import train_by_two
 
 Write = Callable[..., Path]
 
@@ -157,6 +157,16 @@ def test_resuming_another_recipe_is_refused(write_recipe: Write, tmp_path: Path)
         scripts.train(load_recipe(write_recipe(epochs=2)), tmp_path, resume=True)
 
 
+def test_a_recipe_of_an_earlier_release_is_the_same(write_recipe: Write) -> None:
+    recipe = load_recipe(write_recipe())
+    fields = recipe.model_dump()
+    assert recipe.equals(recipe.model_dump_json())
+    del fields["qat"], fields["augment"]["mosaic"]
+    assert recipe.equals(json.dumps(fields))
+    assert not recipe.equals(json.dumps({**fields, "seed": 7}))
+    assert not recipe.equals("") and not recipe.equals(json.dumps({**fields, "color": 1}))
+
+
 def test_a_finished_run_is_not_overwritten(write_recipe: Write, tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(epochs=1))
     scripts.train(recipe, tmp_path)
@@ -271,24 +281,7 @@ def _epoch(folder: Path) -> int:
 
 def test_two_processes_train_as_one_does(write_recipe: Write, tmp_path: Path) -> None:
     recipe = write_recipe(epochs=15)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "edgeark", "train", str(recipe), "--out", str(tmp_path / "two"), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        output, messages = process.communicate(timeout=300)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, messages[-3000:]
-    two = json.loads(output)
+    two = train_by_two(recipe, tmp_path / "two")
     one = scripts.train(load_recipe(recipe), tmp_path / "one")
     assert one.test is not None and abs(two["test"] - one.test) < 0.05
     with (tmp_path / "two" / "log.csv").open() as file:

@@ -46,7 +46,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
         for name in zipfile.ZipFile(wheel).namelist()
         if name.startswith("edgeark/")
     }
-    packages = tracked("*.py", "zoo", "training", "export", "weights")
+    packages = tracked("*.py", "zoo", "training", "export", "projects", "weights")
     wanted = {
         name
         for name in packages

@@ -28,8 +28,8 @@ _SMALLER: dict[str, dict[str, Any]] = {
 
 def family(name: str) -> str:
     """``mobilenet_v1`` for ``mobilenet_v1_050``: members that differ in size alone are one."""
-    if name[:-1] == "yolov5":
-        return name[:-1]
+    if name.startswith("yolov5"):
+        return "yolov5"
     stem, _, width = name.rpartition("_")
     return stem if width.isdigit() else name
 

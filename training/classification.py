@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
+from ..zoo.registry import ModelSpec, create_model, model_entry
 from ..zoo.tasks import classification
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .data.images import Shape
 from .distributed import is_first_process
 from .loop import Batch, Outcome, fit
+from .network import start_network
 from .plots import save_confusion
 from .progress import Progress
 
@@ -54,6 +55,7 @@ def train_classifier(
     augment: Augment,
     *,
     data: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -66,8 +68,8 @@ def train_classifier(
 
     torch.manual_seed(recipe.seed)
     facts = {"dataset": recipe.dataset, "classes": everything.classes}
-    model = create_model(recipe.model, spec=facts, **recipe.model_args)
-    task = ClassificationTask(recipe, spec_of(model), train_set, val_set, augment)
+    model, spec = start_network(recipe, facts, weights)
+    task = ClassificationTask(recipe, spec, train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)

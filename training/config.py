@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import EdgearkError
+from .qat import SchemeName
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,6 +65,14 @@ class AugmentConfig(Section):
         return self.model_dump(include={"degrees", "translate", "scale", "shear"})
 
 
+class QatConfig(Section):
+    """Quantisation-aware fine-tuning (:mod:`edgeark.training.qat`): how, and whether."""
+
+    scheme: SchemeName | Literal[""] = Field(default="", description="whose rounding; empty: none")
+    epochs: int = Field(default=10, gt=0)
+    lr: float = Field(default=0.0, ge=0, description="0: a tenth of optim.lr")
+
+
 class Recipe(Section):
     """One training. ``script`` names the module of ``edgeark.training`` that knows the task."""
 
@@ -82,6 +91,28 @@ class Recipe(Section):
     model_args: dict[str, Any] = Field(default_factory=dict)
     optim: OptimConfig
     augment: AugmentConfig = AugmentConfig()
+    qat: QatConfig = QatConfig()
+
+    def equals(self, dumped: str) -> bool:
+        """Whether JSON of a recipe says the same; fields that it does not know are at defaults."""
+        try:
+            return Recipe.model_validate_json(dumped).model_dump_json() == self.model_dump_json()
+        except ValidationError:
+            return False
+
+    def for_qat(self, scheme: SchemeName, epochs: int | None = None) -> Recipe:
+        """The fine-tuning of what this recipe trains, in float32: bfloat16 has too few digits."""
+        optim = self.optim.model_copy(
+            update={"lr": self.qat.lr or self.optim.lr / 10, "warmup_epochs": 0.0}
+        )
+        return self.model_copy(
+            update={
+                "epochs": epochs or self.qat.epochs,
+                "precision": "32-true",
+                "optim": optim,
+                "qat": self.qat.model_copy(update={"scheme": scheme}),
+            }
+        )
 
 
 def list_recipes() -> list[str]:

@@ -10,17 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..zoo.registry import ModelSpec, create_model, model_entry, spec_of
+from ..errors import MissingPartError
+from ..zoo.registry import ModelSpec, create_model, model_entry
 from .anchors import choose_anchors
 from .classification import as_is, input_shape, make_normalize
 from .config import Recipe
 from .data import ImageSet, load_images
 from .data.augment import random_light
 from .data.boxes import Frame
+from .data.images import Split
 from .data.mosaic import ChangedPictures
 from .distributed import is_first_process
 from .loop import Batch, Outcome, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
+from .network import start_network
 from .plots import save_detections, spread
 from .progress import Progress
 
@@ -67,30 +70,31 @@ def train_detector(
     box_loss: BoxLoss,
     *,
     data: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mAP at an overlap of 0.5.
 
-    The data set's own validation part chooses the best epoch, or with ``val_size`` a part of the
-    training pictures. Anchors that leave out boxes are replaced by fitted ones; the weights'
-    spec says which.
+    The data set's own validation part chooses the best epoch; with ``val_size``, or where there is
+    none, a part of the training pictures. Anchors that leave out boxes are replaced by fitted ones;
+    the weights' spec says which.
     """
     shape, family = input_shape(recipe), model_entry(recipe.model).spec
     frame = Frame.of(family)
-    train_set = load_images(recipe.dataset, "train", data, shape=shape, frame=frame)
-    if recipe.val_size:
-        train_set, val_set = train_set.split_off(recipe.val_size)
-    else:
-        val_set = load_images(recipe.dataset, "val", data, shape=shape, frame=frame)
-    test_set = load_images(recipe.dataset, "test", data, shape=shape, frame=frame)
+
+    def load(split: Split) -> ImageSet:
+        return load_images(recipe.dataset, split, data, shape=shape, frame=frame)
+
+    train_set, val_set = _hold_out(load, recipe.val_size)
+    test_set = load("test")
 
     torch.manual_seed(recipe.seed)
     facts = {"dataset": recipe.dataset, "classes": train_set.classes}
-    if family.anchors:
+    if family.anchors and weights is None:
         facts["anchors"] = choose_anchors(train_set.labels, family.anchors)
-    model = create_model(recipe.model, spec=facts, **recipe.model_args)
-    task = DetectionTask(recipe, spec_of(model), train_set, val_set, box_loss)
+    model, spec = start_network(recipe, facts, weights)
+    task = DetectionTask(recipe, spec, train_set, val_set, box_loss)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
@@ -99,6 +103,17 @@ def train_detector(
     show_detections(task.spec, outputs, test_set, out / "predictions.png")
     details = mean_average_precision(task.spec, outputs, test_set.labels)
     return Outcome(result, task.metric, details.pop(task.metric), len(test_set), details)
+
+
+def _hold_out(load: Callable[[Split], ImageSet], count: int) -> tuple[ImageSet, ImageSet]:
+    """The pictures to train on, and those that choose the best epoch."""
+    train_set = load("train")
+    if not count:
+        try:
+            return train_set, load("val")
+        except MissingPartError:
+            count = len(train_set) // 8
+    return train_set.split_off(count)
 
 
 @torch.inference_mode()

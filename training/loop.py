@@ -37,6 +37,7 @@ from .config import Recipe
 from .distributed import is_distributed, local_processes, machines
 from .plots import save_curves
 from .progress import Progress
+from .qat import plain_network
 
 Batch = tuple[Tensor, Tensor]
 
@@ -190,10 +191,12 @@ class _Run:
             losses.append(self.train_step(batch, index))
             seen += len(batch[0]) * self.fabric.world_size
             progress.batch_done(index + 1, self.batches)
+        loss = self.fabric.all_reduce(torch.stack(losses).mean())
+        assert isinstance(loss, Tensor)  # as one was given
         self.history.append(
             {
                 "epoch": self.epoch + 1,
-                "loss": torch.stack(losses).mean().item(),
+                "loss": loss.item(),
                 "lr": self.optimizer.param_groups[0]["lr"],
                 "samples_per_s": seen / (time.perf_counter() - started),
             }
@@ -253,7 +256,9 @@ class _Run:
             "epoch": str(self.epoch),
             f"val_{self.task.metric}": f"{metric:.6f}",
         }
-        save_weights(self.ema.module, self.weights_path, info)
+        if self.recipe.qat.scheme:
+            info["qat"] = self.recipe.qat.scheme
+        save_weights(plain_network(self.ema.module), self.weights_path, info)
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience
@@ -273,7 +278,7 @@ class _Run:
 
     def load(self) -> None:
         state = load_checkpoint(self.checkpoint_path)
-        if state.get("recipe") != self.recipe.model_dump_json():
+        if not self.recipe.equals(state.get("recipe", "")):
             raise CheckpointError(
                 f"{self.checkpoint_path} is of another recipe; train it with that one, "
                 "or start anew in another folder"

@@ -49,12 +49,24 @@ def train(
     out: Path,
     *,
     data: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> TrainingReport:
-    """Run the recipe's script and write its result beside the weights."""
+    """Run the recipe's script and write its result beside the weights.
+
+    Args:
+        recipe: what to train, and how.
+        out: the run's folder.
+        data: where the data set is.
+        weights: begin with these; by default with random ones.
+        resume: go on with the run that is in ``out``.
+        progress: shows how it goes.
+    """
     script = import_module(f".{recipe.script}", __package__)
-    outcome = script.train(recipe, out, data=data, resume=resume, progress=progress)
+    outcome = script.train(
+        recipe, out, data=data, weights=weights, resume=resume, progress=progress
+    )
     result, test = outcome.result, outcome.test
     report = TrainingReport(
         model=recipe.model,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from ..errors import DataError
-from ..zoo.registry import ModelSpec, create_model, spec_of
+from ..zoo.registry import ModelSpec, create_model
 from ..zoo.tasks.segmentation import false_alarms, marked, marked_dice, to_mask
 from .classification import answer_batches, as_is, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
@@ -20,6 +20,7 @@ from .data import ImageSet, load_images
 from .distributed import is_first_process
 from .loop import Batch, Outcome, fit
 from .losses import mask_loss
+from .network import start_network
 from .plots import save_predictions
 from .progress import Progress
 
@@ -65,6 +66,7 @@ def train_segmenter(
     augment: Augment,
     *,
     data: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -84,8 +86,8 @@ def train_segmenter(
 
     torch.manual_seed(recipe.seed)
     facts = {"dataset": recipe.dataset, "classes": everything.classes}
-    model = create_model(recipe.model, spec=facts, **recipe.model_args)
-    task = SegmentationTask(recipe, spec_of(model), train_set, val_set, augment)
+    model, spec = start_network(recipe, facts, weights)
+    task = SegmentationTask(recipe, spec, train_set, val_set, augment)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)

@@ -227,7 +227,7 @@ def unet_8(
     upsample: Upsample = "nearest",
     slim: bool = False,
 ) -> nn.Module:
-    """270,753 parameters. For the K210: ``nearest`` alone, and 128x128 (docs/unet.md)."""
+    """270,753 parameters. For the K210: ``nearest`` alone (docs/unet.md)."""
     return UNet(8, num_classes, in_channels, input_size, act, width, upsample, slim)
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -283,6 +284,20 @@ def yolov5n(
 ) -> nn.Module:
     """1,872,157 parameters at the default size; ``options`` are :class:`YoloV5`'s."""
     return YoloV5(num_classes, in_channels, input_size, width, depth, **options)
+
+
+@register_model(replace(_spec("n"), description="yolov5n with ReLU, for chips where SiLU costs"))
+def yolov5n_relu(
+    num_classes: int = 80,
+    in_channels: int = 3,
+    input_size: tuple[int, int] = (640, 640),
+    width: float = 0.25,
+    depth: float = 0.33,
+    act: Act = "relu",
+    **options: Any,
+) -> nn.Module:
+    """As ``yolov5n``; ``options`` are :class:`YoloV5`'s."""
+    return YoloV5(num_classes, in_channels, input_size, width, depth, act=act, **options)
 
 
 @register_model(_spec("s"))

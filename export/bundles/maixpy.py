@@ -21,10 +21,12 @@ from ..bundle import MANIFEST, staged_folder
 from ..kpu import Kmodel, KmodelError, Output, Simulator, read_kmodel, write_kmodel
 from ..kpu import elementwise as e
 from ..kpu import maps as m
+from ..kpu.budget import budget, budget_markdown
 from ..kpu.layer import MAIN_BYTES, round_up
 from .templates import open_templates
 
 KMODEL = "model.kmodel"
+BUDGET = "budget.md"
 CAMERA_SIZE = (240, 320)  # QVGA
 _TEMPLATES = "maixpy_templates"
 _WINDOW_STEP = 8  # pixels; MaixPy-v1 issue 114
@@ -107,9 +109,13 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
             f"K210 has {MAIN_BYTES}"
         )
     height, width = manifest.input.shape[2:]
+    found = budget(kmodel, len(content))
     values = {
         "manifest": manifest,
         "kmodel": KMODEL,
+        "budget": BUDGET,
+        "memory": found.memory,
+        "estimated_ms": found.estimated_ms,
         "height": height,
         "width": width,
         "zoom": _zoom(height, width),
@@ -119,6 +125,7 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
     templates = open_templates(_TEMPLATES)
     with staged_folder(out) as folder:
         (folder / KMODEL).write_bytes(content)
+        (folder / BUDGET).write_text(budget_markdown(manifest.model, found), encoding="utf-8")
         for name in ("main.py", "README.md"):
             text = templates.get_template(f"{name}.jinja").render(values)
             (folder / name).write_text(text, encoding="utf-8")

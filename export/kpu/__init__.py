@@ -14,7 +14,8 @@ everything else runs on the CPU, mostly on float32 in main memory. Read in this 
 ``format.py``       a whole file: ``read_kmodel`` and ``write_kmodel``
 ``memory.py``       both memories as bytes
 ``simulate.py``     :class:`Simulator`: a batch of pictures through a kmodel
-``describe.py``     what each layer costs
+``describe.py``     what each layer costs; ``timing.py`` how long it should take
+``budget.py``       whether all of it fits a board
 ==================  ===============================================================================
 
 The compiler, from an ONNX graph to a kmodel, is ``compile.py``, which says how to go on; it is not

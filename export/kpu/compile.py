@@ -61,9 +61,5 @@ def compile_kmodel(
     if equalized:
         network, statistics = equalize(network, statistics)
     emitter = Emitter(network, statistics, choose(network, statistics, method))
-    planned, places, outputs = emitter.emit()
-    return Compiled(
-        place(planned, places, outputs),
-        tuple(layer.name for layer in planned),
-        tuple(network.shapes[name] for name in network.outputs),
-    )
+    kmodel, names = place(*emitter.emit())
+    return Compiled(kmodel, names, tuple(network.shapes[name] for name in network.outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -13,7 +13,9 @@ from .layer import KmodelError, KpuTensor, Layer, MainTensor, Tensor, round_up
 from .tables import ACTIVATION_BYTES, Activation, BatchNorm
 
 _LOAD_BYTES = 30 * 1024  # of weights that the KPU takes at a time
+_LOADS = 64  # that one layer may have
 _DMA_BYTES = 8
+_PART = 8  # channels: whole rows of KPU RAM at any width, and whole transfers to main memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +97,37 @@ class KpuConv(Layer):
         """Output channels whose weights the KPU takes at a time."""
         fit = _LOAD_BYTES // (self.kernel**2 * self.in_channels)
         return self.out_channels if self.depthwise else min(self.out_channels, fit)
+
+    @property
+    def most_channels(self) -> int:
+        """Output channels that one layer can have: its weights come in 64 loads at most."""
+        return self.out_channels if self.depthwise else _LOADS * self.channels_per_load
+
+    def parts(self) -> tuple[KpuConv, ...]:
+        """The same convolution as layers that the KPU can take: one, almost always.
+
+        Where the weights need more than 64 loads (3x3 with some 2 MB of them), each part computes
+        some of the output channels. They need no joining: in both memories the channels of a part
+        begin where those of the one before end.
+        """
+        step = self.most_channels // _PART * _PART
+        if self.out_channels <= self.most_channels:
+            return (self,)
+        parts = []
+        for start in range(0, self.out_channels, step):
+            some, before = slice(start, start + step), (start, self.out_height, self.out_width)
+            bn = BatchNorm(self.bn.mul[some], self.bn.shift[some], self.bn.add[some])
+            main_out = None if self.main_out is None else self.main_out + int(np.prod(before))
+            parts.append(
+                replace(
+                    self,
+                    weights=self.weights[some],
+                    bn=bn,
+                    dst_row=self.dst_row + KpuTensor(0, before).rows,
+                    main_out=main_out,
+                )
+            )
+        return tuple(parts)
 
     @property
     def source(self) -> KpuTensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .format import Kmodel
 from .layer import KPU_ROWS, ROW_BYTES, KpuTensor, MainTensor, Tensor
+from .timing import layer_ms
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class LayerCost:
         kpu_bytes, main_bytes: of KPU RAM and main memory that are in use while it runs: its own
             tensors, and what later layers still need. The peak over all layers is the least memory
             that a better allocator could hope for.
+        ms: estimated; ``timing.py`` has the formula.
     """
 
     index: int
@@ -36,6 +38,7 @@ class LayerCost:
     constant_bytes: int
     kpu_bytes: int
     main_bytes: int
+    ms: float
 
 
 def describe(kmodel: Kmodel) -> list[LayerCost]:
@@ -59,6 +62,7 @@ def describe(kmodel: Kmodel) -> list[LayerCost]:
                 constant_bytes=layer.constant_bytes,
                 kpu_bytes=int(kpu.sum()) * ROW_BYTES,
                 main_bytes=int(main.sum()),
+                ms=layer_ms(layer),
             )
         )
         _mark(kpu, main, writes, False)

@@ -15,6 +15,7 @@ from ...errors import EdgearkError
 ROW_BYTES = 64
 KPU_ROWS = 32768  # 2 MiB
 MAIN_BYTES = 6 << 20
+MAIXPY_BYTES = 3_500_000  # of these, left by MaixPy's firmware: Sipeed, bbs.sipeed.com/t/topic/691
 
 DType = Literal["uint8", "float32"]
 

@@ -201,6 +201,7 @@ class _Lowering:
 
     def _convolution(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
         source, tensor = node.input[0], node.output[0]
+        attributes = _with_pads(attributes)
         weights = self._constants[node.input[1]].astype(np.float64)
         bias = np.zeros(len(weights))
         if len(node.input) == 3:
@@ -244,6 +245,8 @@ class _Lowering:
     def _linear(self, node: NodeProto, weights: np.ndarray, bias: np.ndarray) -> None:
         """A fully connected layer: a 1x1 convolution of a map of 1x1, if the KPU has the room."""
         source, tensor = node.input[0], node.output[0]
+        if prod(self._shapes[source]) != weights.shape[1]:
+            raise unsupported(node, "more than one vector")
         if max(weights.shape) > _KPU_FEATURES:
             self._operator(node, "linear", arrays={"weights": weights, "bias": bias})
             return
@@ -270,6 +273,8 @@ class _Lowering:
         kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1, 1])
         pads = attributes.get("pads", [0, 0, 0, 0])
         shape = self._shapes[source]
+        if max(attributes.get("dilations", [1])) > 1:
+            raise unsupported(node, "pixels with holes between")
         if node.op_type == "AveragePool" and tuple(kernel) == shape[1:] and not any(pads):
             self._operator(node, "mean")
             return
@@ -312,6 +317,20 @@ class _Lowering:
         if not (nearest and whole):
             raise unsupported(node)
         self._operator(node, "resize")
+
+
+def _with_pads(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``padding="same"`` and ``"valid"`` in numbers; ``same`` only where it is alike on all sides.
+
+    torch has it for stride 1 alone, and an odd kernel is not padded more on one side.
+    """
+    name, sides = attributes.get("auto_pad", b"NOTSET"), attributes["kernel_shape"]
+    odd = all(side % 2 for side in sides) and max(attributes.get("dilations", [1])) == 1
+    if name in (b"SAME_UPPER", b"SAME_LOWER") and odd and max(attributes.get("strides", [1])) == 1:
+        return {**attributes, "auto_pad": b"NOTSET", "pads": [side // 2 for side in sides] * 2}
+    if name == b"VALID":
+        return {**attributes, "auto_pad": b"NOTSET", "pads": [0, 0, 0, 0]}
+    return attributes
 
 
 def _is_mean_of_maps(node: NodeProto, attributes: Mapping[str, Any]) -> bool:

@@ -54,8 +54,12 @@ class Planned:
     build: Callable[[Address], Layer]
 
 
-def place(planned: Sequence[Planned], places: Sequence[Place], outputs: Sequence[Place]) -> Kmodel:
-    """The kmodel of layers that use ``places``.
+def place(
+    planned: Sequence[Planned], places: Sequence[Place], outputs: Sequence[Place]
+) -> tuple[Kmodel, tuple[str, ...]]:
+    """The kmodel of layers that use ``places``, and the name of each of its layers.
+
+    A convolution that is too large for one layer becomes several of one name.
 
     Raises:
         KmodelError: the maps do not fit the KPU's RAM, or a layer its registers.
@@ -67,17 +71,21 @@ def place(planned: Sequence[Planned], places: Sequence[Place], outputs: Sequence
     if rows > KPU_ROWS:
         raise KmodelError(_too_large(planned, on_kpu))
     addresses |= more
-    layers = []
+    layers: list[Layer] = []
+    names: list[str] = []
     for each in planned:
         layer = each.build(addresses.__getitem__)
+        parts = layer.parts() if isinstance(layer, KpuConv) else (layer,)
         try:
-            if isinstance(layer, KpuConv):
-                pack_registers(layer)
+            for part in parts:
+                if isinstance(part, KpuConv):
+                    pack_registers(part)
         except KmodelError as error:
             raise KmodelError(f"{each.name}: {error}; use fewer channels") from None
-        layers.append(layer)
+        layers += parts
+        names += [each.name] * len(parts)
     results = tuple(Output(addresses[p], 4 * p.count) for p in outputs)
-    return Kmodel(tuple(layers), results, main_bytes)
+    return Kmodel(tuple(layers), results, main_bytes), tuple(names)
 
 
 def _allocated(places: Sequence[Place]) -> tuple[int, dict[Place, int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import onnx
 
 from ... import __version__
 from ..folding import fold_normalization
-from ..kpu import Simulator, describe, read_kmodel, write_kmodel
-from ..kpu.compile import Compiled, compile_kmodel
-from ..kpu.layer import MAIN_BYTES, ROW_BYTES, KpuTensor
+from ..kpu import Simulator, read_kmodel, write_kmodel
+from ..kpu.budget import Budget, budget, budget_markdown
+from ..kpu.compile import compile_kmodel
+from ..kpu.timing import CYCLES_PER_MS
+from ..lint import k210 as lint
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, Placement, RunResult, Target
 from .isolated import read_placement, write_placement
 from .nncase_report import count_macs
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 _OPSET = 11
 _ARTIFACT = "model.kmodel"
 _PLACEMENT = "source/placement.json"
+_BUDGET = "budget.md"
 _SIMULATED_MACS = 1000e9  # some 10 minutes on one core
 
 
@@ -45,29 +49,29 @@ class K210(Target):
     def versions(self) -> dict[str, str]:
         return {"edgeark": __version__}
 
+    def rules(self) -> tuple[Rule, ...]:
+        return lint.RULES
+
     def convert(self, job: Conversion) -> Artifact:
         assert job.calibration is not None
         spec, path = job.graph.spec, job.out / _ARTIFACT
         network = fold_normalization(onnx.load(job.graph.onnx(_OPSET)), spec.mean, spec.std)
         compiled = compile_kmodel(network, job.calibration)
         path.write_bytes(write_kmodel(compiled.kmodel))
-        placement = _placement(compiled, count_macs(network))
+        found = budget(compiled.kmodel, path.stat().st_size, compiled.names)
         (job.out / _PLACEMENT).parent.mkdir(exist_ok=True)
-        write_placement(placement, job.out / _PLACEMENT)
-        main = path.stat().st_size + compiled.kmodel.main_bytes + prod(job.calibration.shape[1:])
-        if main > MAIN_BYTES:
-            logger.warning(
-                "%s: the model with its working memory takes %.1f MiB of the chip's 6",
-                self.full_name,
-                main / 2**20,
-            )
+        write_placement(_placement(found, count_macs(network)), job.out / _PLACEMENT)
+        (job.out / _BUDGET).write_text(budget_markdown("The network", found))
+        for problem in found.problems():
+            logger.warning("%s: %s", self.full_name, problem)
         settings = {
             **job.normalization,
-            "main_memory_bytes": main,
-            "kpu_memory_bytes": _kpu_peak(compiled),
+            "main_memory_bytes": found.main_bytes,
+            "kpu_memory_bytes": found.kpu_bytes,
+            "estimated_ms": round(found.estimated_ms, 2),
             "output_shapes": [list(shape) for shape in compiled.output_shapes],
         }
-        files, sources = (_ARTIFACT,), (_PLACEMENT,)
+        files, sources = (_ARTIFACT,), (_PLACEMENT, _BUDGET)
         return Artifact(self.full_name, job.precision, job.out, files, settings, sources)
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
@@ -95,32 +99,35 @@ class K210(Target):
         return max(1, round(_SIMULATED_MACS / max(macs, 1)))
 
 
-def _placement(compiled: Compiled, macs: Mapping[str, int]) -> Placement:
+def _placement(found: Budget, macs: Mapping[str, int]) -> Placement:
     """MACs are the network's own: what stride 2 and 1x1 maps make the KPU compute is more."""
-    left, rows = dict(macs), []
-    costs = describe(compiled.kmodel)
-    for name, cost in zip(compiled.names, costs, strict=True):
-        counted = left.pop(name, 0)
-        rows.append(
-            {"name": name, "op": cost.kind, "target": cost.place, "macs": counted, "cycles": None}
-        )
+    computed: Counter[str] = Counter()
+    for name, cost in zip(found.names, found.layers, strict=True):
+        computed[name] += cost.macs
+    rows = [
+        {
+            "name": name,
+            "op": cost.kind,
+            "target": cost.place,
+            # Layers of one name are parts of one node.
+            "macs": macs.get(name, 0) * cost.macs // max(computed[name], 1),
+            "cycles": round(cost.ms * CYCLES_PER_MS),
+        }
+        for name, cost in zip(found.names, found.layers, strict=True)
+    ]
     on_cpu = tuple(f"{row['op']} ({row['name']})" for row in rows if row["target"] == "CPU")
     kpu_macs = _sum_macs(row for row in rows if row["target"] == "KPU")
     total = _sum_macs(rows)
     return Placement(
         npu_mac_fraction=kpu_macs / total if total else float(not on_cpu),
         cpu_ops=on_cpu,
-        weights_bytes=sum(cost.constant_bytes for cost in costs),
-        activation_bytes=compiled.kmodel.main_bytes + _kpu_peak(compiled),
+        weights_bytes=sum(cost.constant_bytes for cost in found.layers),
+        activation_bytes=found.working_bytes + found.kpu_bytes,
         layers=tuple(rows),
+        estimated_ms=round(found.estimated_ms, 2),
+        memory=found.memory,
     )
 
 
 def _sum_macs(rows: Iterable[Mapping[str, Any]]) -> int:
     return sum(row["macs"] for row in rows)
-
-
-def _kpu_peak(compiled: Compiled) -> int:
-    """The end of the highest row that any layer reads or writes, in bytes."""
-    tensors = [t for layer in compiled.kmodel.layers for t in (*layer.reads(), *layer.writes())]
-    return ROW_BYTES * max((t.end for t in tensors if isinstance(t, KpuTensor)), default=0)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from ..folding import fold_normalization
+from ..kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
+from ..lint import nncase as lint
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, Placement, RunResult
 from ..toolchains import Hint, Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
@@ -23,7 +27,6 @@ _ARTIFACT = "model.kmodel"
 _ONNX = "source/model.onnx"
 _PLACEMENT = "source/placement.json"
 _WHITE = 255  # nncase takes a raw pixel as a share of it
-_MAIN_MEMORY = 6 * 2**20  # the chip has 8 MiB, of which 2 belong to the KPU
 _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
 _PART = 250  # pictures that are worth a process
 _HINTS = (
@@ -59,6 +62,9 @@ class Nncase(IsolatedTarget):
     )
     run_timeout_s = 3600
 
+    def rules(self) -> tuple[Rule, ...]:
+        return lint.RULES
+
     def convert(self, job: Conversion) -> Artifact:
         out, path, spec = job.out, job.out / _ARTIFACT, job.graph.spec
         mean, std = ([value / _WHITE for value in values] for values in (spec.mean, spec.std))
@@ -75,16 +81,23 @@ class Nncase(IsolatedTarget):
             raise ToolchainError(
                 f"nncase: {error}; log: {job.log}", stage="placement", log=job.log
             ) from error
-        write_placement(placement, out / _PLACEMENT)
         main_memory = path.stat().st_size + memory.main
-        if main_memory > _MAIN_MEMORY:
+        memories = {
+            "KPU memory": {"used": memory.kpu, "limit": KPU_ROWS * ROW_BYTES},
+            "main memory": {"used": main_memory, "limit": MAIN_BYTES},
+        }
+        write_placement(replace(placement, memory=memories), out / _PLACEMENT)
+        if main_memory > MAIN_BYTES:
             logger.warning(
                 "%s: the model with its working memory takes %.1f MiB of the chip's 6",
                 self.full_name,
                 main_memory / 2**20,
             )
-        memories = {"main_memory_bytes": main_memory, "kpu_memory_bytes": memory.kpu}
-        settings = {**job.normalization, **memories}
+        settings = {
+            **job.normalization,
+            "main_memory_bytes": main_memory,
+            "kpu_memory_bytes": memory.kpu,
+        }
         sources = (_ONNX, _PLACEMENT)
         return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, sources)
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, MissingPartError
 from .boxes import BoxListing
 from .folders import SUFFIXES, drawn_part, read_file, warn_left_out
 from .images import Split
@@ -277,4 +277,4 @@ def _drawn(name: str, names: list[str], split: Split) -> list[str]:
 
 def _lacks(name: str, split: Split) -> NoReturn:
     hint = "; set val_size in the recipe" if split == "val" else ""
-    raise DataError(f"{name} has no {split} part{hint}")
+    raise MissingPartError(f"{name} has no {split} part{hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
+SPLIT_FILE = "split.tsv"
 _TEST_SHARE = 0.2
 _NAMED = 5  # broken files that a message names
 
@@ -50,11 +52,7 @@ def load_cifar10(
 ) -> ImageSet:
     """CIFAR-10 as JPEG files in ``train.zip`` and ``test.zip``: 50,000 and 10,000 of 32x32."""
     folder = require("cifar10", "train.zip", data)
-    try:
-        archive = zipfile.ZipFile(folder / f"{split}.zip")
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {folder / split}.zip: {error}") from None
-    with archive:
+    with open_zip(folder / f"{split}.zip") as archive:
         listing = list_by_class("cifar10", archive.namelist(), archive.read)
         return read_pictures(listing, split, shape or (3, 32, 32), sample)
 
@@ -63,8 +61,8 @@ def load_sign_digits(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
     """Hands that show the digits 0 to 9, split by person: 1,625 and 437 of 100x100."""
-    folder = require("sign_digits", "split.tsv", data)
-    names = read_split(folder / "split.tsv")[split]
+    folder = require("sign_digits", SPLIT_FILE, data)
+    names = read_split(folder / SPLIT_FILE)[split]
     listing = list_by_class("sign_digits", names, partial(read_file, folder))
     return read_pictures(listing, split, shape or (3, 100, 100), sample)
 
@@ -72,20 +70,71 @@ def load_sign_digits(
 def load_image_folder(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
-    """Pictures of one's own: ``<data>/<class>/*``, or ``<data>/train/<class>/*`` and ``test``.
+    """Pictures of one's own, one folder a class: a folder or a zip of ``<class>/*``.
 
-    Without a ``test`` folder every fifth picture, drawn once and for all, is one.
+    The split is ``train/<class>/*`` and ``test/<class>/*``, or what a file ``split.tsv`` at the top
+    says; without either every fifth picture, drawn once and for all, is a test picture.
     """
-    if data is None or not data.is_dir():
+    if data is None or not data.exists():
         raise DataError("name the folder of your pictures with --data: one folder a class inside")
-    parts = (data / "train").is_dir() and (data / "test").is_dir()
-    root = data / split if parts else data
-    files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_file())
-    known = sorted(p.name for p in (data / "train").iterdir() if p.is_dir()) if parts else None
-    listing = list_by_class(data.resolve().name, files, partial(read_file, root), known)
-    if not parts:
+    if data.is_dir():
+        files = [p.relative_to(data).as_posix() for p in data.rglob("*") if p.is_file()]
+        return _read_classes(data, split, files, partial(read_file, data), shape, sample)
+    with open_zip(data) as archive:
+        top = _only_folder(archive.namelist())
+        names = [name.removeprefix(top) for name in archive.namelist()]
+        return _read_classes(data, split, names, lambda n: archive.read(top + n), shape, sample)
+
+
+def _only_folder(names: Sequence[str]) -> str:
+    """``photos/`` for a zip that has nothing beside that folder, else nothing."""
+    tops = {name.split("/")[0] for name in names if _is_picture(name)}
+    deep = all(name.count("/") > 1 for name in names if _is_picture(name))
+    return f"{tops.pop()}/" if len(tops) == 1 and deep else ""
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """A zip to read from.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _read_classes(
+    data: Path,
+    split: Split,
+    files: Sequence[str],
+    read: Callable[[str], bytes],
+    shape: Shape | None,
+    sample: int | None,
+) -> ImageSet:
+    """The pictures of a split of ``files``, which ``read`` gets by their paths below ``data``."""
+    pictures = sorted(f for f in files if _is_picture(f))
+    parts = {
+        part: [f for f in pictures if f.startswith(f"{part}/") and f.count("/") == 2]
+        for part in ("train", "test")
+    }
+    if SPLIT_FILE in files:
+        parts = parse_split(read(SPLIT_FILE), data / SPLIT_FILE)
+    elif not all(parts.values()):
+        below = [f for f in pictures if f.count("/") == 1]
+        listing = list_by_class(data.resolve().stem, below, read)
         listing = listing.pick(drawn_part(len(listing.names), split))
+        return read_pictures(listing, split, shape, sample)
+    known = sorted({PurePosixPath(f).parent.name for f in parts["train"]})
+    listing = list_by_class(data.resolve().stem, parts[split], read, known)
     return read_pictures(listing, split, shape, sample)
+
+
+def _is_picture(path: str) -> bool:
+    """By its name; what macOS adds to zips has names of pictures, and is none."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts)
+    return path.lower().endswith(SUFFIXES) and not hidden
 
 
 def drawn_part(total: int, split: Split) -> np.ndarray:
@@ -120,15 +169,24 @@ def list_by_class(
 
 
 def read_split(path: Path) -> dict[str, list[str]]:
-    """A split file: a line holds ``train`` or ``test``, a tab, and a file's relative path.
+    """The parts in a split file: see :func:`parse_split`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    return parse_split(content, path)
+
+
+def parse_split(content: bytes, path: Path) -> dict[str, list[str]]:
+    """The parts in a split file: a line holds ``train`` or ``test``, a tab, and a relative path.
 
     Raises:
-        DataError: it cannot be read, or holds another line.
+        DataError: it holds another line; ``path`` is for this message.
     """
     parts: dict[str, list[str]] = {"train": [], "test": []}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"cannot read {path}: {error}") from None
     for number, line in enumerate(lines, 1):
         part, _, name = line.partition("\t")
@@ -179,7 +237,7 @@ def read_each(
     def attempt(name: str) -> tuple[T | None, str]:
         try:
             return read(name), ""
-        except (OSError, DataError, ValueError) as error:
+        except (OSError, DataError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             return None, str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside of Python's lock

@@ -18,7 +18,16 @@ from PIL import Image, UnidentifiedImageError
 from ...errors import DataError
 from ...zoo.tasks.pictures import to_input
 from ...zoo.tasks.segmentation import marked
-from .folders import SUFFIXES, decode, drawn_part, read_each, read_file, read_split, require
+from .folders import (
+    SPLIT_FILE,
+    SUFFIXES,
+    decode,
+    drawn_part,
+    read_each,
+    read_file,
+    read_split,
+    require,
+)
 from .images import ImageSet, Shape, Split, draw
 
 _HALF = 127  # of 255: masks are stored as 0 and 255, a lossy file's with noise around both
@@ -55,8 +64,8 @@ def load_magnetic_tile(
     Most are clean. ``groups`` are the folders: Blowhole, Break, Crack, Fray, Uneven and Free.
     ``numbers`` are those in the files' names: the exposures of one tile are neighbours.
     """
-    root = require("magnetic_tile", "split.tsv", data)
-    names = tuple(read_split(root / "split.tsv")[split])
+    root = require("magnetic_tile", SPLIT_FILE, data)
+    names = tuple(read_split(root / SPLIT_FILE)[split])
     masks = tuple(str(PurePosixPath(n).with_suffix(".png")) for n in names)
     listing = MaskListing("magnetic_tile", root, names, masks, ("defect",), _over_half)
     found, kept = _read(listing, split, shape or (1, 224, 224), sample)
@@ -72,16 +81,21 @@ def load_mask_folder(
 ) -> ImageSet:
     """Pictures of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
 
-    Or both folders in ``<data>/train`` and in ``<data>/test``; without these every fifth picture,
-    drawn once and for all, is a test picture. A mask marks what is over half of 255, or is 1 in a
-    file of 0 and 1. With a file ``<data>/classes.txt``, a name a line and the background first,
-    its values are indices of these classes. ``groups`` are ``marked`` and ``clean``.
+    Or both folders in ``<data>/train`` and in ``<data>/test``, or a file ``<data>/split.tsv`` that
+    lists ``images/...``; without these every fifth picture, drawn once and for all, is a test
+    picture. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
+    ``<data>/classes.txt``, a name a line and the background first, its values are indices of these
+    classes. ``groups`` are ``marked`` and ``clean``.
     """
     if data is None or not data.is_dir():
         raise DataError("name the folder of your pictures with --data: images and masks inside")
-    parts = (data / "train").is_dir() and (data / "test").is_dir()
+    table = data / SPLIT_FILE
+    parts = all((data / part).is_dir() for part in ("train", "test")) and not table.exists()
     root = data / split if parts else data
-    files = sorted(p.name for p in (root / "images").glob("*") if p.suffix.lower() in SUFFIXES)
+    if table.exists():
+        files = [PurePosixPath(name).name for name in read_split(table)[split]]
+    else:
+        files = sorted(p.name for p in (root / "images").glob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"no pictures in {root / 'images'}")
     classes = _read_classes(data / _CLASSES_FILE)
@@ -94,7 +108,7 @@ def load_mask_folder(
         classes or ("foreground",),
         read_mask,
     )
-    if not parts:
+    if not parts and not table.exists():
         listing = listing.pick(drawn_part(len(files), split))
     found = _read(listing, split, shape, sample)[0]
     return replace(found, groups=np.where(marked(found.labels), "marked", "clean"))

@@ -1,0 +1,76 @@
+"""Two compilers of one chip on the same network and calibration, both against PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgeark.export.graph import Graph
+from edgeark.export.target import Conversion
+from edgeark.export.targets import find_target
+from edgeark.export.verify import compare
+from edgeark.zoo import list_models, model_entry
+from edgeark.zoo.registry import spec_of
+from target_base import installed_target, prepared
+from test_nncase import SPEC, TwoHeads, make_pictures, set_batch_norm
+from test_transcode import Subsampled
+from torch import nn
+from zoo_cases import create_small, family, ready
+
+TARGETS = ("k210", "k210-nncase")
+_MADE_FOR_BOTH = [
+    name
+    for name in list_models(pretrained=True)
+    if set(TARGETS) <= set(model_entry(name).spec.targets)
+]
+TRAINED = [*{family(name): name for name in reversed(_MADE_FOR_BOTH)}.values()]  # the smallest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toolchain() -> None:
+    installed_target("k210-nncase")
+
+
+def sqnr_of_both(
+    graph: Graph, calibration: np.ndarray, pictures: np.ndarray, folder: Path
+) -> tuple[float, float]:
+    """Of edgeark's compiler and of nncase, in dB; the worst output counts."""
+    found = []
+    for name in TARGETS:
+        target, out = find_target(name), folder / name
+        out.mkdir()
+        artifact = target.convert(Conversion(graph, "int8", out, out / "log.txt", calibration))
+        outputs = target.run(artifact, pictures, out / "log.txt").outputs
+        found.append(compare(graph.reference(pictures), outputs).sqnr_db)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("network", [Subsampled, TwoHeads])
+def test_made_for_the_test(network: type[nn.Module], tmp_path: Path) -> None:
+    """Strides, depthwise, pools, three activations; a sum, two outputs."""
+    model = ready(network(), 3, *SPEC.input_size)
+    graph = Graph(model, SPEC, tmp_path)
+    ours, theirs = sqnr_of_both(graph, make_pictures(16, 1), make_pictures(16, 2), tmp_path)
+    assert ours > theirs - 1
+
+
+@pytest.mark.parametrize("name", ["vgg_kpu", "unet_8"])
+def test_small_and_random(name: str, tmp_path: Path) -> None:
+    model = create_small(name)
+    spec = spec_of(model)
+    set_batch_norm(model, make_pictures(16, 3, spec))
+    graph = Graph(model, spec, tmp_path)
+    calibration, pictures = make_pictures(8, 1, spec), make_pictures(8, 2, spec)
+    ours, theirs = sqnr_of_both(graph, calibration, pictures, tmp_path)
+    assert ours > theirs - 1
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained(name: str, tmp_path: Path) -> None:
+    """Above nncase on MobileNet, whose depthwise layers are the hard part of int8."""
+    subject = prepared(name, tmp_path)
+    # Spread over all classes, which some data sets have one after another.
+    calibration, pictures = subject.calibration.images[::2], subject.test.images[::10]
+    ours, theirs = sqnr_of_both(subject.graph, calibration, pictures, tmp_path)
+    assert ours > (theirs if name.startswith("mobilenet") else theirs - 1)
