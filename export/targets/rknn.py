@@ -199,8 +199,8 @@ class RknnTorchScript(Rknn):
 
     That needs a whole PyTorch in the toolchain's environment. It borrows edgeark's own, whose
     compiled parts want the same Python; the toolkit asks for torch <= 2.4, and answers alike with
-    2.15. The toolkit fuses less on this way: see ``docs/rknn.md``. Layers have no module names,
-    since a trace has none.
+    2.15. The trace is not frozen: of one that is, the toolkit cannot read the bounds of ReLU6.
+    Layers have no module names, since a trace has none.
     """
 
     name = "rknn-torchscript"
@@ -211,7 +211,7 @@ class RknnTorchScript(Rknn):
         return rules_of(self.chip or "", splits_pools=False)
 
     def _write_model(self, graph: Graph, path: Path) -> None:
-        shutil.copyfile(graph.torchscript(), path)
+        shutil.copyfile(graph.torchscript(frozen=False), path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:
         return ModuleNames(None)
