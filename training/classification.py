@@ -18,15 +18,17 @@ from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .data.images import Shape
 from .distributed import is_first_process
-from .loop import Batch, Outcome, fit
-from .network import start_network
+from .loop import Batch, Outcome, Task, fit
+from .network import start_network, start_whitened
 from .plots import save_confusion
 from .progress import Progress
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
 
+_WHITENED = 4000  # pictures whose patches say what is white
 
-class ClassificationTask:
+
+class ClassificationTask(Task):
     """Classification of pictures that are held in memory."""
 
     metric = "top1"
@@ -70,6 +72,8 @@ def train_classifier(
     facts = {"dataset": recipe.dataset, "classes": everything.classes}
     model, spec = start_network(recipe, facts, weights)
     task = ClassificationTask(recipe, spec, train_set, val_set, augment)
+    if recipe.whiten and weights is None:
+        start_whitened(model, task.normalize(torch.from_numpy(train_set.images[:_WHITENED])))
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)

@@ -50,6 +50,7 @@ class AugmentConfig(Section):
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=90)
     shift: int = Field(default=0, ge=0, description="pixels")
+    crop: int = Field(default=0, ge=0, description="side of the square cut out; 0: the whole")
     flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
     upend: float = Field(default=0.0, ge=0, le=1, description="share that is put upside down")
     turn: float = Field(default=0.0, ge=0, le=1, description="share that is turned by 90 degrees")
@@ -82,6 +83,7 @@ class Recipe(Section):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=1, description="of all processes together")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")
+    whiten: bool = Field(default=False, description="begin with whitening filters and identities")
     val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -21,7 +21,7 @@ from .data.boxes import Frame
 from .data.images import Split
 from .data.mosaic import ChangedPictures
 from .distributed import is_first_process
-from .loop import Batch, Outcome, fit
+from .loop import Batch, Outcome, Task, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
 from .network import start_network
 from .plots import save_detections, spread
@@ -34,7 +34,7 @@ _QUICK_THRESHOLD = 0.01  # for the epochs' figures: a trained network has fewer 
 _BATCH = 16  # pictures that are evaluated at once
 
 
-class DetectionTask:
+class DetectionTask(Task):
     """Detection in pictures that are held in memory."""
 
     metric = "map50"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 
 def is_distributed() -> bool:
     """Whether torchrun started this process as one of several."""
@@ -23,3 +25,12 @@ def local_processes() -> int:
 def machines() -> int:
     """On how many machines torchrun started processes."""
     return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+
+
+def leave_group() -> None:
+    """End the connection to the other processes, if any; all have done their part.
+
+    A process that ends with it open may abort: its threads still run when they are torn down.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -34,7 +34,7 @@ from ..errors import EdgearkError
 from ..zoo.weights import save_weights
 from .checkpoint import CheckpointError, atomic_path, load_checkpoint, save_checkpoint
 from .config import Recipe
-from .distributed import is_distributed, local_processes, machines
+from .distributed import is_distributed, leave_group, local_processes, machines
 from .plots import save_curves
 from .progress import Progress
 from .qat import plain_network
@@ -54,8 +54,12 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
-        """The metric on the validation data."""
+        """The metric of a product on the validation data."""
         ...
+
+    def product(self, model: nn.Module) -> nn.Module:
+        """What of ``model`` is evaluated and kept; by default the model itself."""
+        return model
 
 
 class TrainingError(EdgearkError):
@@ -135,6 +139,7 @@ def fit(
                 run.finish_epoch()
                 bar.epoch_done(run.history[-1])
             fabric.barrier()  # the others read the weights that the first process writes
+            leave_group()
         except KeyboardInterrupt:
             interrupted = True
     return FitResult(
@@ -237,7 +242,8 @@ class _Run:
     def finish_epoch(self) -> None:
         """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""
         first = self.fabric.is_global_zero
-        found = self.task.evaluate(self.ema.module, self.fabric.device) if first else math.nan
+        product = self.task.product(self.ema.module)
+        found = self.task.evaluate(product, self.fabric.device) if first else math.nan
         metric = self.fabric.broadcast(found)
         self.history[-1][self.task.metric] = metric
         self.epoch += 1
@@ -246,11 +252,11 @@ class _Run:
             self.best_metric, self.best_epoch = metric, self.epoch
         if first:
             if better:
-                self.keep_best(metric)
+                self.keep_best(product, metric)
             save_checkpoint(self.state(), self.checkpoint_path)
             self.write_log()
 
-    def keep_best(self, metric: float) -> None:
+    def keep_best(self, product: nn.Module, metric: float) -> None:
         info = {
             "seed": str(self.recipe.seed),
             "epoch": str(self.epoch),
@@ -258,7 +264,7 @@ class _Run:
         }
         if self.recipe.qat.scheme:
             info["qat"] = self.recipe.qat.scheme
-        save_weights(plain_network(self.ema.module), self.weights_path, info)
+        save_weights(plain_network(product), self.weights_path, info)
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience

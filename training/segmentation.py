@@ -19,7 +19,7 @@ from .classification import answer_batches, as_is, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .distributed import is_first_process
-from .loop import Batch, Outcome, fit
+from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
 from .network import start_network
 from .plots import save_predictions
@@ -33,20 +33,27 @@ _EVAL_BATCH = 16
 _SHOWN = 8
 
 
-class SegmentationTask:
+class SegmentationTask(Task):
     """Segmentation of pictures that are held in memory.
 
     At least half of what is drawn are pictures with something in their mask: where most are clean,
-    a network that finds nothing would be nearly right.
+    a network that finds nothing would be nearly right. Where the recipe cuts windows out of the
+    pictures, the network in training is built for these, and ``whole`` for the pictures.
     """
 
     metric = "dice"
 
     def __init__(
-        self, recipe: Recipe, spec: ModelSpec, train: ImageSet, val: ImageSet, augment: Augment
+        self,
+        recipe: Recipe,
+        spec: ModelSpec,
+        train: ImageSet,
+        val: ImageSet,
+        augment: Augment,
+        whole: nn.Module,
     ) -> None:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
-        self.normalize = make_normalize(spec)
+        self.normalize, self.whole = make_normalize(spec), whole
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         sampler = balanced_sampler(marked(self.train.labels))
@@ -59,6 +66,12 @@ class SegmentationTask:
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
         found = find_masks(model, self.val, self.normalize, device)
         return figures(found, self.val)[self.metric]
+
+    def product(self, model: nn.Module) -> nn.Module:
+        if not self.recipe.augment.crop:
+            return model
+        self.whole.load_state_dict(model.state_dict())
+        return self.whole
 
 
 def train_segmenter(
@@ -90,7 +103,10 @@ def train_segmenter(
     model, spec = start_network(recipe, facts, weights)
     if weights is None:
         start_at_odds(model, train_set.labels)
-    task = SegmentationTask(recipe, spec, train_set, val_set, augment)
+    task = SegmentationTask(recipe, spec, train_set, val_set, augment, whole=model)
+    if side := recipe.augment.crop:
+        model, _ = start_network(recipe, facts, weights, (side, side))
+        model.load_state_dict(task.whole.state_dict())
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
