@@ -154,9 +154,8 @@ def export_model(
     require_known(quantization, chosen)
     if toolkit_python is not None:
         give_python(chosen, toolkit_python)
-    lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
-    if lacking:
-        logger.info("no int8 on %s: float only", ", ".join(lacking))
+    if int8:
+        announce_float_only(chosen)
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
         subject = prepare(
             model,
@@ -167,6 +166,14 @@ def export_model(
             quantization=quantization,
         )
         return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
+
+
+def announce_float_only(targets: Sequence[Target]) -> None:
+    """Say on which targets there is no int8 to be had, and why where they know."""
+    for target in targets:
+        if "int8" not in target.supported_precisions():
+            reason = f" ({target.no_int8})" if target.no_int8 else ""
+            logger.info("no int8 on %s%s: float only", target.full_name, reason)
 
 
 def give_python(targets: Sequence[Target], python: Path) -> None:

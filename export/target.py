@@ -179,6 +179,7 @@ class Target(ABC):
     precisions: ClassVar[tuple[Precision, ...]]
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
     chips: ClassVar[tuple[str, ...]] = ()
+    no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
     takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
