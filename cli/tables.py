@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
-    from ..export.pipeline import Row
+    from ..export.row import Row
     from ..export.target import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export

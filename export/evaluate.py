@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .pipeline import Row, export_all, prepare
+from .pipeline import export_all
+from .row import Row
+from .subject import prepare
 from .targets import find_targets
 from .verify import score
 

@@ -154,7 +154,12 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an export must reach; see :mod:`edgeark.export.verify`."""
+    """What an export must reach; :func:`edgeark.export.verify.shortfalls` measures by it.
+
+    ``max_abs_error`` is for answers up to 10; for larger ones it grows with them, as float32's own
+    rounding does. ``metric_drop`` is of a share of right answers. Mean Dice and mAP may lose twice
+    as much: each is a mean over fewer things, and every pixel or box counts in it.
+    """
 
     max_abs_error: float | None = None
     sqnr_db: float | None = None
@@ -163,7 +168,7 @@ class Limits:
 
 FLOAT32_LIMITS = Limits(max_abs_error=1e-4, metric_drop=0.0005)
 FLOAT16_LIMITS = Limits(sqnr_db=40.0, metric_drop=0.001)
-INT8_LIMITS = Limits(metric_drop=0.002)
+INT8_LIMITS = Limits(metric_drop=0.005)
 
 
 class Target(ABC):

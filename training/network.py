@@ -37,7 +37,9 @@ def start_network(
     scheme = recipe.qat.scheme
     if scheme and weights is None:
         raise RecipeError(f"--qat {scheme} fine-tunes trained weights: name them with --weights")
-    arguments = recipe.model_args | ({"input_size": input_size} if input_size else {})
+    arguments: dict[str, Any] = {**recipe.model_args}
+    if input_size:
+        arguments["input_size"] = input_size
     model = create_model(recipe.model, weights=weights, spec=facts, **arguments)
     spec = spec_of(model)
     return (RoundedNetwork(model, SCHEMES[scheme]) if scheme else model), spec
