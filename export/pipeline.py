@@ -28,7 +28,6 @@ from .quantization import (
 from .row import Row, SourceResult, Status
 from .subject import Subject, prepare
 from .target import (
-    FLOAT32_LIMITS,
     Artifact,
     Conversion,
     Evidence,
@@ -55,6 +54,7 @@ def export_model(
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     toolkit_python: Path | None = None,
+    pplnn: Path | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
@@ -69,6 +69,7 @@ def export_model(
         limit: at most so many test pictures.
         quantization: how int8 is made.
         toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
+        pplnn: a ``pplnn`` program, which runs the exports to it; by default the one on PATH.
         on_step: told what is being done.
 
     Raises:
@@ -78,6 +79,8 @@ def export_model(
     require_known(quantization, chosen)
     if toolkit_python is not None:
         give_python(chosen, toolkit_python)
+    if pplnn is not None:
+        give_program(chosen, pplnn)
     if int8:
         announce_float_only(chosen)
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
@@ -109,11 +112,30 @@ def give_python(targets: Sequence[Target], python: Path) -> None:
     takers = [target for target in targets if target.takes_python]
     if not takers:
         names = ", ".join(target.full_name for target in targets)
-        raise EdgearkError(f"--toolkit-python is for rknn1 alone; {names} needs none")
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise EdgearkError(f"--toolkit-python {python}: there is no such program")
+        raise EdgearkError(f"--toolkit-python is for rknn1 and tensorrt alone; {names} needs none")
+    _require_program("--toolkit-python", python)
     for target in takers:
         target.toolkit_python = python.absolute()  # not resolved: a link is how a venv is entered
+
+
+def give_program(targets: Sequence[Target], program: Path) -> None:
+    """Tell the targets whose runtime is a program of the user's where it is.
+
+    Raises:
+        EdgearkError: none of them has one, or there is no such program.
+    """
+    takers = [target for target in targets if target.program]
+    if not takers:
+        names = ", ".join(target.full_name for target in targets)
+        raise EdgearkError(f"--pplnn is for pplnn alone; {names} needs none")
+    _require_program("--pplnn", program)
+    for target in takers:
+        target.program_path = program.absolute()
+
+
+def _require_program(option: str, path: Path) -> None:
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise EdgearkError(f"{option} {path}: there is no such program")
 
 
 def export_all(
@@ -183,7 +205,8 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         SourceResult(name, *judge(answer))
         for name, answer in target.run_sources(artifact, test.images).items()
     )
-    judged = [(FLOAT32_LIMITS, source.parity, source.metric) for source in sources]
+    source_limits = target.source_limits(row.precision)
+    judged = [(source_limits, source.parity, source.metric) for source in sources]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
     missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
@@ -225,7 +248,7 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     worst = max(source.parity.max_abs_error for source in sources)
     return (
         f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
-        f"{files} are within {worst:.1e} of PyTorch in float32"
+        f"on a CPU {files} are within {worst:.1e} of PyTorch"
     )
 
 

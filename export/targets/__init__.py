@@ -19,6 +19,8 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "mnn": "mnn:Mnn",
     "openvino": "openvino:OpenVino",
     "ncnn": "ncnn:Ncnn",
+    "pplnn": "pplnn:PplNn",
+    "tensorrt": "tensorrt:TensorRt",
     "rknn": "rknn:Rknn",
     "rknn-torchscript": "rknn:RknnTorchScript",
     "rknn1": "rknn1:Rknn1",
