@@ -37,18 +37,6 @@ def print_model(document: Mapping[str, Any]) -> None:
         print_table("feature maps for create_backbone", columns, stages)
 
 
-def print_targets(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The targets, and what is installed of them."""
-    table = [
-        [r["target"], r["description"], r["evidence"], ", ".join(r["precisions"]),
-         "yes" if r["installed"] else f"no ({r['download_mb']} MB)",
-         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
-        for r in rows
-    ]  # fmt: skip
-    columns = ["target", "what", "evidence", "precisions", "installed", "versions"]
-    print_table("targets", columns, table)
-
-
 def print_rows(title: str, rows: Sequence[Row]) -> None:
     """The rows of exports, a table a model; the last columns are for wide terminals alone."""
     columns = ["target", "precision", "status", "evidence", "max abs", "SQNR dB"]

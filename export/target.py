@@ -20,6 +20,7 @@ from .quantization import DEFAULT_QUANTIZATION, Quantization
 from .toolchains.environment import Toolchain
 
 Precision = Literal["float32", "float16", "int8"]
+Group = Literal["cpu", "npu", "mcu"]
 
 
 class Evidence(str, Enum):
@@ -184,6 +185,9 @@ class Target(ABC):
     evidence: ClassVar[Evidence]
     precisions: ClassVar[tuple[Precision, ...]]
     normalization: ClassVar[str]  # who subtracts the mean: read by whoever feeds the artifact
+    group: ClassVar[Group] = "cpu"  # CPUs of phones and boards, accelerators, microcontrollers
+    is_alternative: ClassVar[bool] = False  # another way to a chip that a group has already
+    is_choosy: ClassVar[bool] = False  # fits few networks: in a group for those that name it alone
     chips: ClassVar[tuple[str, ...]] = ()
     no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice

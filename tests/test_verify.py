@@ -296,3 +296,30 @@ def test_a_wrong_target_says_what_is_right(name: str, message: str) -> None:
 def test_targets_are_taken_once_and_in_order() -> None:
     found = [t.full_name for t in find_targets("torchscript, onnxruntime,torchscript")]
     assert found == ["torchscript", "onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("name", "some", "others"),
+    [
+        (
+            "all",
+            {"onnxruntime", "rknn:rk3588", "rknn1:rk1808", "k210"},
+            {"rknn-torchscript:rk3588"},
+        ),
+        ("CPU", {"onnxruntime", "opencv"}, {"rknn:rk3588", "k210"}),
+        ("npu", {"rknn:rk3588"}, {"onnxruntime", "rknn:rk3566", "k210"}),
+        ("mcu", {"k210", "k210-nncase"}, {"onnxruntime", "rknn:rk3588"}),
+        ("rknn:all", {"rknn:rk3588", "rknn:rv1126b"}, {"rknn1:rk1808"}),
+    ],
+)
+def test_a_group_stands_for_its_targets(name: str, some: set[str], others: set[str]) -> None:
+    found = [target.full_name for target in find_targets(name)]
+    assert some <= set(found) <= set(list_targets())
+    assert not others & set(found) and len(found) == len(set(found))
+
+
+def test_a_group_has_the_k210_for_networks_made_for_it() -> None:
+    fitting = {name: spec_of(create_model(name)).targets for name in ("mnist", "mnist_kpu")}
+    found = {n: {t.full_name for t in find_targets("all", fits)} for n, fits in fitting.items()}
+    assert found["mnist_kpu"] - found["mnist"] == {"k210", "k210-nncase"}
+    assert [t.full_name for t in find_targets("k210", fitting["mnist"])] == ["k210"]  # by name

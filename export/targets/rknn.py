@@ -48,6 +48,7 @@ class Rknn(IsolatedTarget):
     """
 
     name = "rknn"
+    group = "npu"
     description = "Rockchip RKNN, NPU simulator"
     evidence = Evidence.SIMULATED
     precisions = ("float16", "int8")
@@ -204,6 +205,7 @@ class RknnTorchScript(Rknn):
     """
 
     name = "rknn-torchscript"
+    is_alternative = True
     description = "Rockchip RKNN from TorchScript, NPU simulator"
     _model = "source/model.pt"
 
