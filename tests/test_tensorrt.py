@@ -92,8 +92,10 @@ def test_int8_is_as_tensorrt_wants_it(digits: Subject, tmp_path: Path) -> None:
     for node in pairs:
         zero = values[node.input[2]]
         assert zero.dtype == np.int8 and not zero.any()
-    biases = [node.input[2] for node in graph.node if node.op_type == "Conv"]
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    biases = [node.input[2] for node in convolutions if len(node.input) == 3]
     assert biases and {values[name].dtype for name in biases} == {np.dtype(np.float32)}
+    assert np.int32 not in {value.dtype for value in values.values()}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
