@@ -158,7 +158,7 @@ class RunResult:
 class Limits:
     """What an export must reach; :func:`edgeark.export.verify.shortfalls` measures by it.
 
-    ``max_abs_error`` is for answers up to 10; for larger ones it grows with them, as float32's own
+    ``max_abs_error`` is for answers up to 5; for larger ones it grows with them, as float32's own
     rounding does. ``metric_drop`` is of a share of right answers. Mean Dice and mAP may lose twice
     as much: each is a mean over fewer things, and every pixel or box counts in it.
     """

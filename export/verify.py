@@ -16,7 +16,7 @@ from .target import Limits
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
 FOREIGN_DATA_DROP = 0.01
-_PLAIN_PEAK = 10.0  # answers beyond it may differ by more
+_PLAIN_PEAK = 5.0  # answers beyond it may differ by more
 _OTHER_METRICS = 2  # times the drop that top-1 may have
 
 

@@ -110,7 +110,17 @@ def _own_python() -> Path | None:
 
 
 def _halve(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """In float16, but for its input and outputs."""
+    """In float16, but for its input and outputs, and the factors of a Resize.
+
+    onnxruntime names the casts of those after the factors: where two nodes share them, there are
+    two casts of one name. So each gets its own first.
+    """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for index, node in enumerate(n for n in proto.graph.node if n.op_type == "Resize"):
+        own = onnx.TensorProto()
+        own.CopyFrom(constants[node.input[2]])
+        own.name = node.input[2] = f"{own.name}_{index}"
+        proto.graph.initializer.append(own)
     return convert_float_to_float16(proto, keep_io_types=True)
