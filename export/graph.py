@@ -90,6 +90,14 @@ class Graph:
                 _drop_stack_traces(path)
         return path
 
+    def program(self) -> Path:
+        """torch.export's program in a file, which the same release of PyTorch reads."""
+        path = self.folder / "model.pt2"
+        if not path.exists():
+            with self._timed(), torch.no_grad():
+                torch.export.save(torch.export.export(self.model, (self._example,)), path)
+        return path
+
     @functools.cached_property
     def network(self) -> Network:
         """The operators as the linter's rules see them."""

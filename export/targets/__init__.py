@@ -18,6 +18,8 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "opencv": "opencv:OpenCv",
     "mnn": "mnn:Mnn",
     "openvino": "openvino:OpenVino",
+    "litert": "litert:LiteRt",
+    "litert-nchw": "litert:LiteRtNchw",
     "rknn": "rknn:Rknn",
     "rknn-torchscript": "rknn:RknnTorchScript",
     "rknn1": "rknn1:Rknn1",

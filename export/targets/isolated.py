@@ -6,6 +6,7 @@ What such targets share: the call into the worker, and the way in which pictures
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import onnx
+import torch
 
 from ..target import Artifact, Placement, RunResult, Target
-from ..toolchains import Toolchain, call
+from ..toolchains import Toolchain, ToolchainUnavailable, call
 
 CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
 
@@ -64,6 +66,24 @@ class IsolatedTarget(Target):
         )
         outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
         return RunResult(outputs, values["ms_per_image"])
+
+
+def borrowed_packages(toolchain: Toolchain) -> str:
+    """The folder of edgeark's own PyTorch: for Linux there is none of less than 3 GB to install.
+
+    A worker appends it to ``sys.path``, so that what the toolchain has of its own comes first.
+
+    Raises:
+        ToolchainUnavailable: PyTorch's compiled parts are for another Python than the toolchain's.
+    """
+    there, here = toolchain.python_version(), sys.version_info[:2]
+    if there != here:
+        raise ToolchainUnavailable(
+            f"{toolchain.name} needs edgeark on its own Python {there[0]}.{there[1]}, since it "
+            f"borrows edgeark's PyTorch; this is {here[0]}.{here[1]}",
+            stage="install",
+        )
+    return str(Path(torch.__file__).parents[1])
 
 
 def output_names(path: Path) -> list[str]:
