@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from edgeark.export.pipeline import Subject, prepare
+from edgeark.export.subject import Subject, prepare
 from edgeark.export.target import Conversion, Target
 from edgeark.export.targets import find_targets
 from edgeark.export.verify import compare, score

@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, training, zoo
+from . import check, exports, layers, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -27,7 +27,6 @@ app = typer.Typer(
 for _name, _command in {
     "models": zoo.models,
     "info": zoo.info,
-    "targets": exports.targets,
     "train": training.train,
     "new": training.new,
     "eval": exports.evaluate,
@@ -40,6 +39,7 @@ for _name, _command in {
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)
+app.add_typer(targets.app, name="targets")
 
 
 @app.callback(invoke_without_command=True)

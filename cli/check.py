@@ -7,14 +7,14 @@ from typing import Annotated, Optional
 import typer
 
 from .console import out, print_json, print_table
-from .options import JsonFlag
+from .options import JsonFlag, TargetNames
 
 
 def check(
     network: Annotated[
         str, typer.Argument(help="MODULE:FACTORY, as my_net.py:MyNet; or a model of the zoo.")
     ],
-    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
+    to: TargetNames,
     size: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--input", help="Channels, height and width of its input, as 3x224x224."),

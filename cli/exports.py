@@ -1,4 +1,4 @@
-"""Commands that convert, run and measure: targets, export, eval, run, bundle, demo."""
+"""Commands that convert, run and measure: export, eval, run, bundle, demo."""
 
 from __future__ import annotations
 
@@ -15,40 +15,17 @@ from .options import (
     CalibrationCount,
     DataDir,
     Int8Flag,
+    JobsOption,
     JsonFlag,
     LimitOption,
     MixedFlag,
     ModelName,
     OfflineFlag,
+    TargetNames,
     WeightsFile,
     quantization_of,
 )
-from .tables import print_rows, print_targets
-
-
-def targets(json: JsonFlag = False) -> None:
-    """List the targets, what proves an export to them, and whether they are installed."""
-    from ..export.targets import find_target, list_targets
-
-    rows = []
-    for name in list_targets():
-        target = find_target(name)
-        chain = target.toolchain
-        installed = chain is None or chain.is_installed()
-        rows.append(
-            {
-                "target": name,
-                "description": target.description,
-                "evidence": target.evidence.value,
-                "precisions": list(target.supported_precisions()),
-                "installed": installed,
-                "versions": target.versions(),
-                "download_mb": 0 if installed or chain is None else chain.download_mb,
-            }
-        )
-    if json:
-        return print_json(rows)
-    print_targets(rows)
+from .tables import print_rows
 
 
 def evaluate(
@@ -60,6 +37,7 @@ def evaluate(
     weights: WeightsFile = None,
     data: DataDir = None,
     limit: LimitOption = None,
+    jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
@@ -70,7 +48,13 @@ def evaluate(
         go_offline()
     with working() as say:
         rows = evaluate_model(
-            model, on, int8=int8, weights=weights, data=data, limit=limit, on_step=say
+            *(model, on),
+            int8=int8,
+            weights=weights,
+            data=data,
+            limit=limit,
+            jobs=jobs,
+            on_step=say,
         )
     if json:
         print_json([row.to_dict() for row in rows])
@@ -81,7 +65,7 @@ def evaluate(
 
 def export(
     model: ModelName,
-    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
+    to: TargetNames,
     int8: Int8Flag = False,
     algorithm: AlgorithmOption = None,
     calibration: CalibrationCount = 200,
@@ -96,6 +80,7 @@ def export(
         Optional[Path],  # noqa: UP045
         typer.Option(help="A Python with RKNN-Toolkit 1.7, for rknn1: runs the conversion too."),
     ] = None,
+    jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
@@ -115,6 +100,7 @@ def export(
             limit=limit,
             quantization=quantization_of(calibration, algorithm, mixed),
             toolkit_python=toolkit_python,
+            jobs=jobs,
             on_step=say,
         )
     if json:

@@ -35,6 +35,12 @@ LimitOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--limit", min=1, help="At most this many test pictures."),
 ]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", min=1, help="Exports at a time; timings are right with 1 alone.")
+]
+TargetNames = Annotated[
+    str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
+]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
-    from ..export.pipeline import Row
+    from ..export.row import Row
     from ..export.target import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
@@ -35,18 +35,6 @@ def print_model(document: Mapping[str, Any]) -> None:
     if stages:
         columns = ["index", "channels", "reduction", "output"]
         print_table("feature maps for create_backbone", columns, stages)
-
-
-def print_targets(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The targets, and what is installed of them."""
-    table = [
-        [r["target"], r["description"], r["evidence"], ", ".join(r["precisions"]),
-         "yes" if r["installed"] else f"no ({r['download_mb']} MB)",
-         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
-        for r in rows
-    ]  # fmt: skip
-    columns = ["target", "what", "evidence", "precisions", "installed", "versions"]
-    print_table("targets", columns, table)
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:

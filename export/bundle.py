@@ -16,7 +16,7 @@ import numpy as np
 from ..training.data.boxes import Frame
 from ..zoo.registry import ModelSpec
 from ..zoo.tasks.letterbox import GREY
-from .target import Artifact, Target
+from .target import Artifact, Target, list_files
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
@@ -74,7 +74,9 @@ def write_manifest(
         "target": artifact.target,
         "precision": artifact.precision,
         "toolchain": target.versions(),
-        "files": [_describe(folder / name) for name in artifact.files],
+        "files": [
+            _describe(path, folder) for name in artifact.files for path in list_files(folder / name)
+        ],
         "sources": list(artifact.sources),
         "input": {
             "shape": _shape(spec.input_shape, layout),
@@ -121,10 +123,10 @@ def _places(spec: ModelSpec) -> dict[str, Any]:
     return {"strides": list(spec.strides), "anchors": spec.anchors} if spec.strides else {}
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path, folder: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {
-        "name": path.name,
+        "name": path.relative_to(folder).as_posix(),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..settings import cache_folder, is_offline
 from ..training.data.sources import find_dataset
-from .pipeline import Row, export_all, prepare
+from .pipeline import export_all
 from .report import write_report
+from .row import Row
+from .subject import prepare
 from .targets import find_targets
 from .toolchains import Toolchain
 

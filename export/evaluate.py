@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .pipeline import Row, export_all, prepare
+from ..zoo.registry import model_entry
+from .pipeline import export_all
+from .row import Row
+from .subject import prepare
 from .targets import find_targets
 from .verify import score
 
@@ -22,16 +25,20 @@ def evaluate_model(
     weights: Path | None = None,
     data: Path | None = None,
     limit: int | None = None,
+    jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """One row a place and precision; ``on`` is a comma-separated list, ``pytorch`` among them.
+
+    The other arguments are those of :func:`edgeark.export.pipeline.export_model`.
 
     Raises:
         EdgearkError: unknown names, no weights, no data.
     """
     names = [name.strip() for name in on.split(",") if name.strip()]
     others = [name for name in names if name != PYTORCH]
-    targets = find_targets(",".join(others)) if others or not names else []
+    fitting = model_entry(model).spec.targets
+    targets = find_targets(",".join(others), fitting) if others or not names else []
     with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
         folder = Path(scratch)
         subject = prepare(model, folder, weights=weights, data=data, limit=limit)
@@ -40,7 +47,8 @@ def evaluate_model(
             reference, test = subject.reference, subject.test
             metric = score(subject.spec, reference, reference, test.labels, test.name)
             rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
-        exported = export_all(subject, targets, folder / "exports", int8=int8, on_step=on_step)
+        exports = folder / "exports"
+        exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept
             kept_log = None if row.status in ("ok", "failed") else row.log
             rows.append(replace(row, artifact=None, log=kept_log))

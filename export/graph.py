@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import logging
+import threading
 import time
 import warnings
 import zipfile
@@ -50,14 +51,15 @@ class Graph:
         self.model = model.eval()
         self.spec = spec
         self.folder = folder.resolve()
-        self.seconds = 0.0  # spent on writing files, which serve several targets
+        self._lock = threading.RLock()  # PyTorch's exporters run one at a time
+        self._clock = threading.local()
         self._example = torch.zeros(spec.input_shape)
 
     def onnx(self, opset: int = 18) -> Path:
         """A static ONNX file, batch 1, batch normalisation folded, weights inside the file."""
         path = self.folder / f"model-opset{opset}.onnx"
-        if not path.exists():
-            with self._timed():
+        with self._timed():
+            if not path.exists():
                 write_onnx(self.model, self._example, path, opset)
         return path
 
@@ -82,34 +84,51 @@ class Graph:
         ``torch.jit.trace`` makes, with a module tree, which is what old converters know.
         """
         path = self.folder / ("model.torchscript.pt" if frozen else "model.trace.pt")
-        if not path.exists():
-            with self._timed(), torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-                traced = torch.jit.trace(self.model, self._example)
-                torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
-                _drop_stack_traces(path)
+        with self._timed():
+            if not path.exists():
+                self._trace(path, frozen)
         return path
 
     def program(self) -> Path:
         """torch.export's program in a file, which the same release of PyTorch reads."""
         path = self.folder / "model.pt2"
-        if not path.exists():
-            with self._timed(), torch.no_grad():
-                torch.export.save(torch.export.export(self.model, (self._example,)), path)
+        with self._timed():
+            if not path.exists():
+                with torch.no_grad():
+                    torch.export.save(torch.export.export(self.model, (self._example,)), path)
         return path
 
-    @functools.cached_property
+    @property
     def network(self) -> Network:
         """The operators as the linter's rules see them."""
+        with self._timed():
+            return self._network
+
+    @property
+    def seconds(self) -> float:
+        """What this thread has spent on files that serve several targets, or waited for them."""
+        return getattr(self._clock, "seconds", 0.0)
+
+    @functools.cached_property
+    def _network(self) -> Network:
         return capture_network(self.model, self.spec.input_shape)
+
+    @torch.no_grad()
+    def _trace(self, path: Path, frozen: bool) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
+            traced = torch.jit.trace(self.model, self._example)
+            torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
+            _drop_stack_traces(path)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
         start = time.perf_counter()
         try:
-            yield
+            with self._lock:
+                yield
         finally:
-            self.seconds += time.perf_counter() - start
+            self._clock.seconds = self.seconds + time.perf_counter() - start
 
     @torch.inference_mode()
     def reference(self, pictures: np.ndarray, batch: int = 250) -> list[np.ndarray]:

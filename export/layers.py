@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
-from .pipeline import planned_precisions, prepare
+from .pipeline import planned_precisions
 from .quantization import DEFAULT_QUANTIZATION, Quantization, require_known
+from .subject import prepare
 from .target import Conversion, LayerError, Precision
 from .targets import find_targets
 

@@ -9,31 +9,30 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
-from ..errors import DataError, EdgearkError
-from ..training.data import Frame, ImageSet, load_images
-from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
+from ..errors import EdgearkError
+from ..training.data import ImageSet
+from ..zoo.registry import model_entry, spec_of
 from .bundle import LOG, staged_folder, write_golden, write_manifest
-from .graph import Graph
 from .lint import LintError, check
+from .parallel import map_in_order
 from .quantization import (
     DEFAULT_QUANTIZATION,
     Quantization,
     describe_calibration,
     require_known,
 )
+from .row import Row, SourceResult, Status
+from .subject import Subject, prepare
 from .target import (
-    FLOAT32_LIMITS,
     Artifact,
     Conversion,
     Evidence,
-    Placement,
     Precision,
     RunResult,
     Target,
@@ -41,83 +40,9 @@ from .target import (
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
-from .verify import Metric, Parity, SourceResult, compare, score, shortfalls
+from .verify import Metric, Parity, compare, score, shortfalls
 
 logger = logging.getLogger(__name__)
-
-Status = Literal["ok", "failed", "error", "unavailable"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model on one target at one precision, and what was found.
-
-    ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);
-    ``error`` (the toolchain failed); ``unavailable`` (the toolchain cannot be had on this machine).
-    ``message`` says why, and warns of what the simulator does not show. ``evidence`` is None where
-    nothing was proven. Where no runtime ran the artifact, ``parity``, ``metric`` and ``run_ms`` are
-    None, and ``sources`` has the files that were handed over instead. ``calibration`` says how int8
-    was made.
-    """
-
-    model: str
-    target: str
-    precision: Precision
-    status: Status
-    evidence: str | None = None
-    parity: Parity | None = None
-    metric: Metric | None = None
-    placement: Placement | None = None
-    calibration: dict[str, Any] | None = None
-    artifact: Path | None = None
-    size_bytes: int | None = None
-    convert_s: float | None = None
-    run_ms: float | None = None
-    log: Path | None = None
-    message: str = ""
-    sources: tuple[SourceResult, ...] = ()
-    outputs: list[np.ndarray] = field(default_factory=list, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values, in the order of the command line's contract."""
-        return {
-            "model": self.model,
-            "target": self.target,
-            "precision": self.precision,
-            "status": self.status,
-            "evidence": self.evidence,
-            "max_abs_error": self.parity and self.parity.max_abs_error,
-            "sqnr_db": self.parity and self.parity.sqnr_db,
-            "metric": self.metric and asdict(self.metric),
-            "placement": self.placement and self.placement.summary(),
-            "calibration": self.calibration,
-            "artifact": self.artifact and str(self.artifact),
-            "size_bytes": self.size_bytes,
-            "convert_s": self.convert_s,
-            "run_ms": self.run_ms,
-            "log": self.log and str(self.log),
-            "message": self.message,
-            "source_results": [source.to_dict() for source in self.sources],
-        }
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model ready for export, with the pictures that prove it and PyTorch's answers to them."""
-
-    name: str
-    spec: ModelSpec
-    graph: Graph
-    test: ImageSet
-    reference: list[np.ndarray]
-    read_calibration: Callable[[], ImageSet]
-    quantization: Quantization = DEFAULT_QUANTIZATION
-    is_foreign: bool = False  # the pictures stand in for those of the data set it was trained on
-
-    @functools.cached_property
-    def calibration(self) -> ImageSet:
-        """Training pictures to choose int8 ranges by; read when the first target asks for them."""
-        return self.read_calibration()
 
 
 def export_model(
@@ -131,13 +56,14 @@ def export_model(
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     toolkit_python: Path | None = None,
+    jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
 
     Args:
         model: a name of the zoo, or a model of :func:`create_model`.
-        targets: names like ``onnxruntime`` or ``rknn:rk3588``.
+        targets: names like ``onnxruntime`` or ``rknn:rk3588``, or groups like ``all``.
         int8: quantise as well, where the target can.
         out: each export goes to ``out/<model>/<target>/<precision>``.
         weights: a safetensors file; by default the weights that ship.
@@ -145,12 +71,14 @@ def export_model(
         limit: at most so many test pictures.
         quantization: how int8 is made.
         toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
+        jobs: so many exports at a time; a picture's time is measured well with 1 alone.
         on_step: told what is being done.
 
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
-    chosen = find_targets(",".join(targets))
+    spec = model_entry(model).spec if isinstance(model, str) else spec_of(model)
+    chosen = find_targets(",".join(targets), spec.targets)
     require_known(quantization, chosen)
     if toolkit_python is not None:
         give_python(chosen, toolkit_python)
@@ -166,7 +94,7 @@ def export_model(
             limit=limit,
             quantization=quantization,
         )
-        return export_all(subject, chosen, Path(out), int8=int8, on_step=on_step)
+        return export_all(subject, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
 
 
 def give_python(targets: Sequence[Target], python: Path) -> None:
@@ -191,16 +119,21 @@ def export_all(
     out: Path,
     *,
     int8: bool = False,
+    jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """One row for every target and precision; a failure does not stop the others."""
-    rows = []
-    for target in targets:
-        for precision in planned_precisions(target, int8):
-            if on_step:
-                on_step(f"{subject.name} to {target.full_name} {precision}")
-            rows.append(export_one(subject, target, precision, out))
-    return rows
+
+    def export(planned: tuple[Target, Precision]) -> Row:
+        target, precision = planned
+        if on_step:
+            on_step(f"{subject.name} to {target.full_name} {precision}")
+        return export_one(subject, target, precision, out)
+
+    plan: list[tuple[Target, Precision]] = [
+        (target, each) for target in targets for each in planned_precisions(target, int8)
+    ]
+    return map_in_order(export, plan, jobs)
 
 
 def planned_precisions(target: Target, int8: bool) -> list[Precision]:
@@ -210,59 +143,6 @@ def planned_precisions(target: Target, int8: bool) -> list[Precision]:
         p for p in supported if p != "int8" or int8 or supported == ("int8",)
     ]
     return wanted
-
-
-def prepare(
-    model: str | nn.Module,
-    folder: Path,
-    *,
-    weights: Path | None = None,
-    data: Path | None = None,
-    limit: int | None = None,
-    quantization: Quantization = DEFAULT_QUANTIZATION,
-) -> Subject:
-    """Load the model and its data set, and ask PyTorch for the answers to compare with."""
-    if isinstance(model, str):
-        model = create_model(model, pretrained=True, weights=weights)
-    spec, name = spec_of(model), name_of(model)
-    shape = spec.input_shape[1:]
-    dataset, test = load_test_pictures(spec, data)
-    if test.classes and len(test.classes) != len(spec.classes):
-        raise EdgearkError(
-            f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
-        )
-    test = test.head(limit)
-    graph = Graph(model, spec, folder)
-    sample = functools.partial(
-        *(load_images, dataset, "train", data),
-        shape=shape,
-        sample=quantization.count,
-        frame=Frame.of(spec),
-    )
-    reference = graph.reference(test.images)
-    is_foreign = dataset != spec.dataset
-    return Subject(name, spec, graph, test, reference, sample, quantization, is_foreign)
-
-
-def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
-    """The test part of the model's data set, and that data set's name.
-
-    Where MNIST can neither be found nor fetched, scikit-learn's handwritten digits take its place;
-    every figure then says so.
-    """
-    shape, frame = spec.input_shape[1:], Frame.of(spec)
-    try:
-        return spec.dataset, load_images(spec.dataset, "test", data, shape=shape, frame=frame)
-    except DataError as error:
-        if data is not None or spec.dataset != "mnist":
-            raise
-        _warn_once(f"using scikit-learn's digits instead of MNIST: {error}")
-        return "digits", load_images("digits", "test", shape=shape)
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    logger.warning("%s", message)
 
 
 def export_one(subject: Subject, target: Target, precision: Precision, out: Path) -> Row:
@@ -305,7 +185,8 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         SourceResult(name, *judge(answer))
         for name, answer in target.run_sources(artifact, test.images).items()
     )
-    judged = [(FLOAT32_LIMITS, source.parity, source.metric) for source in sources]
+    source_limits = target.limits(target.source_precision)
+    judged = [(source_limits, source.parity, source.metric) for source in sources]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
     missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
@@ -347,7 +228,7 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     worst = max(source.parity.max_abs_error for source in sources)
     return (
         f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
-        f"{files} are within {worst:.1e} of PyTorch in float32"
+        f"{files} are within {worst:.1e} of PyTorch in {target.source_precision}"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from edgeark.export.graph import Graph
-from edgeark.export.pipeline import Subject
+from edgeark.export.subject import Subject
 from edgeark.export.target import Artifact, Conversion, Evidence, RunResult, Target
 from edgeark.export.toolchains import ToolchainError
 from edgeark.training.data import ImageSet

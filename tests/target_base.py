@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from edgeark.errors import DataError
-from edgeark.export.pipeline import Subject, export_one, prepare
+from edgeark.export.pipeline import export_one
+from edgeark.export.subject import Subject, prepare
 from edgeark.export.target import Conversion, Evidence, Precision, Target
 from edgeark.export.targets import find_target
 from edgeark.export.toolchains import ToolchainUnavailable

@@ -16,6 +16,7 @@ from edgeark import cli
 from edgeark.export.layers import LayerReport
 from edgeark.export.quantization import Quantization
 from edgeark.export.target import LayerError
+from edgeark.export.toolchains import manage
 from edgeark.zoo import create_model, save_weights, spec_of
 from PIL import Image
 from ultralytics_fakes import DetectionModel, save_checkpoint
@@ -87,6 +88,24 @@ def test_targets_say_what_proves_them(run: Run) -> None:
     assert rows["rknn:rk3588"]["evidence"] == "simulated"
     assert rows["rknn:rv1106"]["precisions"] == ["int8"]
     assert all(row["versions"] for row in rows.values())
+    assert {row["group"] for row in rows.values()} == {"cpu", "npu", "mcu"}
+    assert rows["rknn:rk3566"]["toolchain"] == rows["rknn:rk3588"]["toolchain"] == "rknn"
+    assert (rows["mnn"]["disk_mb"] > 20) == rows["mnn"]["installed"]
+    table = run("targets")
+    assert table.status == 0 and "OpenCV DNN" in table.out
+
+
+def test_toolchains_come_and_go(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands alone: test_toolchains has the environments."""
+    asked: list[str] = []
+    monkeypatch.setattr(manage, "install", lambda chains, say: asked.extend(c.name for c in chains))
+    monkeypatch.setattr(manage, "remove", lambda chain: 3_000_000)
+    monkeypatch.setattr(manage, "disk_bytes", lambda chain: 2_000_000)
+    done = run("targets", "install", "rknn", "rknn:rv1106", "mnn,onnxruntime", "--json")
+    assert asked == ["rknn", "mnn"]
+    assert done.json == [{"toolchain": name, "disk_mb": 2} for name in asked]
+    assert run("targets", "remove", "mnn", "--json").json == [{"toolchain": "mnn", "freed_mb": 3}]
+    assert "freed_mb" in run("targets", "remove", "all").out
 
 
 FIELDS = (
@@ -219,6 +238,8 @@ def test_layers_prints_and_draws_what_each_loses(
         (["export", "mnist", "--to", "mnn", "--weights", "no.st"], "no weights file at no.st"),
         (["eval", "mnist", "--weights", "/dev/null"], "no weights file at /dev/null"),
         (["info", "nothing"], "unknown model 'nothing'"),
+        (["targets", "install", "nmn"], "unknown target 'nmn'; did you mean mnn?"),
+        (["targets", "remove", "onnxruntime"], "onnxruntime: nothing to install"),
         (["train", "lenet"], "no recipe lenet"),
     ],
 )

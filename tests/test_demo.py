@@ -8,8 +8,8 @@ import pytest
 from edgeark.errors import DataError
 from edgeark.export import demo
 from edgeark.export.graph import Graph
-from edgeark.export.pipeline import Subject
 from edgeark.export.report import render
+from edgeark.export.subject import Subject
 from edgeark.export.toolchains import Toolchain
 from edgeark.training.data import sources
 from report_fakes import (

@@ -24,7 +24,7 @@ from edgeark.export.kpu import (
     write_kmodel,
 )
 from edgeark.export.kpu.compile import Compiled, compile_kmodel
-from edgeark.export.pipeline import Subject
+from edgeark.export.subject import Subject
 from edgeark.export.target import Artifact, Conversion, Evidence, Placement, Target
 from edgeark.export.targets import find_target
 from edgeark.export.verify import compare

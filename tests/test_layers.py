@@ -58,7 +58,7 @@ def test_fixed_upsample_equals_upsample_to_a_size(mode: Interpolation) -> None:
 
 def test_fixed_upsample_refuses_what_it_was_not_built_for() -> None:
     with pytest.raises(ValueError, match=r"built for a \(4, 4\) map, got \(5, 4\)"):
-        FixedUpsample((4, 4))(torch.zeros(1, 1, 5, 4))
+        FixedUpsample((4, 4)).eval()(torch.zeros(1, 1, 5, 4))
     with pytest.raises(ModelError, match="unknown interpolation 'cubic'"):
         FixedUpsample((4, 4), "cubic")  # type: ignore[arg-type]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.export.pipeline import Row, Subject
 from edgeark.export.report import plots, render, samples, write_report
+from edgeark.export.row import Row
+from edgeark.export.subject import Subject
 from edgeark.export.target import Placement
 from edgeark.export.verify import compare, score
 from PIL import Image

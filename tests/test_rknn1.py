@@ -21,7 +21,8 @@ from edgeark import cli
 from edgeark.errors import EdgearkError
 from edgeark.export.bundle import write_golden
 from edgeark.export.graph import Graph
-from edgeark.export.pipeline import Subject, export_one, give_python
+from edgeark.export.pipeline import export_one, give_python
+from edgeark.export.subject import Subject
 from edgeark.export.target import Artifact, Conversion
 from edgeark.export.targets import find_target, list_targets
 from edgeark.export.targets.rknn1 import unshare

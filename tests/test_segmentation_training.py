@@ -21,6 +21,7 @@ from edgeark.training.segmentation import (
     SegmentationTask,
     balanced_sampler,
     figures,
+    halve,
     show_predictions,
 )
 from edgeark.zoo import create_model, spec_of
@@ -50,6 +51,7 @@ turn = 0.5
 light = 0.2
 gamma = 0.2
 degrees = 10
+small_epochs = {small_epochs}
 """
 
 
@@ -77,9 +79,11 @@ def tiles(tmp_path: Path) -> Path:
     return tmp_path / "tiles"
 
 
-def write_recipe(folder: Path, epochs: int, dataset: str = "mask_folder") -> Path:
+def write_recipe(
+    folder: Path, epochs: int, dataset: str = "mask_folder", small_epochs: int = 0
+) -> Path:
     path = folder / "small.toml"
-    path.write_text(RECIPE.format(epochs=epochs, dataset=dataset))
+    path.write_text(RECIPE.format(epochs=epochs, dataset=dataset, small_epochs=small_epochs))
     return path
 
 
@@ -115,7 +119,7 @@ def test_a_small_unet_learns_and_its_figure_is_that_of_its_export(
 def test_a_run_in_two_parts_ends_in_the_same_weights(
     tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = load_recipe(write_recipe(tmp_path, epochs=2))
+    recipe = load_recipe(write_recipe(tmp_path, epochs=2, small_epochs=1))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     scripts.train(recipe, whole, data=tiles)
     original = loop._Run.train_epoch
@@ -132,6 +136,28 @@ def test_a_run_in_two_parts_ends_in_the_same_weights(
     scripts.train(recipe, broken, data=tiles, resume=True)
     one, two = (load_checkpoint(folder / "last.ckpt")["model"] for folder in (whole, broken))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_the_first_epochs_see_small_pictures(tiles: Path, tmp_path: Path) -> None:
+    images = load_images("mask_folder", "train", tiles, shape=(1, 64, 64))
+    recipe = load_recipe(write_recipe(tmp_path, epochs=2, small_epochs=1))
+    model = create_model("unet_8", input_size=(64, 64), width=0.25).train()
+    task = SegmentationTask(recipe, spec_of(model), images, images, unet.augment)
+    for epoch, side in enumerate((32, 64)):
+        seen = []
+        watch = model.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        batch = next(iter(task.train_batches(4, epoch)))
+        assert torch.isfinite(task.loss(model, batch))
+        watch.remove()
+        assert [x.shape for x in seen] == [(4, 1, side, side)]
+
+
+def test_a_thin_mark_survives_halving() -> None:
+    images, masks = torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+    images[0, 0, 3, :], masks[0, 3, :] = 100.0, 1
+    small, marks = halve(images, masks)
+    assert torch.equal(small[0, 0, 1], torch.full((4,), 50.0)) and small.sum() == 200
+    assert marks.dtype == torch.uint8 and marks[0].tolist() == [[0] * 4, [1] * 4, *[[0] * 4] * 2]
 
 
 def test_two_processes_reach_the_dice_of_one(tiles: Path, tmp_path: Path) -> None:

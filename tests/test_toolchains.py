@@ -15,7 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeark.export.toolchains import Hint, Toolchain, ToolchainError, ToolchainUnavailable, call
+from edgeark.export.toolchains import (
+    Hint,
+    Toolchain,
+    ToolchainError,
+    ToolchainUnavailable,
+    call,
+    manage,
+)
 from edgeark.export.toolchains import environment as env
 
 WORKER = textwrap.dedent(
@@ -203,6 +210,27 @@ def test_a_changed_requirement_makes_a_new_environment(small: Toolchain) -> None
     before = small.folder()
     small.requirements.write_text("# changed\n")
     assert small.folder() != before
+
+
+def test_installing_replaces_the_environment_of_earlier_requirements(small: Toolchain) -> None:
+    old = small.ensure().parents[1]
+    small.requirements.write_text("# changed\n")
+    assert (manage.environments(small), small.is_installed()) == ([old], False)
+    said: list[str] = []
+    manage.install([small], said.append)
+    assert manage.environments(small) == [small.folder()] and small.is_installed()
+    assert said == ["small: about 1 MB"]
+
+
+def test_removing_frees_what_it_took(small: Toolchain) -> None:
+    neighbour = small.folder().parent / "small-er-0123456789ab"
+    (neighbour / "bin").mkdir(parents=True)
+    small.ensure()
+    (small.folder() / "weights").write_bytes(bytes(5_000_000))
+    assert manage.disk_bytes(small) > 5_000_000
+    assert manage.remove(small) > 5_000_000
+    assert not small.is_installed() and neighbour.is_dir()
+    assert (manage.environments(small), manage.remove(small)) == ([], 0)
 
 
 def test_offline_never_installs(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from edgeark.export.kpu import elementwise as e
 from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.kmodel_v5 import read_modules
 from edgeark.export.kpu.transcode import transcode
-from edgeark.export.pipeline import Row, Subject, export_one, prepare
+from edgeark.export.pipeline import export_one
+from edgeark.export.row import Row
+from edgeark.export.subject import Subject, prepare
 from edgeark.export.targets import find_target
 from edgeark.zoo.registry import ModelSpec
 from edgeark.zoo.tasks.classification import top_k

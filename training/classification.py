@@ -25,8 +25,6 @@ from .progress import Progress
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
 
-_WHITENED = 4000  # pictures whose patches say what is white
-
 
 class ClassificationTask(Task):
     """Classification of pictures that are held in memory."""
@@ -73,7 +71,7 @@ def train_classifier(
     model, spec = start_network(recipe, facts, weights)
     task = ClassificationTask(recipe, spec, train_set, val_set, augment)
     if recipe.whiten and weights is None:
-        start_whitened(model, task.normalize(torch.from_numpy(train_set.images[:_WHITENED])))
+        start_whitened(model, train_set.images, task.normalize)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)

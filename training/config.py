@@ -50,7 +50,6 @@ class AugmentConfig(Section):
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=90)
     shift: int = Field(default=0, ge=0, description="pixels")
-    crop: int = Field(default=0, ge=0, description="side of the square cut out; 0: the whole")
     flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
     upend: float = Field(default=0.0, ge=0, le=1, description="share that is put upside down")
     turn: float = Field(default=0.0, ge=0, le=1, description="share that is turned by 90 degrees")
@@ -60,6 +59,7 @@ class AugmentConfig(Section):
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
     mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four pictures")
     plain_epochs: int = Field(default=0, ge=0, description="the last ones, without mosaics")
+    small_epochs: int = Field(default=0, ge=0, description="the first ones, at half the size")
 
     def affine(self) -> dict[str, Any]:
         """The arguments of :func:`edgeark.training.data.augment.random_affine`."""

@@ -54,12 +54,8 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
-        """The metric of a product on the validation data."""
+        """The metric on the validation data."""
         ...
-
-    def product(self, model: nn.Module) -> nn.Module:
-        """What of ``model`` is evaluated and kept; by default the model itself."""
-        return model
 
 
 class TrainingError(EdgearkError):
@@ -242,8 +238,7 @@ class _Run:
     def finish_epoch(self) -> None:
         """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""
         first = self.fabric.is_global_zero
-        product = self.task.product(self.ema.module)
-        found = self.task.evaluate(product, self.fabric.device) if first else math.nan
+        found = self.task.evaluate(self.ema.module, self.fabric.device) if first else math.nan
         metric = self.fabric.broadcast(found)
         self.history[-1][self.task.metric] = metric
         self.epoch += 1
@@ -252,11 +247,11 @@ class _Run:
             self.best_metric, self.best_epoch = metric, self.epoch
         if first:
             if better:
-                self.keep_best(product, metric)
+                self.keep_best(metric)
             save_checkpoint(self.state(), self.checkpoint_path)
             self.write_log()
 
-    def keep_best(self, product: nn.Module, metric: float) -> None:
+    def keep_best(self, metric: float) -> None:
         info = {
             "seed": str(self.recipe.seed),
             "epoch": str(self.epoch),
@@ -264,7 +259,7 @@ class _Run:
         }
         if self.recipe.qat.scheme:
             info["qat"] = self.recipe.qat.scheme
-        save_weights(plain_network(product), self.weights_path, info)
+        save_weights(plain_network(self.ema.module), self.weights_path, info)
 
     def out_of_patience(self) -> bool:
         patience = self.recipe.patience

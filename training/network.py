@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
@@ -15,12 +16,11 @@ from ..zoo.registry import ModelSpec, create_model, spec_of
 from .config import Recipe, RecipeError
 from .qat import SCHEMES, RoundedNetwork
 
+_WHITENED = 4_000_000  # pixels whose neighbourhoods say what is white
+
 
 def start_network(
-    recipe: Recipe,
-    facts: Mapping[str, Any],
-    weights: Path | None,
-    input_size: tuple[int, int] | None = None,
+    recipe: Recipe, facts: Mapping[str, Any], weights: Path | None
 ) -> tuple[nn.Module, ModelSpec]:
     """A fresh network, or one with ``weights``; for quantisation-aware training under rounding.
 
@@ -28,7 +28,6 @@ def start_network(
         recipe: names the network and its arguments.
         facts: of its spec: the data set and its classes.
         weights: a safetensors file to begin with.
-        input_size: ``(height, width)``, if not the recipe's.
 
     Raises:
         RecipeError: there is nothing to fine-tune.
@@ -37,14 +36,15 @@ def start_network(
     scheme = recipe.qat.scheme
     if scheme and weights is None:
         raise RecipeError(f"--qat {scheme} fine-tunes trained weights: name them with --weights")
-    arguments = recipe.model_args | ({"input_size": input_size} if input_size else {})
-    model = create_model(recipe.model, weights=weights, spec=facts, **arguments)
+    model = create_model(recipe.model, weights=weights, spec=facts, **recipe.model_args)
     spec = spec_of(model)
     return (RoundedNetwork(model, SCHEMES[scheme]) if scheme else model), spec
 
 
 @torch.no_grad()
-def start_whitened(model: nn.Module, images: Tensor) -> None:
+def start_whitened(
+    model: nn.Module, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
+) -> None:
     """Let a fresh network begin with decorrelated colours and edges, and pass them on unmixed.
 
     The filters of the first convolution become the principal components of the pictures' patches,
@@ -55,14 +55,17 @@ def start_whitened(model: nn.Module, images: Tensor) -> None:
 
     Args:
         model: of :class:`ConvBnAct` blocks; what is no such block, or has groups, stays.
-        images: normalised training pictures, some thousands, float ``[N, C, H, W]``.
+        images: training pictures, uint8 ``[N, C, H, W]``.
+        normalize: brings them to what the network takes.
     """
+    count = max(1, _WHITENED // images[0, 0].size)
     first, *further = [
         block.conv
         for block in model.modules()
         if isinstance(block, ConvBnAct) and block.conv.groups == 1
     ]
-    patches = unfold(images, first.kernel_size).movedim(1, -1).flatten(0, 1)
+    some = normalize(torch.from_numpy(images[:: -(-len(images) // count)]))
+    patches = unfold(some, first.kernel_size).movedim(1, -1).flatten(0, 1)
     components = torch.linalg.eigh(patches.T.cov())[1].T.flip(0)
     pairs = torch.stack([components, -components], dim=1).flatten(0, 1)
     filters = pairs[: first.out_channels].view(-1, *first.weight.shape[1:])

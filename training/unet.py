@@ -14,24 +14,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .config import AugmentConfig, Recipe
-from .data.augment import (
-    random_affine,
-    random_flip,
-    random_gamma,
-    random_light,
-    random_turn,
-    random_window,
-)
+from .data.augment import random_affine, random_flip, random_gamma, random_light, random_turn
 from .loop import Outcome
 from .segmentation import train_segmenter
 
 
 def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
-    """Cut out a window and relight it; mirror, turn and distort it, and its mask in the same way.
+    """Relight every picture; mirror, turn and distort it, and its mask in the same way.
 
     The mask travels as further channels, one a class, so that one draw moves both.
     """
-    images, masks = random_window(images, masks, config.crop)
     lit = random_gamma(random_light(images.float(), config.light), config.gamma)
     layers = one_hot(masks.long()).movedim(-1, 1).float()
     moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)

@@ -24,7 +24,8 @@ from ..targets import find_target
 from . import boxes, plots, samples
 
 if TYPE_CHECKING:
-    from ..pipeline import Row, Subject
+    from ..row import Row
+    from ..subject import Subject
 
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more

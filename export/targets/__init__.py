@@ -7,10 +7,12 @@ test of ``tests/test_targets.py``.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Container
 from importlib import import_module
+from typing import get_args
 
 from ...errors import EdgearkError
-from ..target import Target
+from ..target import Group, Target
 
 _FAMILIES = {  # name: module; imported on use, so that a listing costs what it lists
     "onnxruntime": "onnxruntime:OnnxRuntime",
@@ -20,12 +22,18 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "openvino": "openvino:OpenVino",
     "litert": "litert:LiteRt",
     "litert-nchw": "litert:LiteRtNchw",
+    "executorch": "executorch:ExecuTorch",
+    "coreml": "coreml:CoreMl",
     "rknn": "rknn:Rknn",
     "rknn-torchscript": "rknn:RknnTorchScript",
     "rknn1": "rknn1:Rknn1",
+    "ethos-u": "ethos_u:EthosU",
     "k210": "k210:K210",
     "k210-nncase": "nncase:Nncase",
 }
+
+_ALL = "all"
+GROUPS = (_ALL, *get_args(Group))
 
 
 class TargetError(EdgearkError):
@@ -50,7 +58,8 @@ def find_target(full_name: str) -> Target:
     name, _, chip = full_name.strip().lower().partition(":")
     if name not in _FAMILIES:
         near = difflib.get_close_matches(name, _FAMILIES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FAMILIES)}"
+        every = ", ".join([*_FAMILIES, *GROUPS])
+        hint = f"did you mean {near[0]}?" if near else f"there are {every}"
         raise TargetError(f"unknown target {full_name!r}; {hint}")
     family = _family(name)
     if chip and chip not in family.chips:
@@ -61,12 +70,51 @@ def find_target(full_name: str) -> Target:
     return family(chip or None)
 
 
-def find_targets(names: str) -> list[Target]:
-    """The targets of a comma-separated list, in its order, each once."""
-    unique = dict.fromkeys(part.strip() for part in names.split(",") if part.strip())
+def find_targets(names: str, fitting: Container[str] | None = None) -> list[Target]:
+    """The targets of a comma-separated list, in its order, each once.
+
+    Args:
+        names: of targets; ``cpu``, ``npu`` and ``mcu`` are groups, ``all`` is all of these, a chip
+            of each family. ``rknn:all`` is every chip of a family.
+        fitting: the families that the network is made for: of a group's, those that fit few
+            networks are left out where they are not among them. None leaves out none.
+
+    Raises:
+        TargetError: an unknown name, or none.
+    """
+    unique: dict[str, None] = {}
+    for part in (part.strip().lower() for part in names.split(",") if part.strip()):
+        unique |= dict.fromkeys(_expand(part, fitting))
     if not unique:
         raise TargetError(f"name at least one target, for instance {next(iter(_FAMILIES))}")
     return [find_target(name) for name in unique]
+
+
+def family_of(name: str) -> type[Target]:
+    """The family of a target's name, or of its own.
+
+    Raises:
+        TargetError: no such family.
+    """
+    family, _, chip = name.strip().lower().partition(":")
+    return type(find_target(name)) if chip or family not in _FAMILIES else _family(family)
+
+
+def _expand(name: str, fitting: Container[str] | None) -> list[str]:
+    """The names of targets that a name stands for."""
+    family, _, chip = name.partition(":")
+    if family in _FAMILIES and chip == _ALL and _family(family).chips:
+        return [f"{family}:{each}" for each in _family(family).chips]
+    if name not in GROUPS:
+        return [name]
+    members = [(member, _family(member)) for member in _FAMILIES]
+    return [
+        f"{member}:{cls.chips[0]}" if cls.chips else member
+        for member, cls in members
+        if name in (_ALL, cls.group)
+        and not cls.is_alternative
+        and (not cls.is_choosy or fitting is None or member in fitting)
+    ]
 
 
 def _family(name: str) -> type[Target]:

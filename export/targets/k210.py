@@ -41,6 +41,8 @@ class K210(Target):
     """
 
     name = "k210"
+    group = "mcu"
+    is_choosy = True
     description = "Kendryte K210 by edgeark's compiler, kmodel v3, simulator"
     evidence = Evidence.MODELLED
     precisions = ("int8",)

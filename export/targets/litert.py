@@ -10,7 +10,7 @@ from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, borrowed_packages
 
 TOOLCHAIN = Toolchain(
     "litert",
-    packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer"),
+    packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "ethos-u-vela"),
     python=">=3.10",
     download_mb=235,
 )
@@ -55,4 +55,5 @@ class LiteRtNchw(LiteRt):
 
     name = "litert-nchw"
     description = "LiteRT (TensorFlow Lite), CPU, NCHW"
+    is_alternative = True
     layout = "NCHW"

@@ -53,6 +53,8 @@ class Nncase(IsolatedTarget):
     """
 
     name = "k210-nncase"
+    group = "mcu"
+    is_choosy = True
     description = "Kendryte K210 by nncase, KPU simulator"
     evidence = Evidence.SIMULATED
     precisions = ("int8",)

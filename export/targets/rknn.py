@@ -52,6 +52,7 @@ class Rknn(IsolatedTarget):
     """
 
     name = "rknn"
+    group = "npu"
     description = "Rockchip RKNN, NPU simulator"
     evidence = Evidence.SIMULATED
     precisions = ("float16", "int8")
@@ -214,6 +215,7 @@ class RknnTorchScript(Rknn):
     """
 
     name = "rknn-torchscript"
+    is_alternative = True
     description = "Rockchip RKNN from TorchScript, NPU simulator"
     _model = "source/model.pt"
 

@@ -41,6 +41,7 @@ class Rknn1(Target):
     """
 
     name = "rknn1"
+    group = "npu"
     description = "Rockchip RKNN-Toolkit 1.7, scripts and inputs"
     evidence = Evidence.GENERATED
     precisions = ("float16", "int8")

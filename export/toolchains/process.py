@@ -22,6 +22,8 @@ import numpy as np
 from ...settings import NO_TELEMETRY
 from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
+_running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
+
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
 
 _COMMON_HINTS = (
@@ -126,14 +128,26 @@ def _run(command: list[str], cwd: Path, log: Path, timeout: float) -> int | None
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _running.add(process)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.wait()
+            _running.discard(process)
+
+
+def kill_running() -> None:
+    """Kill every worker of this process, and its children; who waits for one sees it die."""
+    for process in tuple(_running):
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _how_it_died(code: int | None, timeout: float) -> str:

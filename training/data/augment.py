@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
-_AIMED = 2 / 3
-
 
 def random_affine(
     images: Tensor,
@@ -67,37 +65,6 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     channels_last = padded.permute(0, 2, 3, 1)
     picked = channels_last[pictures[:, None, None], rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)
-
-
-def random_window(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Cut a square out of each picture and its mask; where something is marked, around a mark.
-
-    A mark is aimed at in two of three pictures that have any, and lies anywhere in the window: most
-    of a large picture teaches nothing about a small mark (Isensee et al., "nnU-Net", 2021).
-
-    Args:
-        images: ``[N, C, H, W]``, neither side under ``side``.
-        masks: ``[N, H, W]``, 0 is unmarked.
-        side: of the square, in pixels; 0 takes the whole picture.
-    """
-    if side == 0:
-        return images, masks
-    height, width = masks.shape[1:]
-    pictures, cut = [], []
-    for image, mask in zip(images, masks, strict=True):
-        top, left = (int(torch.randint(length - side + 1, ())) for length in (height, width))
-        spots = mask.nonzero()
-        if len(spots) and torch.rand(()) < _AIMED:
-            spot = spots[torch.randint(len(spots), ())]
-            within = torch.randint(side, (2,))
-            top, left = (
-                min(max(int(at - before), 0), length - side)
-                for at, before, length in zip(spot, within, (height, width), strict=True)
-            )
-        window = (..., slice(top, top + side), slice(left, left + side))
-        pictures.append(image[window])
-        cut.append(mask[window])
-    return torch.stack(pictures), torch.stack(cut)
 
 
 def random_flip(images: Tensor, share: float, dim: int = 3) -> Tensor:

@@ -1,11 +1,15 @@
-"""litert-torch converts, ai-edge-quantizer quantises, and LiteRT's interpreter runs."""
+"""litert-torch converts, ai-edge-quantizer quantises, LiteRT runs, Vela compiles for Ethos-U."""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import shutil
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -29,7 +33,7 @@ def convert(arguments, arrays):
 
 def run(arguments, arrays):
     settings = arguments["settings"]
-    path = os.path.join(arguments["folder"], settings.get("run", arguments["files"][0]))
+    path = os.path.join(arguments["folder"], arguments["files"][0])
     runner = _Runner(path, settings["layout"])
     parts, seconds = [], []
     for x in _inputs(arrays["pictures"], settings):
@@ -38,6 +42,23 @@ def run(arguments, arrays):
         seconds.append(took)
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+def compile_for_npu(arguments, arrays):
+    """An int8 LiteRT file to one whose ``ethos-u`` operators hold what the NPU runs.
+
+    The values are the rows of Vela's reports, as text: ``layers`` and ``summary``.
+    """
+    vela = os.path.join(os.path.dirname(sys.executable), "vela")
+    command = [vela, arguments["tflite"], "--accelerator-config", arguments["accelerator"]]
+    command += ["--output-dir", "vela", "--verbose-performance"]
+    subprocess.run(command, check=True)
+    (layers,) = Path("vela").glob("*_per-layer.csv")
+    (summary,) = Path("vela").glob("*_summary_*.csv")
+    (compiled,) = Path("vela").glob("*_vela.tflite")
+    rows, (totals,) = (list(csv.DictReader(path.open())) for path in (layers, summary))
+    shutil.copyfile(compiled, arguments["out"])
+    return {"layers": rows, "summary": totals}, {}
 
 
 class _Runner:

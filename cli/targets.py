@@ -1,0 +1,119 @@
+"""``edgeark targets``: what there is, what is installed, and install or remove it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import EdgearkError
+from ..settings import go_offline
+from .console import err, print_json, print_table, working
+from .options import JsonFlag, OfflineFlag
+
+if TYPE_CHECKING:
+    from ..export.target import Target
+    from ..export.toolchains import Toolchain
+
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+Names = Annotated[
+    list[str], typer.Argument(metavar="TARGETS...", help="Targets or families, or: all.")
+]
+
+
+@app.callback()
+def targets(context: typer.Context, json: JsonFlag = False) -> None:
+    """List the targets, what proves an export to them, and whether they are installed."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..export.targets import find_target, list_targets
+
+    rows = _describe([find_target(name) for name in list_targets()])
+    if json:
+        return print_json(rows)
+    table = [
+        [r["target"], r["group"], r["description"], r["evidence"], ", ".join(r["precisions"]),
+         f"yes, {r['disk_mb']} MB" if r["toolchain"] and r["installed"] else
+         "yes" if r["installed"] else f"no, {r['download_mb']} MB to fetch",
+         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
+        for r in rows
+    ]  # fmt: skip
+    columns = ["target", "group", "what", "evidence", "precisions", "installed", "versions"]
+    print_table("targets", columns, table)
+    if not all(r["installed"] for r in rows):
+        err.print("an export installs what it needs; or: edgeark targets install TARGETS...")
+
+
+@app.command()
+def install(names: Names, offline: OfflineFlag = False, json: JsonFlag = False) -> None:
+    """Install the toolchains of targets ahead of their first export."""
+    from ..export.toolchains import manage
+
+    if offline:
+        go_offline()
+    chains = _chains(names)
+    with working() as say:
+        manage.install(chains, say)
+    _report([{"toolchain": c.name, "disk_mb": _mb(manage.disk_bytes(c))} for c in chains], json)
+
+
+@app.command()
+def remove(names: Names, json: JsonFlag = False) -> None:
+    """Delete the toolchains of targets; the next export to them installs them again."""
+    from ..export.toolchains import manage
+
+    freed = [{"toolchain": c.name, "freed_mb": _mb(manage.remove(c))} for c in _chains(names)]
+    _report(freed, json)
+
+
+def _describe(chosen: list[Target]) -> list[dict[str, Any]]:
+    from ..export.toolchains import manage
+
+    sizes: dict[str, int] = {}  # of toolchains, which chips share
+    rows = []
+    for target in chosen:
+        chain = target.toolchain
+        installed = chain is None or chain.is_installed()
+        if chain is not None and chain.name not in sizes:
+            sizes[chain.name] = _mb(manage.disk_bytes(chain))
+        rows.append(
+            {
+                "target": target.full_name,
+                "group": target.group,
+                "description": target.description,
+                "evidence": target.evidence.value,
+                "precisions": list(target.supported_precisions()),
+                "installed": installed,
+                "versions": target.versions(),
+                "toolchain": chain and chain.name,
+                "download_mb": 0 if installed or chain is None else chain.download_mb,
+                "disk_mb": 0 if chain is None else sizes[chain.name],
+            }
+        )
+    return rows
+
+
+def _chains(names: list[str]) -> list[Toolchain]:
+    """The toolchains behind the names, each once.
+
+    Raises:
+        EdgearkError: an unknown name, or none of them has a toolchain.
+    """
+    from ..export.targets import family_of, list_targets
+
+    parts = [part for name in names for part in name.split(",") if part.strip()]
+    every = list_targets() if "all" in parts else [part for part in parts]
+    chains = {c.name: c for c in (family_of(name).toolchain for name in every) if c is not None}
+    if not chains:
+        raise EdgearkError(f"{', '.join(parts)}: nothing to install, edgeark itself is enough")
+    return list(chains.values())
+
+
+def _mb(size: int) -> int:
+    return round(size / 1e6)
+
+
+def _report(rows: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        return print_json(rows)
+    print_table("toolchains", list(rows[0]), [list(row.values()) for row in rows])
