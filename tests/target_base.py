@@ -119,9 +119,9 @@ class TargetTester:
 
 
 class SlowTargetTester(TargetTester):
-    """Of a converter that takes ten seconds for a network: two of them, one of them in colour."""
+    """Of a converter that takes ten seconds for a network: one of them."""
 
-    @pytest.fixture(scope="class", params=["mnist", "mobilenet_v1_025"])
+    @pytest.fixture(scope="class", params=["mnist"])
     @classmethod
     def subject(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -38,6 +38,10 @@ class TestLiteRt(SlowTargetTester):
     target = "litert"
 
 
+class TestExecuTorch(SlowTargetTester):
+    target = "executorch"
+
+
 class TestRknn(TargetTester):
     target = "rknn:rk3588"
     evidence = Evidence.SIMULATED

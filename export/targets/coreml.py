@@ -10,13 +10,13 @@ import numpy as np
 from ..graph import INPUT_NAME
 from ..target import Artifact, Conversion, Evidence, RunResult
 from ..toolchains import Toolchain
-from .isolated import IsolatedTarget, borrowed_packages
+from .isolated import WorkerTarget, borrowed_packages
 from .torchscript import run_torchscript
 
 _ARTIFACT, _TRACE = "model.mlpackage", "source/model.pt"
 
 
-class CoreMl(IsolatedTarget):
+class CoreMl(WorkerTarget):
     """Made of a TorchScript trace, which is run instead, in float32: the evidence is ``compiled``.
 
     The worker reads the package again, and demands the names and shapes that the network has.

@@ -11,7 +11,7 @@ import onnx
 
 from ..bundle import LOG
 from ..target import Artifact, Concern, Conversion, Evidence, Placement, RunResult
-from .isolated import CALIBRATION_TIMEOUT_S, read_placement, write_placement
+from .isolated import CALIBRATION_TIMEOUT_S, WorkerTarget, read_placement, write_placement
 from .litert import LiteRt
 from .nncase_report import count_macs
 
@@ -19,7 +19,7 @@ _ARTIFACT, _SOURCE = "model.tflite", "source/model.tflite"
 _PLACEMENT = "source/placement.json"
 
 
-class EthosU(LiteRt):
+class EthosU(WorkerTarget):
     """No simulator of the NPU can be installed, so the evidence is ``compiled``.
 
     Vela compiles for a system that it assumes (``settings`` names it): the memory and the time that
@@ -30,6 +30,8 @@ class EthosU(LiteRt):
     description = "Arm Ethos-U by Vela, compiled alone"
     evidence = Evidence.COMPILED
     precisions = ("int8",)
+    normalization = LiteRt.normalization
+    toolchain = LiteRt.toolchain
     group = "mcu"
     chips = (
         *("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512"),
@@ -39,7 +41,7 @@ class EthosU(LiteRt):
 
     def convert(self, job: Conversion) -> Artifact:
         (job.out / _SOURCE).parent.mkdir(exist_ok=True)
-        settings = self.write_tflite(job, _SOURCE)
+        settings = LiteRt().write_tflite(job, _SOURCE)
         arguments = {
             "tflite": str(job.out / _SOURCE),
             "out": str(job.out / _ARTIFACT),
@@ -72,9 +74,7 @@ class EthosU(LiteRt):
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
         """The int8 file from which Vela compiled, on LiteRT."""
         source = replace(artifact, files=(_SOURCE,))
-        result = super().run(source, pictures, artifact.folder / LOG)
-        assert result is not None
-        return {_SOURCE: result}
+        return {_SOURCE: LiteRt().run(source, pictures, artifact.folder / LOG)}
 
     def placement(self, artifact: Artifact) -> Placement:
         return read_placement(artifact.folder / _PLACEMENT)

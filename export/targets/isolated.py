@@ -22,17 +22,10 @@ from ..toolchains import Toolchain, ToolchainUnavailable, call
 CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
 
 
-class IsolatedTarget(Target):
-    """Every picture goes into one call of the worker, since a call starts a process.
-
-    The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
-    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
-    the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
-    ``[N, ...]`` each, in the network's order.
-    """
+class WorkerTarget(Target):
+    """Its converter is called through a worker; its runtime may be nowhere."""
 
     toolchain: ClassVar[Toolchain]  # pyright: ignore[reportIncompatibleVariableOverride]
-    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
 
     def versions(self) -> dict[str, str]:
         return self.toolchain.pinned_versions()
@@ -48,6 +41,18 @@ class IsolatedTarget(Target):
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
         return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
+
+
+class IsolatedTarget(WorkerTarget):
+    """Every picture goes into one call of the worker, since a call starts a process.
+
+    The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
+    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
+    the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
+    ``[N, ...]`` each, in the network's order.
+    """
+
+    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         """What the worker is told of an artifact."""

@@ -12,7 +12,7 @@ TOOLCHAIN = Toolchain(
     "litert",
     packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "ethos-u-vela"),
     python=">=3.10",
-    download_mb=235,
+    download_mb=237,
 )
 _ARTIFACT = "model.tflite"
 
