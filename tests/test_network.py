@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from edgeark.training.config import RecipeError
 from edgeark.training.network import start_whitened
 from edgeark.zoo import create_model
 from edgeark.zoo.layers import ConvBnAct
@@ -60,3 +61,8 @@ def test_what_there_are_no_components_for_stays_random() -> None:
     start_whitened(model, shaded_pictures(8, 32), normalize)
     assert torch.equal(first.weight[54:], before[54:])
     assert not torch.isclose(first.weight[:54], before[:54]).all(1).any()
+
+
+def test_a_network_of_other_blocks_is_refused() -> None:
+    with pytest.raises(RecipeError, match="this one has none"):
+        start_whitened(torch.nn.Conv2d(3, 8, 3), shaded_pictures(2, 8), normalize)

@@ -104,5 +104,5 @@ def test_two_threads_share_a_graphs_files(tmp_path: Path) -> None:
     scaled = ((pictures - np.float32(graph.spec.mean[0])) / graph.spec.std[0]).astype(np.float32)
     for path in paths:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        answers = np.concatenate([session.run(None, {"input": x[None]})[0] for x in scaled])
-        np.testing.assert_allclose(answers, wanted, atol=1e-5)
+        answers = [np.asarray(session.run(None, {"input": x[None]})[0]) for x in scaled]
+        np.testing.assert_allclose(np.concatenate(answers), wanted, atol=1e-5)

@@ -58,6 +58,7 @@ class AugmentConfig(Section):
     gamma: float = Field(default=0.0, ge=0)
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
     mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four pictures")
+    paste: float = Field(default=0.0, ge=0, le=1, description="share with marks of another picture")
     plain_epochs: int = Field(default=0, ge=0, description="the last ones, without mosaics")
     small_epochs: int = Field(default=0, ge=0, description="the first ones, at half the size")
 

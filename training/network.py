@@ -54,16 +54,19 @@ def start_whitened(
     (Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024; the whitening is Page's, 2018).
 
     Args:
-        model: of :class:`ConvBnAct` blocks; what is no such block, or has groups, stays.
+        model: with :class:`ConvBnAct` blocks; what is no such block, or has groups, stays.
         images: training pictures, uint8 ``[N, C, H, W]``.
         normalize: brings them to what the network takes.
+
+    Raises:
+        RecipeError: a model without such a block.
     """
     count = max(1, _WHITENED // images[0, 0].size)
-    first, *further = [
-        block.conv
-        for block in model.modules()
-        if isinstance(block, ConvBnAct) and block.conv.groups == 1
-    ]
+    found = (m.conv for m in model.modules() if isinstance(m, ConvBnAct))
+    convolutions = [conv for conv in found if conv.groups == 1]
+    if not convolutions:
+        raise RecipeError("whiten is for networks of ConvBnAct blocks; this one has none")
+    first, *further = convolutions
     some = normalize(torch.from_numpy(images[:: -(-len(images) // count)]))
     patches = unfold(some, first.kernel_size).movedim(1, -1).flatten(0, 1)
     components = torch.linalg.eigh(patches.T.cov())[1].T.flip(0)

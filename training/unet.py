@@ -14,7 +14,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .config import AugmentConfig, Recipe
-from .data.augment import random_affine, random_flip, random_gamma, random_light, random_turn
+from .data.augment import (
+    paste_marks,
+    random_affine,
+    random_flip,
+    random_gamma,
+    random_light,
+    random_turn,
+)
 from .loop import Outcome
 from .segmentation import train_segmenter
 
@@ -24,7 +31,8 @@ def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tenso
 
     The mask travels as further channels, one a class, so that one draw moves both.
     """
-    lit = random_gamma(random_light(images.float(), config.light), config.gamma)
+    pasted, masks = paste_marks(images.float(), masks, config.paste)
+    lit = random_gamma(random_light(pasted, config.light), config.gamma)
     layers = one_hot(masks.long()).movedim(-1, 1).float()
     moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)
     moved = random_turn(random_flip(moved, config.upend, dim=2), config.turn)

@@ -12,7 +12,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, max_pool2d, pad
+
+_SMALL_MARK = 0.05  # of a picture's area
+_MARGIN = 0.03  # of a picture's side
 
 
 def random_affine(
@@ -65,6 +68,41 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     channels_last = padded.permute(0, 2, 3, 1)
     picked = channels_last[pictures[:, None, None], rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)
+
+
+def paste_marks(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Lay the small marks of each picture's neighbour in the batch over that share of the pictures.
+
+    So a defect is seen on many grounds. It stays where it was in its own picture, takes on the
+    brightness of what surrounds it in the new one, and blends over some pixels. Marks over a
+    twentieth of the picture are part of their ground, those near an edge part of its outline:
+    neither is moved. The idea is simple copy-paste (Ghiasi et al., 2021).
+
+    Args:
+        images: float ``[N, C, H, W]``.
+        masks: uint8 ``[N, H, W]``; 0 is unmarked.
+        share: 0..1.
+
+    Returns:
+        New pictures and masks.
+    """
+    if share == 0:
+        return images, masks
+    donors, marks = images.roll(1, 0), masks.roll(1, 0)
+    spot = (marks > 0).float()[:, None]
+    margin = max(1, round(_MARGIN * min(masks.shape[1:])))
+    inside = spot[..., margin:-margin, margin:-margin]
+    area, whole = spot.mean((1, 2, 3)), inside.sum((1, 2, 3)) == spot.sum((1, 2, 3))
+    chosen = torch.rand(len(images), device=images.device) < share
+    chosen &= (area > 0) & (area < _SMALL_MARK) & whole
+    marks, spot = marks * chosen[:, None, None], spot * chosen[:, None, None, None]
+    wide, wider = (max_pool2d(spot, side, stride=1, padding=side // 2) for side in (5, 13))
+    around = wider - wide
+    count = around.sum((2, 3), keepdim=True).clamp(min=1)
+    lighter = ((images - donors) * around).sum((2, 3), keepdim=True) / count
+    weight = avg_pool2d(wide, 5, stride=1, padding=2)
+    pasted = images + weight * (donors + lighter - images)
+    return pasted.clamp(0, 255), torch.where(marks > 0, marks, masks)
 
 
 def random_flip(images: Tensor, share: float, dim: int = 3) -> Tensor:

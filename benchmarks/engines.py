@@ -1,0 +1,106 @@
+"""One network on every CPU engine, in turn: ``python benchmarks/engines.py [MODEL ...]``.
+
+Every engine gets the network as ``edgeark export`` writes it, float and int8, and the same
+pictures, one at a time on one thread. A round runs each engine once, one after another, in a
+process of its own; what counts is the median of the rounds' ratios to ONNX Runtime in float32: what
+slows the machine for a while slows both. A model whose weights do not ship has random ones: its
+times and sizes are worth a look. Prints a Markdown table a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgeark.errors import EdgearkError
+from edgeark.export.graph import Graph
+from edgeark.export.pipeline import planned_precisions
+from edgeark.export.target import Artifact, Conversion, Target
+from edgeark.export.targets import find_targets
+from edgeark.zoo import create_model
+from edgeark.zoo.registry import spec_of
+from edgeark.zoo.weights import packaged_weights
+
+MODELS = ("mnist", "mobilenet_v1_050", "vgg_s", "unet_16", "yolov5n_relu")
+BASE = ("onnxruntime", "float32")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An engine with its file, and a picture's milliseconds in each round."""
+
+    target: Target
+    artifact: Artifact
+    times: list[float]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.target.full_name, self.artifact.precision
+
+
+def convert(name: str, targets: list[Target], pictures: np.ndarray, folder: Path) -> list[Entry]:
+    """Every export of a model that succeeds; the others are said on stderr."""
+    torch.manual_seed(0)
+    model = create_model(name, pretrained=packaged_weights(name).exists())
+    graph, entries = Graph(model, spec_of(model), folder), []
+    for target in targets:
+        for precision in planned_precisions(target, int8=True):
+            out = folder / target.folder_name / precision
+            out.mkdir(parents=True)
+            calibration = pictures if precision == "int8" else None
+            job = Conversion(graph, precision, out, out / "log.txt", calibration)
+            try:
+                entries.append(Entry(target, target.convert(job), []))
+            except EdgearkError as error:
+                sys.stderr.write(f"{name} {target.full_name} {precision}: {error}\n")
+    return entries
+
+
+def measure(entries: list[Entry], pictures: np.ndarray, rounds: int) -> None:
+    for _ in range(rounds):
+        for entry in entries:
+            log = entry.artifact.folder / "log.txt"
+            result = entry.target.run(entry.artifact, pictures, log)
+            if result is not None:
+                entry.times.append(result.ms_per_image)
+
+
+def table(entries: list[Entry]) -> Iterator[str]:
+    timed = [entry for entry in entries if entry.times]
+    base = next(entry for entry in timed if entry.key == BASE)
+    yield "| engine | precision | time of ONNX Runtime's | ms | KiB |"
+    yield "|---|---|--:|--:|--:|"
+    for entry in timed:
+        ratios = [mine / its for mine, its in zip(entry.times, base.times, strict=True)]
+        numbers = f"{statistics.median(ratios):.2f} | {statistics.median(entry.times):.2f}"
+        size = entry.artifact.size_bytes // 1024
+        yield f"| `{entry.key[0]}` | {entry.key[1]} | {numbers} | {size:,} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--to", default="cpu", help="targets, comma-separated, or groups")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=50)
+    chosen = parser.parse_args()
+    for name in chosen.models:
+        shape = spec_of(create_model(name)).input_shape[1:]
+        rng = np.random.default_rng(0)
+        pictures = rng.integers(0, 256, (chosen.pictures, *shape), np.uint8)
+        with tempfile.TemporaryDirectory(prefix="edgeark-engines-") as folder:
+            entries = convert(name, find_targets(chosen.to), pictures, Path(folder))
+            measure(entries, pictures, chosen.rounds)
+            sys.stdout.write("\n".join([f"\n{name}:\n", *table(entries)]) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
