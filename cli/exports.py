@@ -78,7 +78,13 @@ def export(
     limit: LimitOption = None,
     toolkit_python: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="A Python with RKNN-Toolkit 1.7, for rknn1: runs the conversion too."),
+        typer.Option(
+            help="A Python with RKNN-Toolkit 1.7 (rknn1) or TensorRT: runs what is written."
+        ),
+    ] = None,
+    pplnn: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="PPLNN's program, for pplnn: runs the export. Default: that on PATH."),
     ] = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
@@ -100,6 +106,7 @@ def export(
             limit=limit,
             quantization=quantization_of(calibration, algorithm, mixed),
             toolkit_python=toolkit_python,
+            pplnn=pplnn,
             jobs=jobs,
             on_step=say,
         )

@@ -56,6 +56,7 @@ def export_model(
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     toolkit_python: Path | None = None,
+    pplnn: Path | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
@@ -71,6 +72,7 @@ def export_model(
         limit: at most so many test pictures.
         quantization: how int8 is made.
         toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
+        pplnn: a ``pplnn`` program, which runs the exports to it; by default the one on PATH.
         jobs: so many exports at a time; a picture's time is measured well with 1 alone.
         on_step: told what is being done.
 
@@ -82,9 +84,10 @@ def export_model(
     require_known(quantization, chosen)
     if toolkit_python is not None:
         give_python(chosen, toolkit_python)
-    lacking = [t.full_name for t in chosen if int8 and "int8" not in t.supported_precisions()]
-    if lacking:
-        logger.info("no int8 on %s: float only", ", ".join(lacking))
+    if pplnn is not None:
+        give_program(chosen, pplnn)
+    if int8:
+        announce_float_only(chosen)
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
         subject = prepare(
             model,
@@ -97,6 +100,14 @@ def export_model(
         return export_all(subject, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
 
 
+def announce_float_only(targets: Sequence[Target]) -> None:
+    """Say on which targets there is no int8 to be had, and why where they know."""
+    for target in targets:
+        if "int8" not in target.supported_precisions():
+            reason = f" ({target.no_int8})" if target.no_int8 else ""
+            logger.info("no int8 on %s%s: float only", target.full_name, reason)
+
+
 def give_python(targets: Sequence[Target], python: Path) -> None:
     """Tell the targets that take one of a Python with their toolkit.
 
@@ -106,11 +117,30 @@ def give_python(targets: Sequence[Target], python: Path) -> None:
     takers = [target for target in targets if target.takes_python]
     if not takers:
         names = ", ".join(target.full_name for target in targets)
-        raise EdgearkError(f"--toolkit-python is for rknn1 alone; {names} needs none")
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise EdgearkError(f"--toolkit-python {python}: there is no such program")
+        raise EdgearkError(f"--toolkit-python is for rknn1 and tensorrt alone; {names} needs none")
+    _require_program("--toolkit-python", python)
     for target in takers:
         target.toolkit_python = python.absolute()  # not resolved: a link is how a venv is entered
+
+
+def give_program(targets: Sequence[Target], program: Path) -> None:
+    """Tell the targets whose runtime is a program of the user's where it is.
+
+    Raises:
+        EdgearkError: none of them has one, or there is no such program.
+    """
+    takers = [target for target in targets if target.program]
+    if not takers:
+        names = ", ".join(target.full_name for target in targets)
+        raise EdgearkError(f"--pplnn is for pplnn alone; {names} needs none")
+    _require_program("--pplnn", program)
+    for target in takers:
+        target.program_path = program.absolute()
+
+
+def _require_program(option: str, path: Path) -> None:
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise EdgearkError(f"{option} {path}: there is no such program")
 
 
 def export_all(
@@ -185,7 +215,7 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         SourceResult(name, *judge(answer))
         for name, answer in target.run_sources(artifact, test.images).items()
     )
-    source_limits = target.limits(target.source_precision)
+    source_limits = target.source_limits(row.precision)
     judged = [(source_limits, source.parity, source.metric) for source in sources]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
@@ -228,7 +258,7 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     worst = max(source.parity.max_abs_error for source in sources)
     return (
         f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
-        f"{files} are within {worst:.1e} of PyTorch in {target.source_precision}"
+        f"on a CPU {files} are within {worst:.1e} of PyTorch"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -196,11 +197,14 @@ class Target(ABC):
     is_alternative: ClassVar[bool] = False  # another way to a chip that a group has already
     is_choosy: ClassVar[bool] = False  # fits few networks: in a group for those that name it alone
     chips: ClassVar[tuple[str, ...]] = ()
+    no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
-    source_precision: ClassVar[Precision] = "float32"  # of what run_sources runs
     takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
     toolkit_python: Path | None = None  # that Python
+
+    program: ClassVar[str] = ""  # of the user's, which runs the artifact; it is looked for on PATH
+    program_path: Path | None = None  # where the user says that it is
 
     def __init__(self, chip: str | None = None) -> None:
         self.chip = chip
@@ -233,6 +237,11 @@ class Target(ABC):
         """What this very chip cannot do; an error among the findings refuses the export."""
         return ()
 
+    def find_program(self) -> Path | None:
+        """The user's program, None where there is none."""
+        found = shutil.which(self.program) if self.program_path is None else self.program_path
+        return None if found is None else Path(found)
+
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Versions of the converter and the runtime, by package name."""
@@ -253,11 +262,12 @@ class Target(ABC):
         """
 
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
-        """What the files answer from which the artifact is made, or is to be; by file.
-
-        For what nothing here runs. They must reach the limits of ``source_precision``.
-        """
+        """What the files answer, on a CPU, that are handed to a converter elsewhere; by file."""
         return {}
+
+    def source_limits(self, precision: Precision) -> Limits:
+        """What those answers must reach: most converters elsewhere take float32."""
+        return FLOAT32_LIMITS
 
     def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
         """What proves this very export."""

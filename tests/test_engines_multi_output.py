@@ -1,4 +1,4 @@
-"""OpenCV, MNN and OpenVINO on what digits do not show: colours, several outputs, odd sizes.
+"""OpenCV, MNN, OpenVINO and ncnn on what digits do not show: colours, several outputs, odd sizes.
 
 The networks are small and untrained, so int8 is judged by its signal-to-noise ratio.
 """
@@ -25,7 +25,7 @@ SPEC = replace(
     mean=(123.7, 16.3, 203.5),
     std=(58.4, 27.1, 99.4),
 )
-FLOAT = [("opencv", "float32"), ("mnn", "float32"), ("openvino", "float32")]
+FLOAT = [(name, "float32") for name in ("opencv", "mnn", "openvino", "ncnn")]
 INT8 = [("mnn", "int8"), ("openvino", "int8")]
 
 

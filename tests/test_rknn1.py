@@ -464,7 +464,9 @@ def test_a_python_without_the_toolkit_says_so(digits: Subject, tmp_path: Path) -
 
 
 def test_a_python_is_for_those_targets_alone_that_take_one(tmp_path: Path) -> None:
-    with pytest.raises(EdgearkError, match="is for rknn1 alone; onnxruntime needs none"):
+    with pytest.raises(
+        EdgearkError, match="is for rknn1 and tensorrt alone; onnxruntime needs none"
+    ):
         give_python([find_target("onnxruntime")], Path(sys.executable))
     with pytest.raises(EdgearkError, match="there is no such program"):
         give_python([find_target(TARGET)], tmp_path / "python")

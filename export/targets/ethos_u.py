@@ -10,7 +10,16 @@ import numpy as np
 import onnx
 
 from ..bundle import LOG
-from ..target import Artifact, Concern, Conversion, Evidence, Placement, RunResult
+from ..target import (
+    Artifact,
+    Concern,
+    Conversion,
+    Evidence,
+    Limits,
+    Placement,
+    Precision,
+    RunResult,
+)
 from .isolated import CALIBRATION_TIMEOUT_S, WorkerTarget, read_placement, write_placement
 from .litert import LiteRt
 from .nncase_report import count_macs
@@ -37,7 +46,10 @@ class EthosU(WorkerTarget):
         *("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512"),
         *("u85-128", "u85-256", "u85-512", "u85-1024", "u85-2048"),
     )
-    source_precision = "int8"
+
+    def source_limits(self, precision: Precision) -> Limits:
+        """What is compiled is int8 already."""
+        return self.limits(precision)
 
     def convert(self, job: Conversion) -> Artifact:
         (job.out / _SOURCE).parent.mkdir(exist_ok=True)

@@ -60,8 +60,14 @@ def make_session(path: Path) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def quantize(source: Path, path: Path, inputs: np.ndarray, log: Path) -> None:
-    """Post-training static quantisation of an ONNX file with normalised calibration inputs."""
+def quantize(
+    source: Path, path: Path, inputs: np.ndarray, log: Path, *, symmetric: bool = False
+) -> None:
+    """Post-training static quantisation of an ONNX file with normalised calibration inputs.
+
+    ``symmetric``: activations are int8 around 0 and biases float, as runtimes want it that have
+    neither zero points nor int32 biases.
+    """
     os.environ.update(NO_TELEMETRY)
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -89,8 +95,9 @@ def quantize(source: Path, path: Path, inputs: np.ndarray, log: Path) -> None:
                 Reader(),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                activation_type=QuantType.QUInt8,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
             )
         finally:
             prepared.unlink(missing_ok=True)

@@ -90,7 +90,14 @@ def call(
 
 
 def run_command(
-    name: str, stage: str, command: list[str], *, cwd: Path, log: Path, timeout: float
+    name: str,
+    stage: str,
+    command: list[str],
+    *,
+    cwd: Path,
+    log: Path,
+    timeout: float,
+    with_gpu: bool = False,
 ) -> None:
     """Run a program of the user's own under a worker's conditions: environment, log, time limit.
 
@@ -101,12 +108,13 @@ def run_command(
         cwd: where it works.
         log: the file to which everything that it prints is appended.
         timeout: seconds after which it and its children are killed.
+        with_gpu: whether it may see one.
 
     Raises:
         ToolchainError: it did not end with status 0.
     """
     start = log.stat().st_size if log.exists() else 0
-    code = _run(command, cwd, log, timeout)
+    code = _run(command, cwd, log, timeout, with_gpu)
     if code != 0:
         cause = f"it ended with status {code}" if code and code > 0 else _how_it_died(code, timeout)
         if last := _last_error(_words(log, start)):
@@ -114,10 +122,13 @@ def run_command(
         raise _failure(name, stage, cause, log, start)
 
 
-def _run(command: list[str], cwd: Path, log: Path, timeout: float) -> int | None:
+def _run(
+    command: list[str], cwd: Path, log: Path, timeout: float, with_gpu: bool = False
+) -> int | None:
     """The exit code; None when the time was up."""
-    environment = {**clean_environment(), **NO_TELEMETRY}
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+    environment = {**clean_environment(), **NO_TELEMETRY, "PYTHONUNBUFFERED": "1"}
+    if not with_gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
