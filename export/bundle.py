@@ -16,7 +16,7 @@ import numpy as np
 from ..training.data.boxes import Frame
 from ..zoo.registry import ModelSpec
 from ..zoo.tasks.letterbox import GREY
-from .target import Artifact, Target
+from .target import Artifact, Target, list_files
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
@@ -66,6 +66,7 @@ def write_manifest(
     """All that is needed to feed the artifact and to read its answer."""
     from .. import __version__
 
+    layout = artifact.settings.get("layout", "NCHW")
     manifest = {
         "edgeark": __version__,
         "model": model_name,
@@ -73,11 +74,13 @@ def write_manifest(
         "target": artifact.target,
         "precision": artifact.precision,
         "toolchain": target.versions(),
-        "files": [_describe(folder / name) for name in artifact.files],
+        "files": [
+            _describe(path, folder) for name in artifact.files for path in list_files(folder / name)
+        ],
         "sources": list(artifact.sources),
         "input": {
-            "shape": list(spec.input_shape),
-            "layout": "NCHW",
+            "shape": _shape(spec.input_shape, layout),
+            "layout": layout,
             "color": spec.color,
             "range": [0, 255],
             "mean": list(spec.mean),
@@ -85,15 +88,27 @@ def write_manifest(
             "normalization": target.normalization,
             **_letterbox(spec),
         },
-        "outputs": [{"shape": [1, *o.shape[1:]]} for o in outputs],
+        "outputs": [{"shape": _shape((1, *o.shape[1:]), layout)} for o in outputs],
         "classes": list(spec.classes),
         **_places(spec),
         "settings": dict(artifact.settings),
-        "golden": {"file": GOLDEN, "count": min(GOLDEN_COUNT, len(outputs[0]))},
+        "golden": {
+            "file": GOLDEN,
+            "count": min(GOLDEN_COUNT, len(outputs[0])),
+            "layout": "NCHW",
+        },
         "license": spec.license,
         **results,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _shape(nchw: Sequence[int], layout: str) -> list[int]:
+    """As the file has it: maps turn, what is no map stays."""
+    if layout == "NHWC" and len(nchw) == 4:
+        batch, channels, height, width = nchw
+        return [batch, height, width, channels]
+    return list(nchw)
 
 
 def _letterbox(spec: ModelSpec) -> dict[str, Any]:
@@ -108,10 +123,10 @@ def _places(spec: ModelSpec) -> dict[str, Any]:
     return {"strides": list(spec.strides), "anchors": spec.anchors} if spec.strides else {}
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path, folder: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {
-        "name": path.name,
+        "name": path.relative_to(folder).as_posix(),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -89,6 +89,15 @@ class Graph:
                 self._trace(path, frozen)
         return path
 
+    def program(self) -> Path:
+        """torch.export's program in a file, which the same release of PyTorch reads."""
+        path = self.folder / "model.pt2"
+        with self._timed():
+            if not path.exists():
+                with torch.no_grad():
+                    torch.export.save(torch.export.export(self.model, (self._example,)), path)
+        return path
+
     @property
     def network(self) -> Network:
         """The operators as the linter's rules see them."""

@@ -16,7 +16,7 @@ Status = Literal["ok", "failed", "error", "unavailable"]
 
 @dataclass(frozen=True)
 class SourceResult:
-    """What a file answers, in float32, that was written for a converter elsewhere."""
+    """What a file answers that a converter reads whose result nothing here runs."""
 
     file: str
     parity: Parity

@@ -73,6 +73,8 @@ class Concern:
 class Artifact:
     """What a target runs. ``files`` lie in ``folder``; the first is the one to hand to the runtime.
 
+    A file may be a folder, where that is the runtime's format.
+
     ``settings`` is what the target needs to run it again: JSON values only. ``sources`` are files
     that the conversion needs but the chip does not. ``concerns`` go into the export's row.
     """
@@ -91,7 +93,13 @@ class Artifact:
 
     @property
     def size_bytes(self) -> int:
-        return sum((self.folder / name).stat().st_size for name in self.files)
+        paths = (path for name in self.files for path in list_files(self.folder / name))
+        return sum(path.stat().st_size for path in paths)
+
+
+def list_files(path: Path) -> list[Path]:
+    """The file itself; of a folder, as Core ML has it, all that are in it."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
 @dataclass(frozen=True)

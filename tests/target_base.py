@@ -116,3 +116,14 @@ class TargetTester:
         wanted = subject.graph.reference(picture)[0]
         tolerance = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}[precision]
         np.testing.assert_allclose(answer, wanted, atol=tolerance * max(1, np.abs(wanted).max()))
+
+
+class SlowTargetTester(TargetTester):
+    """Of a converter that takes ten seconds for a network: one of them."""
+
+    @pytest.fixture(scope="class", params=["mnist"])
+    @classmethod
+    def subject(
+        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Subject:
+        return prepared(request.param, tmp_path_factory.mktemp("graph"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeark.export.target import Evidence, Placement
 from edgeark.settings import cache_folder
-from target_base import TargetTester
+from target_base import SlowTargetTester, TargetTester
 
 
 class TestOnnxRuntime(TargetTester):
@@ -32,6 +32,14 @@ class TestMnn(TargetTester):
 
 class TestOpenVino(TargetTester):
     target = "openvino"
+
+
+class TestLiteRt(SlowTargetTester):
+    target = "litert"
+
+
+class TestExecuTorch(SlowTargetTester):
+    target = "executorch"
 
 
 class TestRknn(TargetTester):

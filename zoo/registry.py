@@ -68,7 +68,10 @@ class Entry:
     spec: ModelSpec
 
 
-CPUS_AND_NPUS = ("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "ncnn", "rknn")
+CPUS_AND_NPUS = (
+    *("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "ncnn", "rknn"),
+    *("litert", "executorch", "coreml", "ethos-u"),
+)
 
 _COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}

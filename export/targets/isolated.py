@@ -6,6 +6,7 @@ What such targets share: the call into the worker, and the way in which pictures
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,24 +14,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 import onnx
+import torch
 
 from ..target import Artifact, Placement, RunResult, Target
-from ..toolchains import Toolchain, call
+from ..toolchains import Toolchain, ToolchainUnavailable, call
 
 CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
 
 
-class IsolatedTarget(Target):
-    """Every picture goes into one call of the worker, since a call starts a process.
-
-    The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
-    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
-    the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
-    ``[N, ...]`` each, in the network's order.
-    """
+class WorkerTarget(Target):
+    """Its converter is called through a worker; its runtime may be nowhere."""
 
     toolchain: ClassVar[Toolchain]  # pyright: ignore[reportIncompatibleVariableOverride]
-    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
 
     def versions(self) -> dict[str, str]:
         return self.toolchain.pinned_versions()
@@ -46,6 +41,18 @@ class IsolatedTarget(Target):
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
         return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
+
+
+class IsolatedTarget(WorkerTarget):
+    """Every picture goes into one call of the worker, since a call starts a process.
+
+    The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
+    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
+    the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
+    ``[N, ...]`` each, in the network's order.
+    """
+
+    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         """What the worker is told of an artifact."""
@@ -64,6 +71,24 @@ class IsolatedTarget(Target):
         )
         outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
         return RunResult(outputs, values["ms_per_image"])
+
+
+def borrowed_packages(toolchain: Toolchain) -> str:
+    """The folder of edgeark's own PyTorch: for Linux there is none of less than 3 GB to install.
+
+    A worker appends it to ``sys.path``, so that what the toolchain has of its own comes first.
+
+    Raises:
+        ToolchainUnavailable: PyTorch's compiled parts are for another Python than the toolchain's.
+    """
+    there, here = toolchain.python_version(), sys.version_info[:2]
+    if there != here:
+        raise ToolchainUnavailable(
+            f"{toolchain.name} needs edgeark on its own Python {there[0]}.{there[1]}, since it "
+            f"borrows edgeark's PyTorch; this is {here[0]}.{here[1]}",
+            stage="install",
+        )
+    return str(Path(torch.__file__).parents[1])
 
 
 def output_names(path: Path) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 
 from ..graph import Graph
 from ..lint import Rule
@@ -19,7 +17,13 @@ from ..modules import ModuleNames
 from ..target import Artifact, Concern, Conversion, Evidence, LayerError, Placement, Precision
 from ..toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from ..verify import ratio_db
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
+from .isolated import (
+    CALIBRATION_TIMEOUT_S,
+    IsolatedTarget,
+    borrowed_packages,
+    read_placement,
+    write_placement,
+)
 from .rknn_log import RknnLogError, count_register_overflows, parse_placement
 from .rknn_mends import HINTS, OVERFLOW_MEND, cpu_mend
 from .rknn_pools import split_misread_pools
@@ -69,9 +73,15 @@ class Rknn(IsolatedTarget):
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         """Where a PyTorch is for the toolkit goes along, and not into the manifest."""
         arguments = super().arguments(artifact)
-        fits = self.toolchain.python_version() == sys.version_info[:2]
-        packages = str(Path(torch.__file__).parents[1]) if fits else None
-        return {**arguments, "settings": {**arguments["settings"], "packages": packages}}
+        settings = {**arguments["settings"], "packages": self._packages()}
+        return {**arguments, "settings": settings}
+
+    def _packages(self) -> str | None:
+        """None where PyTorch does not fit: then the few rewrites fail that ask for it."""
+        try:
+            return borrowed_packages(self.toolchain)
+        except ToolchainUnavailable:
+            return None
 
     def can_mix(self) -> bool:
         return self.chip not in _NEVER_WIDE
@@ -218,16 +228,8 @@ class RknnTorchScript(Rknn):
     def _modules(self, artifact: Artifact) -> ModuleNames:
         return ModuleNames(None)
 
-    def arguments(self, artifact: Artifact) -> dict[str, Any]:
-        arguments = super().arguments(artifact)
-        if arguments["settings"]["packages"] is None:
-            there, here = self.toolchain.python_version(), sys.version_info[:2]
-            raise ToolchainUnavailable(
-                f"{self.name} needs edgeark on the toolchain's Python {there[0]}.{there[1]}, whose "
-                f"PyTorch it borrows; this is {here[0]}.{here[1]}",
-                stage="install",
-            )
-        return arguments
+    def _packages(self) -> str:
+        return borrowed_packages(self.toolchain)
 
 
 def _own_db(row: dict[str, Any]) -> float:

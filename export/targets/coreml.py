@@ -1,0 +1,61 @@
+"""Core ML: a model package that Apple's converter accepts. Nothing but macOS and iOS runs it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..graph import INPUT_NAME
+from ..target import Artifact, Conversion, Evidence, RunResult
+from ..toolchains import Toolchain
+from .isolated import WorkerTarget, borrowed_packages
+from .torchscript import run_torchscript
+
+_ARTIFACT, _TRACE = "model.mlpackage", "source/model.pt"
+
+
+class CoreMl(WorkerTarget):
+    """Made of a TorchScript trace, which is run instead, in float32: the evidence is ``compiled``.
+
+    The worker reads the package again, and demands the names and shapes that the network has.
+    """
+
+    name = "coreml"
+    description = "Core ML (mlprogram), compiled alone"
+    evidence = Evidence.COMPILED
+    precisions = ("float32", "float16")
+    normalization = "host"
+    toolchain = Toolchain("coreml", packages=("coremltools",), python=">=3.10", download_mb=27)
+
+    def convert(self, job: Conversion) -> Artifact:
+        trace = job.out / _TRACE
+        trace.parent.mkdir(exist_ok=True)
+        shutil.copyfile(job.graph.torchscript(frozen=False), trace)
+        spec = job.graph.spec
+        answers = job.graph.reference(np.zeros(spec.input_shape, np.uint8))
+        settings = {
+            **job.normalization,
+            "input": INPUT_NAME,
+            "outputs": [f"output{index}" for index in range(len(answers))],
+        }
+        arguments = {
+            "trace": str(trace),
+            "out": str(job.out / _ARTIFACT),
+            "packages": borrowed_packages(self.toolchain),
+            "precision": job.precision,
+            "shape": list(spec.input_shape),
+            "output_shapes": [list(answer.shape) for answer in answers],
+            "settings": settings,
+        }
+        self.call("convert", arguments, log=job.log)
+        files = (_ARTIFACT,)
+        return Artifact(self.full_name, job.precision, job.out, files, settings, (_TRACE,))
+
+    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+        return None
+
+    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+        trace = artifact.folder / _TRACE
+        return {_TRACE: run_torchscript(trace, pictures, artifact.settings)}

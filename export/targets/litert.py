@@ -1,0 +1,59 @@
+"""LiteRT (once TensorFlow Lite) on the CPU: float32, and int8 in and out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..target import Artifact, Conversion, Evidence
+from ..toolchains import Toolchain
+from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, borrowed_packages
+
+TOOLCHAIN = Toolchain(
+    "litert",
+    packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "ethos-u-vela"),
+    python=">=3.10",
+    download_mb=237,
+)
+_ARTIFACT = "model.tflite"
+
+
+class LiteRt(IsolatedTarget):
+    """Maps are NHWC, as phones and microcontrollers have them: input and four-dimensional outputs.
+
+    Int8 files take and give int8: ``settings`` holds the scale and the zero point of each.
+    """
+
+    name = "litert"
+    description = "LiteRT (TensorFlow Lite), CPU, NHWC"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "int8")
+    normalization = "host"
+    toolchain = TOOLCHAIN
+    layout: ClassVar[str] = "NHWC"
+
+    def convert(self, job: Conversion) -> Artifact:
+        settings = self.write_tflite(job, _ARTIFACT)
+        return Artifact(self.full_name, job.precision, job.out, (_ARTIFACT,), settings)
+
+    def write_tflite(self, job: Conversion, name: str) -> dict[str, Any]:
+        """Write the file into ``job.out``; returns what is to be known to feed and to read it."""
+        settings = {**job.normalization, "layout": self.layout}
+        arguments = {
+            "program": str(job.graph.program()),
+            "out": str(job.out / name),
+            "packages": borrowed_packages(TOOLCHAIN),
+            "settings": settings,
+        }
+        scales, _ = self.call(
+            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
+        )
+        return {**settings, **scales} if job.precision == "int8" else settings
+
+
+class LiteRtNchw(LiteRt):
+    """The network's own layout: TRANSPOSE operators in the file turn the maps."""
+
+    name = "litert-nchw"
+    description = "LiteRT (TensorFlow Lite), CPU, NCHW"
+    is_alternative = True
+    layout = "NCHW"
