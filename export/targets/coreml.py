@@ -23,6 +23,7 @@ class CoreMl(WorkerTarget):
     """
 
     name = "coreml"
+    group = "npu"
     description = "Core ML (mlprogram), compiled alone"
     evidence = Evidence.COMPILED
     precisions = ("float32", "float16")
