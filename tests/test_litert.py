@@ -32,10 +32,12 @@ def test_outputs_are_pytorchs_in_its_order(name: str, precision: Precision, tmp_
     assert scales is None or (len(scales) == 12 and all(s["scale"] > 0 for s in scales))
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-@pytest.mark.parametrize("name", ["unet_8", "yolov5n_relu"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("unet_8", "float32"), ("unet_8", "int8"), ("yolov5n_relu", "float32")],
+)
 def test_the_zoos_other_tasks_agree(name: str, precision: Precision, tmp_path: Path) -> None:
-    """Classifiers are in ``test_targets.py``."""
+    """Classifiers are in ``test_targets.py``; a random detector has no int8 to speak of."""
     torch.manual_seed(0)
     model = create_model(name, input_size=(64, 64))
     graph = settle(model, spec_of(model), tmp_path)

@@ -58,7 +58,7 @@ def test_an_error_ends_the_processes_and_leaves_what_has_not_begun(tmp_path: Pat
 
 
 CTRL_C = """
-import sys
+import signal, sys
 from pathlib import Path
 from edgeark.export.parallel import map_in_order
 from edgeark.export.toolchains.process import run_command
@@ -69,6 +69,7 @@ def work(number):
     run_command("slow", "wait", [sys.executable, "-c", tell], cwd=folder,
                 log=folder / f"log{number}", timeout=60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it else
 map_in_order(work, [0, 1, 2], 2)
 """
 

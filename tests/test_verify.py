@@ -160,7 +160,7 @@ class Puppet(Target):
 @pytest.fixture
 def puppet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Puppet:
     puppet = Puppet()
-    monkeypatch.setattr("edgeark.export.pipeline.find_targets", lambda names: [puppet])
+    monkeypatch.setattr("edgeark.export.pipeline.find_targets", lambda *_: [puppet])
     monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
     return puppet
 
