@@ -21,6 +21,8 @@ from edgeark.export.toolchains import ToolchainUnavailable
 from edgeark.zoo import list_models, model_entry
 
 TEST_COUNT = 1000
+LARGE_COUNT = 300  # of networks that a simulator takes 20 ms for, and more
+LARGE = ("vgg_kpu", "unet_8")
 # Detectors take a hundred times as long: tests/test_engines_multi_output.py has small ones.
 CLASSIFIERS = [
     name for name in list_models(pretrained=True) if model_entry(name).spec.task == "classification"
@@ -41,7 +43,7 @@ def installed_target(name: str) -> Target:
 def prepared(name: str, folder: Path) -> Subject:
     """A trained model with some of its test pictures; skips where this machine lacks them."""
     try:
-        return prepare(name, folder, limit=TEST_COUNT)
+        return prepare(name, folder, limit=LARGE_COUNT if name in LARGE else TEST_COUNT)
     except DataError as error:
         pytest.skip(f"needs the data set of {name}: {error}")
 

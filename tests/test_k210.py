@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgeark.errors import DataError
 from edgeark.export.folding import fold_normalization
 from edgeark.export.graph import Graph
 from edgeark.export.kpu import (
@@ -24,19 +25,20 @@ from edgeark.export.kpu import (
     write_kmodel,
 )
 from edgeark.export.kpu.compile import Compiled, compile_kmodel
-from edgeark.export.subject import Subject
+from edgeark.export.pipeline import export_one
+from edgeark.export.subject import Subject, prepare
 from edgeark.export.target import Artifact, Conversion, Evidence, Placement, Target
 from edgeark.export.targets import find_target
 from edgeark.export.verify import compare
-from edgeark.zoo import create_model, list_models, model_entry
+from edgeark.zoo import create_model, model_entry
 from edgeark.zoo.registry import ModelSpec, spec_of
-from target_base import TargetTester, prepared
+from target_base import CLASSIFIERS, TargetTester, prepared
 from torch import Tensor, nn
 from zoo_cases import create_small, ready
 
 SPEC = replace(model_entry("vgg_kpu").spec, input_size=(16, 24), classes=("a",), targets=("k210",))
 
-MADE_FOR_IT = [n for n in list_models(pretrained=True) if "k210" in model_entry(n).spec.targets]
+MADE_FOR_IT = [name for name in CLASSIFIERS if "k210" in model_entry(name).spec.targets]
 
 
 class TestK210(TargetTester):
@@ -56,6 +58,17 @@ class TestK210(TargetTester):
         assert isinstance(placement, Placement)
         assert placement.npu_mac_fraction == 1.0
         assert placement.weights_bytes and placement.activation_bytes
+
+
+def test_the_trained_unet_keeps_its_dice(tmp_path: Path) -> None:
+    try:
+        subject = prepare("unet_8", tmp_path, limit=24)
+    except DataError as error:
+        pytest.skip(f"needs magnetic_tile: {error}")
+    row = export_one(subject, find_target("k210"), "int8", tmp_path)
+    assert row.status == "ok" and row.placement is not None, row.message
+    assert row.placement.npu_mac_fraction == 1.0
+    assert row.metric is not None and row.metric.value > 0.5
 
 
 def make_pictures(count: int, seed: int, spec: ModelSpec = SPEC) -> np.ndarray:

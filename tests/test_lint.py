@@ -160,7 +160,7 @@ def test_an_export_is_refused_before_the_converter_sees_it(
     model = create_model("mnist_kpu", pretrained=True, spec={"dataset": "digits"})
     convolution = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
     convolution.dilation, convolution.padding = (2, 2), (2, 2)
-    monkeypatch.setattr("edgeark.export.pipeline.find_targets", lambda names: [Strict()])
+    monkeypatch.setattr("edgeark.export.pipeline.find_targets", lambda *_: [Strict()])
     monkeypatch.setattr(Strict, "convert", lambda *_: pytest.fail("converted"))
     (row,) = export_model(model, ["onnxruntime"], out=tmp_path, limit=4)
     assert row.status == "error" and "kernels have no holes" in row.message
