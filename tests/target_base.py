@@ -22,7 +22,7 @@ from edgeark.zoo import list_models, model_entry
 
 TEST_COUNT = 1000
 LARGE_COUNT = 300  # of networks that a simulator takes 20 ms for, and more
-LARGE = ("vgg_kpu", "unet_8")
+LARGE = ("vgg_kpu",)
 # Detectors take a hundred times as long: tests/test_engines_multi_output.py has small ones.
 CLASSIFIERS = [
     name for name in list_models(pretrained=True) if model_entry(name).spec.task == "classification"
