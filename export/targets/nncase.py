@@ -15,7 +15,7 @@ from ..folding import fold_normalization
 from ..kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ..lint import nncase as lint
 from ..lint.rule import Rule
-from ..target import Artifact, Conversion, Evidence, Placement, RunResult
+from ..target import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
 from ..toolchains import Hint, Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .nncase_report import NncaseReportError, parse_placement
@@ -66,6 +66,10 @@ class Nncase(IsolatedTarget):
 
     def rules(self) -> tuple[Rule, ...]:
         return lint.RULES
+
+    def limits(self, precision: Precision) -> Limits:
+        """Its rounding costs more than others': 4 dB beside ``k210`` on ``vgg_kpu``."""
+        return Limits(metric_drop=0.01)
 
     def convert(self, job: Conversion) -> Artifact:
         out, path, spec = job.out, job.out / _ARTIFACT, job.graph.spec
