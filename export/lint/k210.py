@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ..kpu.layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES
 from . import kpu
-from .network import Network, Op
+from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
 _CAMERA = (240, 320)
@@ -146,7 +146,7 @@ def kpu_memory(op: Op) -> str | None:
     fix="use 2x2 with stride 2, 4x4 with stride 4, or the whole map",
 )
 def pool(op: Op) -> str | None:
-    side = "x".join(map(str, op.kernel))
+    side = by(op.kernel)
     return None if kpu.pool_place(op) else f"{kpu.kind(op)} of {side}"
 
 
@@ -223,7 +223,7 @@ def concat(op: Op) -> str | None:
 def upsample_factor(op: Op) -> str | None:
     old, new = shape_pair = (op.input_shapes[0][2:], op.shape[2:])
     whole = all(b % a == 0 for a, b in zip(old, new, strict=True))
-    return None if whole else " to ".join("x".join(map(str, s)) for s in shape_pair)
+    return None if whole else " to ".join(by(s) for s in shape_pair)
 
 
 @op_rule(
@@ -352,7 +352,7 @@ def head_on_a_pixel(op: Op) -> str | None:
     fix="use 2x2 with stride 2 or 4x4 with stride 4",
 )
 def cpu_pool(op: Op) -> str | None:
-    side = "x".join(map(str, op.kernel))
+    side = by(op.kernel)
     return f"max_pool2d of {side}" if kpu.pool_place(op) == "CPU" else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .network import Network, Op
+from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
 _NOT_LOADED = "pnnx writes a layer that ncnn does not load"
@@ -97,7 +97,7 @@ def pool_without_stride(op: Op) -> str | None:
 def _without_batch(network: Network) -> Iterator[Sighting]:
     for op in network.ops:
         if op.is_output and op.shape[:1] != (1,):
-            yield Sighting(op, f"an output of {'x'.join(map(str, op.shape)) or 'one number'}")
+            yield Sighting(op, f"an output of {by(op.shape) or 'one number'}")
 
 
 without_batch = Rule(

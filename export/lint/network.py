@@ -163,6 +163,11 @@ class Network:
         return (op for op in self.ops if op.kind in kinds)
 
 
+def by(size: Sequence[int]) -> str:
+    """A size in words: ``3x224x224``."""
+    return "x".join(map(str, size))
+
+
 def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
     """The graph of ``model`` in evaluation mode for one float32 input ``[1, C, H, W]``.
 
@@ -179,7 +184,7 @@ def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
         shown = lines[0].strip() if lines else type(error).__name__
         trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
         raise LintError(
-            f"no static graph for an input of {'x'.join(map(str, input_shape))}: {shown}",
+            f"no static graph for an input of {by(input_shape)}: {shown}",
             find_source(trace),
         ) from error
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from . import kpu
-from .network import Op
+from .network import Op, by
 from .rule import Rule, op_rule
 
 _RESIZES = (
@@ -102,7 +102,7 @@ def padded_average(op: Op) -> str | None:
     fix="use one of those right behind a dense convolution",
 )
 def cpu_pool(op: Op) -> str | None:
-    side = "x".join(map(str, op.kernel))
+    side = by(op.kernel)
     return None if kpu.pool_place(op) in ("KPU", "mean") else f"{kpu.kind(op)} of {side}"
 
 

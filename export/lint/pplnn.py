@@ -7,7 +7,7 @@ once and is not to be had here. The export checks the file itself besides, node 
 
 from __future__ import annotations
 
-from .network import Op
+from .network import Op, by
 from .rule import Rule, op_rule
 
 # Operators of torch, and what of their ONNX form PPLNN does not have.
@@ -68,7 +68,7 @@ def uneven_pool(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     if all(n % m == 0 for n, m in zip(before, after, strict=True)):
         return None
-    return f"pooling {'x'.join(map(str, before))} to {'x'.join(map(str, after))}"
+    return f"pooling {by(before)} to {by(after)}"
 
 
 @op_rule(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..targets.rknn_mends import OVERFLOW_MEND
 from ..targets.rknn_pools import is_misread, is_splittable
-from .network import Network, Op
+from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
 MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
@@ -53,7 +53,7 @@ def broken_resize(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     if all(max(n, m) % min(n, m) == 0 for n, m in zip(before, after, strict=True)):
         return None
-    return f"bilinear resizing of {_by(before)} to {_by(after)}"
+    return f"bilinear resizing of {by(before)} to {by(after)}"
 
 
 @op_rule(
@@ -110,7 +110,7 @@ def pool_stride(op: Op) -> str | None:
     is_global = op.shape[2:] == (1, 1)  # it becomes a convolution
     if is_global or all(_odd_part(stride) <= most for stride in op.stride):
         return None
-    return f"a pool of stride {_by(op.stride)}"
+    return f"a pool of stride {by(op.stride)}"
 
 
 @op_rule(
@@ -123,7 +123,7 @@ def pool_stride(op: Op) -> str | None:
 def large_transpose(op: Op) -> str | None:
     shape = op.input_shapes[0]
     is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
-    return f"a {op.kind} of {_by(shape)}" if is_large else None
+    return f"a {op.kind} of {by(shape)}" if is_large else None
 
 
 @op_rule(
@@ -155,7 +155,7 @@ def _global_max_pool(is_split: bool) -> Rule:
             return None
         if is_split and is_splittable(op.kernel, pads * 2) and op.pair("dilation") == (1, 1):
             return None
-        return f"a {_by(op.kernel)} max pool over {_by(size)}"
+        return f"a {by(op.kernel)} max pool over {by(size)}"
 
     return look
 
@@ -219,7 +219,3 @@ def _odd_part(number: int) -> int:
     while number % 2 == 0:
         number //= 2
     return number
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
