@@ -102,7 +102,7 @@ def _chains(names: list[str]) -> list[Toolchain]:
     from ..export.targets import family_of, list_targets
 
     parts = [part for name in names for part in name.split(",") if part.strip()]
-    every = list_targets() if "all" in parts else [part for part in parts]
+    every = list_targets() if "all" in parts else parts
     chains = {c.name: c for c in (family_of(name).toolchain for name in every) if c is not None}
     if not chains:
         raise EdgearkError(f"{', '.join(parts)}: nothing to install, edgeark itself is enough")

@@ -104,6 +104,11 @@ class Graph:
         with self._timed():
             return self._network
 
+    @functools.cached_property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """``(1, ...)`` of each output, in the network's order."""
+        return [a.shape for a in self.reference(np.zeros(self.spec.input_shape, np.uint8))]
+
     @property
     def seconds(self) -> float:
         """What this thread has spent on files that serve several targets, or waited for them."""

@@ -35,11 +35,11 @@ class CoreMl(WorkerTarget):
         trace.parent.mkdir(exist_ok=True)
         shutil.copyfile(job.graph.torchscript(frozen=False), trace)
         spec = job.graph.spec
-        answers = job.graph.reference(np.zeros(spec.input_shape, np.uint8))
+        shapes = job.graph.output_shapes
         settings = {
             **job.normalization,
             "input": INPUT_NAME,
-            "outputs": [f"output{index}" for index in range(len(answers))],
+            "outputs": [f"output{index}" for index in range(len(shapes))],
         }
         arguments = {
             "trace": str(trace),
@@ -47,7 +47,7 @@ class CoreMl(WorkerTarget):
             "packages": borrowed_packages(self.toolchain),
             "precision": job.precision,
             "shape": list(spec.input_shape),
-            "output_shapes": [list(answer.shape) for answer in answers],
+            "output_shapes": [list(shape) for shape in shapes],
             "settings": settings,
         }
         self.call("convert", arguments, log=job.log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..lint.executorch import RULES
@@ -43,5 +44,4 @@ class ExecuTorch(IsolatedTarget):
         values, _ = self.call(
             "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
         )
-        settings = {**job.normalization, **values}
-        return Artifact(self.full_name, job.precision, job.out, files, settings)
+        return replace(artifact, settings={**job.normalization, **values})

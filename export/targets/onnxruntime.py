@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,7 @@ class OnnxRuntime(Target):
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        session = make_session(artifact.path)
-        return run_one_by_one(
-            lambda x: session.run(None, {INPUT_NAME: x}), pictures, artifact.settings
-        )
+        return run_onnx(artifact.path, pictures, artifact.settings)
 
 
 def make_session(path: Path) -> Any:
@@ -58,6 +55,12 @@ def make_session(path: Path) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, pictures: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
+    """Run an ONNX file on raw pictures; see :func:`run_one_by_one`."""
+    session = make_session(path)
+    return run_one_by_one(lambda x: session.run(None, {INPUT_NAME: x}), pictures, settings)
 
 
 def quantize(

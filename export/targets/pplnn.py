@@ -13,13 +13,13 @@ import onnx
 
 from ...zoo.registry import name_of
 from ..bundles.runner import call_runner, write_runner
-from ..graph import INPUT_NAME, Graph, GraphError
+from ..graph import Graph, GraphError
 from ..lint.pplnn import RULES
 from ..lint.rule import Rule
-from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ..target import Artifact, Conversion, Evidence, RunResult, Target
 from ..toolchains import ToolchainError
 from .isolated import output_names
-from .onnxruntime import make_session
+from .onnxruntime import run_onnx
 from .pplnn_graph import LAST_OPSET, find_unread, rewrite_resizes
 from .rknn1 import unshare
 
@@ -56,9 +56,9 @@ class PplNn(Target):
                 f"pplnn: {unread[0]}{more}; log: {job.log}", stage="check", log=job.log
             )
         onnx.save(proto, job.out / _MODEL)
-        answers = job.graph.reference(np.zeros(job.graph.spec.input_shape, np.uint8))
         names = output_names(job.out / _MODEL)
-        outputs = [(name, a.shape[1:]) for name, a in zip(names, answers, strict=True)]
+        shapes = (shape[1:] for shape in job.graph.output_shapes)
+        outputs = list(zip(names, shapes, strict=True))
         opset = proto.opset_import[0].version
         name, spec = name_of(job.graph.model), job.graph.spec
         kit = write_runner(job.out, self.name, name, spec, outputs, opset=opset)
@@ -74,11 +74,7 @@ class PplNn(Target):
 
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""
-        session = make_session(artifact.folder / _MODEL)
-        result = run_one_by_one(
-            lambda x: session.run(None, {INPUT_NAME: x}), pictures, artifact.settings
-        )
-        return {_MODEL: result}
+        return {_MODEL: run_onnx(artifact.folder / _MODEL, pictures, artifact.settings)}
 
     def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
         return Evidence.GENERATED if result is None else Evidence.EXECUTED

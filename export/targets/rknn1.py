@@ -19,13 +19,12 @@ import onnx
 
 from ...zoo.registry import name_of
 from ..bundles.rknn1 import CALIBRATION, CONVERT, write_kit
-from ..graph import INPUT_NAME
 from ..lint.rknn1 import RULES
 from ..lint.rule import Rule
-from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ..target import Artifact, Conversion, Evidence, RunResult, Target
 from ..toolchains.process import run_command
 from .isolated import CALIBRATION_TIMEOUT_S
-from .onnxruntime import make_session
+from .onnxruntime import run_onnx
 from .torchscript import run_torchscript
 
 _OPSET = 11  # 1.7.3 and later read up to 12; 1.7.0 and 1.7.1 have onnx 1.6, which ends at 11
@@ -60,8 +59,7 @@ class Rknn1(Target):
         graph, out = job.graph, job.out
         onnx.save(unshare(onnx.load(graph.onnx(_OPSET))), out / _ONNX)
         shutil.copyfile(graph.torchscript(frozen=False), out / _TRACE)
-        answers = graph.reference(np.zeros(graph.spec.input_shape, np.uint8))
-        shapes = [answer.shape for answer in answers]
+        shapes = graph.output_shapes
         name = name_of(graph.model)
         files = write_kit(out, name, graph.spec, self.chip, shapes, job.calibration)
         files = (*files, _ONNX, _TRACE)
@@ -96,11 +94,8 @@ class Rknn1(Target):
 
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
-        session = make_session(artifact.folder / _ONNX)
         return {
-            _ONNX: run_one_by_one(
-                lambda x: session.run(None, {INPUT_NAME: x}), pictures, artifact.settings
-            ),
+            _ONNX: run_onnx(artifact.folder / _ONNX, pictures, artifact.settings),
             _TRACE: run_torchscript(artifact.folder / _TRACE, pictures, artifact.settings),
         }
 

@@ -17,7 +17,6 @@ import onnx
 from ...zoo.registry import name_of
 from ...zoo.tasks.pictures import normalize
 from ..bundles.runner import call_runner, write_runner
-from ..graph import INPUT_NAME
 from ..target import (
     Artifact,
     Conversion,
@@ -26,10 +25,9 @@ from ..target import (
     Precision,
     RunResult,
     Target,
-    run_one_by_one,
 )
 from .isolated import output_names
-from .onnxruntime import make_session, quantize
+from .onnxruntime import quantize, run_onnx
 
 _OPSET = 17
 _MODEL = "model.onnx"
@@ -67,9 +65,8 @@ class TensorRt(Target):
             onnx.save(_halve(onnx.load(source)), path)
         else:
             shutil.copyfile(source, path)
-        answers = job.graph.reference(np.zeros(spec.input_shape, np.uint8))
-        names = output_names(path)
-        outputs = [(name, a.shape[1:]) for name, a in zip(names, answers, strict=True)]
+        shapes = (shape[1:] for shape in job.graph.output_shapes)
+        outputs = list(zip(output_names(path), shapes, strict=True))
         words = {"precision": job.precision, "form": _FORMS[job.precision]}
         name = name_of(job.graph.model)
         kit = write_runner(job.out, self.name, name, spec, outputs, **words)
@@ -90,11 +87,7 @@ class TensorRt(Target):
 
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime, on the CPU."""
-        session = make_session(artifact.folder / _MODEL)
-        result = run_one_by_one(
-            lambda x: session.run(None, {INPUT_NAME: x}), pictures, artifact.settings
-        )
-        return {_MODEL: result}
+        return {_MODEL: run_onnx(artifact.folder / _MODEL, pictures, artifact.settings)}
 
     def source_limits(self, precision: Precision) -> Limits:
         return self.limits(precision)
