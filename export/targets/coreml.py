@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..graph import INPUT_NAME
+from ..lint.coreml import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, RunResult
 from ..toolchains import Toolchain
 from .isolated import WorkerTarget, borrowed_packages
@@ -29,6 +31,9 @@ class CoreMl(WorkerTarget):
     precisions = ("float32", "float16")
     normalization = "host"
     toolchain = Toolchain("coreml", packages=("coremltools",), python=">=3.10", download_mb=27)
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def convert(self, job: Conversion) -> Artifact:
         trace = job.out / _TRACE

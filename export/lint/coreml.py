@@ -1,0 +1,94 @@
+"""What coremltools refuses or gets wrong: rules for ``edgeark check``.
+
+Each was seen with coremltools 9.0, and ``tests/test_coreml_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+from .network import Op
+from .resizing import fractional_size
+from .rule import Rule, op_rule
+
+_REFUSED = "coremltools refuses it"
+
+
+@op_rule(
+    *("addcmul", "cdist", "celu", "channel_shuffle", "fmod", "hardshrink", "index_add", "lerp"),
+    *("log_sigmoid", "max_pool2d_with_indices", "pixel_unshuffle", "prod", "rot90", "softshrink"),
+    *("trunc", "upsample_bicubic2d", "_upsample_nearest_exact2d", "upsample_nearest3d"),
+    name="unknown-operator",
+    reason=_REFUSED,
+    fix="build it of others (a channel shuffle of view and transpose, a pixel unshuffle of slices "
+    "and cat), or end the network before it and compute it on the host",
+)
+def unknown(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    "_upsample_bilinear2d_aa",
+    name="antialias",
+    reason="coremltools drops the filter without a word: the values are wrong",
+    fix="resize without antialias, or pool first",
+)
+def antialias(op: Op) -> str | None:
+    return "antialias=True"
+
+
+@op_rule(
+    "upsample_bilinear2d",
+    name="fractional-size",
+    reason=_REFUSED,
+    fix="name the size (size=...), or a factor that gives whole sizes",
+)
+def fractional(op: Op) -> str | None:
+    return fractional_size(op)
+
+
+@op_rule(
+    "max_pool2d",
+    name="dilated-pool",
+    reason=_REFUSED,
+    fix="use a pool without dilation",
+)
+def dilated_pool(op: Op) -> str | None:
+    dilation = op.pair("dilation")
+    return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+
+
+@op_rule(
+    "avg_pool2d",
+    name="divisor-override",
+    reason=_REFUSED,
+    fix="use the pool's own divisor and multiply behind it",
+)
+def divisor_override(op: Op) -> str | None:
+    divisor = op.arguments["divisor_override"]
+    return None if divisor is None else f"an average pool that divides by {divisor}"
+
+
+@op_rule(
+    "pad",
+    name="circular-padding",
+    reason=_REFUSED,
+    fix="pad with a constant, or reflect or replicate",
+)
+def circular_padding(op: Op) -> str | None:
+    return "circular padding" if op.arguments["mode"] == "circular" else None
+
+
+@op_rule(
+    "pad",
+    name="negative-padding",
+    reason=_REFUSED,
+    fix="crop by a slice: x[..., 1:-1, 1:-1]",
+)
+def negative_padding(op: Op) -> str | None:
+    sides = op.arguments["pad"]
+    return f"a padding of {min(sides)}" if min(sides) < 0 else None
+
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, antialias, fractional, dilated_pool, divisor_override, circular_padding),
+    negative_padding,
+)

@@ -1,0 +1,124 @@
+"""Many small networks through a toolchain's converter in one process: ``tries_worker.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from edgeark.errors import EdgearkError
+from edgeark.export.graph import Graph
+from edgeark.export.lint import capture_network, check
+from edgeark.export.target import Conversion, Target
+from edgeark.export.targets.isolated import WorkerTarget
+from edgeark.export.toolchains import Toolchain, call
+from edgeark.export.verify import compare
+from settled import SPEC, make_pictures
+from torch import Tensor, nn
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Between(nn.Module):
+    """What is tried, on a map of eight channels; behind it a convolution, if it gives a map."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.before = nn.Conv2d(3, 8, 3, padding=1)
+        self.function = function
+        with torch.no_grad():
+            shape = function(torch.zeros(1, 8, *SPEC.input_size)).shape
+        self.behind = nn.Conv2d(shape[1], 4, 1) if len(shape) == 4 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self.function(self.before(x)))
+
+
+@dataclass(frozen=True)
+class Try:
+    """``error`` is the toolchain's, ``values`` what its worker says, ``sqnr_db`` of the answers."""
+
+    error: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    sqnr_db: float = -200.0
+
+
+def findings(target: Target, function: Function) -> set[str]:
+    """The names of the rules that fire."""
+    network = capture_network(Between(function), SPEC.input_shape)
+    return {finding.rule for finding in check(network, target.rules(), target.full_name)}
+
+
+def try_each(
+    target: WorkerTarget,
+    functions: Sequence[Function],
+    folder: Path,
+    *,
+    runs: bool = True,
+    without: Sequence[str] = (),
+) -> list[Try]:
+    """Convert a network around each function to float32, and run it on pictures.
+
+    Args:
+        target: by its own worker, in one process.
+        functions: each makes one tensor of a map.
+        folder: where the files go: of the first into ``0``.
+        runs: whether there is something that runs them.
+        without: mends that the worker is to leave out.
+    """
+    pictures = make_pictures(4, SPEC.input_shape[1:], seed=0)
+    graphs, jobs = [], []
+    for index, function in enumerate(functions):
+        out = folder / str(index)
+        out.mkdir()
+        graphs.append(Graph(Between(function), SPEC, out))
+        arguments = _arguments(target, Conversion(graphs[-1], "float32", out, out / "log.txt"))
+        file = Path(arguments["out"])
+        run = {**arguments, "folder": str(file.parent), "files": [file.name]}
+        jobs.append([["convert", arguments, False], *([["run", run, True]] if runs else [])])
+    toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
+    given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
+    values, arrays = call(
+        toolchain, "try_each", given, {"pictures": pictures}, log=folder / "log.txt"
+    )
+    tries = []
+    for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
+        try:
+            sqnr = compare(graph.reference(pictures), [arrays[f"{index} output0"]]).sqnr_db
+        except (EdgearkError, KeyError):
+            sqnr = -200.0
+        tries.append(Try(said.get("error", ""), said, sqnr))
+    return tries
+
+
+class _Tries(Toolchain):
+    @property
+    def worker(self) -> Path:
+        return Path(__file__).with_name("tries_worker.py")
+
+
+_FIELDS = ("name", "packages", "python", "download_mb")
+
+
+class _Recorded(Exception):
+    """What the target was about to ask is known."""
+
+
+def _arguments(target: WorkerTarget, job: Conversion) -> dict[str, Any]:
+    """What the target would tell its worker."""
+    recorded = []
+
+    def record(function: str, arguments: dict[str, Any], *_: object, **__: object) -> None:
+        recorded.append(arguments)
+        raise _Recorded
+
+    with patch.object(target, "call", record):
+        try:
+            target.convert(job)
+        except _Recorded:
+            return recorded[0]
+    raise AssertionError("it called no worker")
