@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..lint.litert import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, borrowed_packages
@@ -30,6 +32,9 @@ class LiteRt(IsolatedTarget):
     normalization = "host"
     toolchain = TOOLCHAIN
     layout: ClassVar[str] = "NHWC"
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def convert(self, job: Conversion) -> Artifact:
         settings = self.write_tflite(job, _ARTIFACT)

@@ -93,12 +93,61 @@ def _convert(program, layout, packages, path):
 
     exported = torch.export.load(program)
     (example,), _ = exported.example_inputs
-    network = exported.module()
+    network = _mended(exported.module())
     if layout == "NHWC":
         maps = [i for i, output in enumerate(_answers(network, example)) if output.ndim == 4]
         network = litert_torch.to_channel_last_io(network, args=[0], outputs=maps)
         example = example.permute(0, 2, 3, 1).contiguous()
     litert_torch.convert(network, (example,)).export(path)
+    _mend_nearest(path)
+
+
+def _mended(network):
+    """The same network without two operators that fail once the channels are moved to the end.
+
+    A repetition's counts are not moved with them: concatenations are. A view of a map that is not
+    contiguous any more is none: a reshape copies it.
+    """
+    from torch import ops
+
+    for node in network.graph.nodes:
+        if node.target is ops.aten.view.default:
+            node.target = ops.aten.reshape.default
+        if node.target not in (ops.aten.repeat.default, ops.aten.tile.default):
+            continue
+        x, counts = node.args
+        rank = x.meta["val"].ndim
+        if len(counts) > rank:  # new axes, behind which the converter moves nothing
+            continue
+        with network.graph.inserting_before(node):
+            for axis, count in enumerate(counts, rank - len(counts)):
+                if count > 1:
+                    x = network.graph.call_function(ops.aten.cat.default, ([x] * count, axis))
+        node.replace_all_uses_with(x)
+    network.recompile()
+    return network
+
+
+def _mend_nearest(path):
+    """Nearest resizing takes pixel ``floor(i * scale)``, as PyTorch's does.
+
+    The converter asks for ``floor((i + 0.5) * scale)``: the same for whole factors alone, of which
+    the file is left as it is.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(path)
+    mended = False
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            if type(op.builtinOptions).__name__ != "ResizeNearestNeighborOptionsT":
+                continue
+            before, after = (graph.tensors[i].shape[1:3] for i in (op.inputs[0], op.outputs[0]))
+            if any(new % old for old, new in zip(before, after)):
+                op.builtinOptions.halfPixelCenters = False
+                mended = True
+    if mended:
+        flatbuffer_utils.write_model(model, path)
 
 
 def _answers(network, example):
