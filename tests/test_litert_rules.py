@@ -13,7 +13,7 @@ from settled import SPEC, prove, settle
 from target_base import installed_target
 from torch import Tensor, nn
 from torch.nn import functional as f
-from tries import Between, Function, Try, findings, try_each
+from tries import Branches, Function, Try, findings, try_each
 
 
 def resize(x: Tensor, **options: object) -> Tensor:
@@ -65,6 +65,17 @@ CASES: list[tuple[str, Function, Function]] = [
         lambda x: f.max_pool2d(x, 2),
     ),
 ]
+# The same of int8
+INT8_CASES: list[tuple[str, Function, Function]] = [
+    ("int8-exponential", f.elu, f.silu),
+    ("int8-exponential", f.mish, f.hardswish),
+    ("int8-exponential", f.softplus, f.relu),
+    (
+        "int8-uncounted-padding",
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    ),
+]
 # A function of the worker that mends it, and what it mends
 MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: x.view(x.shape[0], -1)),
@@ -98,7 +109,17 @@ def test_a_rule_fires_where_litert_fails(index: int, tries: list[tuple[Try, Try]
 
 
 def test_every_rule_is_tried() -> None:
-    assert {rule.name for rule in RULES} == {case[0] for case in CASES}
+    assert {rule.name for rule in RULES} == {case[0] for case in (*CASES, *INT8_CASES)}
+
+
+def test_a_rule_fires_where_int8_fails(tmp_path: Path) -> None:
+    target = installed_target("litert")
+    assert isinstance(target, LiteRt)
+    functions = [function for _, *pair in INT8_CASES for function in pair]
+    tried = try_each(target, functions, tmp_path, precision="int8")
+    assert [not t.error and t.sqnr_db > 20 for t in tried] == [False, True] * len(INT8_CASES)
+    for rule, bad, good in INT8_CASES:
+        assert findings(target, bad) == {rule} and findings(target, good) == set()
 
 
 def test_a_mend_is_needed(tmp_path: Path) -> None:
@@ -110,19 +131,10 @@ def test_a_mend_is_needed(tmp_path: Path) -> None:
     assert [is_right(t) for t in tried] == [False] * len(MENDS)
 
 
-class Mended(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(Between(function) for _, function in MENDS)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part(x) for part in self.parts)
-
-
 @pytest.mark.parametrize(("name", "precision"), [("litert", "int8"), ("litert-nchw", "float32")])
 def test_what_is_mended_agrees(name: str, precision: Precision, tmp_path: Path) -> None:
     torch.manual_seed(0)
     target = installed_target(name)
-    graph = settle(Mended(), SPEC, tmp_path)
+    graph = settle(Branches([function for _, function in MENDS]), SPEC, tmp_path)
     assert [rule for _, function in MENDS for rule in findings(target, function)] == []
     prove(target, graph, precision, tmp_path)

@@ -12,7 +12,7 @@ import torch
 from edgeark.errors import EdgearkError
 from edgeark.export.graph import Graph
 from edgeark.export.lint import capture_network, check
-from edgeark.export.target import Conversion, Target
+from edgeark.export.target import Conversion, Precision, Target
 from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.toolchains import Toolchain, call
 from edgeark.export.verify import compare
@@ -38,6 +38,17 @@ class Between(nn.Module):
         return self.behind(self.function(self.before(x)))
 
 
+class Branches(nn.Module):
+    """Each of several, with an output of its own."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(Between(function) for function in functions)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(x) for part in self.parts)
+
+
 @dataclass(frozen=True)
 class Try:
     """``error`` is the toolchain's, ``values`` what its worker says, ``sqnr_db`` of the answers."""
@@ -58,28 +69,33 @@ def try_each(
     functions: Sequence[Function],
     folder: Path,
     *,
+    precision: Precision = "float32",
     runs: bool = True,
     without: Sequence[str] = (),
 ) -> list[Try]:
-    """Convert a network around each function to float32, and run it on pictures.
+    """Convert a network around each function, and run it on pictures.
 
     Args:
         target: by its own worker, in one process.
         functions: each makes one tensor of a map.
         folder: where the files go: of the first into ``0``.
+        precision: int8 is calibrated on these pictures.
         runs: whether there is something that runs them.
         without: mends that the worker is to leave out.
     """
     pictures = make_pictures(4, SPEC.input_shape[1:], seed=0)
+    is_int8 = precision == "int8"
     graphs, jobs = [], []
     for index, function in enumerate(functions):
         out = folder / str(index)
         out.mkdir()
         graphs.append(Graph(Between(function), SPEC, out))
-        arguments = _arguments(target, Conversion(graphs[-1], "float32", out, out / "log.txt"))
+        calibration = pictures if is_int8 else None
+        job = Conversion(graphs[-1], precision, out, out / "log.txt", calibration)
+        arguments = _arguments(target, job)
         file = Path(arguments["out"])
         run = {**arguments, "folder": str(file.parent), "files": [file.name]}
-        jobs.append([["convert", arguments, False], *([["run", run, True]] if runs else [])])
+        jobs.append([["convert", arguments, is_int8], *([["run", run, True]] if runs else [])])
     toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
     values, arrays = call(

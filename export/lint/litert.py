@@ -63,4 +63,32 @@ def pool_indices(op: Op) -> str | None:
     return "the indices of a max pool"
 
 
-RULES: tuple[Rule, ...] = (unknown, transposed_padding, fractional, pool_indices)
+@op_rule(
+    *("elu", "mish", "softplus"),
+    name="int8-exponential",
+    severity="warning",
+    reason="its exponential in int8 leaves nearly nothing of the values; float32 is right",
+    fix="use SiLU, Hardswish or ReLU",
+)
+def int8_exponential(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    "avg_pool2d",
+    name="int8-uncounted-padding",
+    severity="warning",
+    reason="there is no int8 of it: ai-edge-quantizer fails",
+    fix="let the padding count, or pool with stride 1 and a padding of half the kernel",
+)
+def uncounted_padding(op: Op) -> str | None:
+    if op.arguments["count_include_pad"] or op.pair("padding", 0) == (0, 0):
+        return None
+    sides = zip(op.kernel, op.stride, op.pair("padding", 0), strict=True)
+    is_same = all(stride == 1 and 2 * padding == kernel - 1 for kernel, stride, padding in sides)
+    return None if is_same else "an average pool with count_include_pad=False"
+
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, transposed_padding, fractional, pool_indices, int8_exponential, uncounted_padding),
+)

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 
 from ..bundle import LOG
+from ..lint.ethos_u import rules_of
+from ..lint.rule import Rule
 from ..target import (
     Artifact,
     Concern,
@@ -46,6 +48,9 @@ class EthosU(WorkerTarget):
         *("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512"),
         *("u85-128", "u85-256", "u85-512", "u85-1024", "u85-2048"),
     )
+
+    def rules(self) -> tuple[Rule, ...]:
+        return rules_of(self.chip or "")
 
     def source_limits(self, precision: Precision) -> Limits:
         """What is compiled is int8 already."""
