@@ -249,7 +249,7 @@ def _judge(
     subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
 ) -> tuple[Parity, Metric]:
     parity = compare(reference, result.outputs)
-    return parity, score(subject.spec, reference, result.outputs, test.labels, test.name)
+    return parity, score(subject.spec, reference, result.outputs, test)
 
 
 def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
