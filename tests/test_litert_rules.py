@@ -79,7 +79,7 @@ INT8_CASES: list[tuple[str, Function, Function]] = [
 # A function of the worker that mends it, and what it mends
 MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: x.view(x.shape[0], -1)),
-    ("_mended", lambda x: x.repeat(1, 2, 1, 1)),
+    ("_mended", lambda x: x.repeat(1, 2, 1, 1).repeat(1, 1, 2, 1)),
     ("_mended", lambda x: x.tile(2, 3)),
     ("_mend_nearest", lambda x: resize(x, size=(30, 41))),
     ("_mend_nearest", lambda x: resize(x, scale_factor=0.5)),

@@ -123,7 +123,9 @@ def _mended(network):
             for axis, count in enumerate(counts, rank - len(counts)):
                 if count > 1:
                     x = network.graph.call_function(ops.aten.cat.default, ([x] * count, axis))
+        x.meta.setdefault("val", node.meta["val"])  # of which the next repetition asks
         node.replace_all_uses_with(x)
+        network.graph.erase_node(node)
     network.recompile()
     return network
 
