@@ -208,8 +208,9 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
     _refuse_what_cannot_be(subject, target)
-    if target.toolchain is not None:
-        target.toolchain.ensure()  # installing it is no part of a conversion
+    for toolchain in (target.source_toolchain, target.toolchain):
+        if toolchain is not None:
+            toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration if row.precision == "int8" else None
     pictures = None if calibration is None else calibration.images

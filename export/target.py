@@ -200,6 +200,7 @@ class Target(ABC):
     no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
+    source_toolchain: ClassVar[Toolchain | None] = None  # that writes what the toolchain reads
     python_module: ClassVar[str] = ""  # of a toolkit to be had in a Python of the user's alone
     toolkit_python: Path | None = None  # that Python
 
