@@ -59,7 +59,7 @@ def table_row(subject: Subject, target: Target, trained: bool, folder: Path) -> 
     seconds = cpu_seconds() - before
     outputs = target.run(artifact, subject.test.images, log).outputs
     parity = compare(subject.reference, outputs)
-    metric = score(subject.spec, subject.reference, outputs, subject.test.labels, subject.test.name)
+    metric = score(subject.spec, subject.reference, outputs, subject.test)
     placement = target.placement(artifact)
     cells = [
         f"`{subject.name}`{'' if trained else ', random'}",

@@ -59,7 +59,7 @@ def evaluate(
     if json:
         print_json([row.to_dict() for row in rows])
     else:
-        print_rows("evaluation", rows)
+        print_rows("evaluation", rows, details=True)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
 
 

@@ -10,6 +10,7 @@ from .console import err, out, print_table
 if TYPE_CHECKING:
     from ..export.row import Row
     from ..export.target import Placement
+    from ..export.verify import Metric
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
 _LISTED = 12  # names that a table lists
@@ -37,8 +38,11 @@ def print_model(document: Mapping[str, Any]) -> None:
         print_table("feature maps for create_backbone", columns, stages)
 
 
-def print_rows(title: str, rows: Sequence[Row]) -> None:
-    """The rows of exports, a table a model; the last columns are for wide terminals alone."""
+def print_rows(title: str, rows: Sequence[Row], details: bool = False) -> None:
+    """The rows of exports, a table a model; the last columns are for wide terminals alone.
+
+    With ``details`` the metric's further figures follow, a line a row.
+    """
     columns = ["target", "precision", "status", "evidence", "max abs", "SQNR dB"]
     columns += ["PyTorch > target"]
     extra = ["n", "on NPU", "KiB", "ms"]
@@ -53,6 +57,8 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         if row.placement and row.placement.memory:
             out.print(f"{row.model} {row.target}: {_budget(row.placement)}", soft_wrap=True)
+        if details and row.metric and row.metric.details:
+            out.print(f"{row.model} {row.target} {row.precision}: {_figures(row.metric)}")
         if row.message:
             err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
 
@@ -77,6 +83,11 @@ def _extra_cells(row: Row) -> list[Any]:
         row.size_bytes and round(row.size_bytes / 1024),
         row.run_ms and f"{row.run_ms:.2f}",
     ]
+
+
+def _figures(metric: Metric) -> str:
+    """The further figures of the target, not of PyTorch."""
+    return ", ".join(f"{k} {100 * v['value']:.2f} %" for k, v in metric.details.items())
 
 
 def _budget(placement: Placement) -> str:

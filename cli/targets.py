@@ -31,15 +31,8 @@ def targets(context: typer.Context, json: JsonFlag = False) -> None:
     rows = _describe([find_target(name) for name in list_targets()])
     if json:
         return print_json(rows)
-    table = [
-        [r["target"], r["group"], r["description"], r["evidence"], ", ".join(r["precisions"]),
-         f"yes, {r['disk_mb']} MB" if r["toolchain"] and r["installed"] else
-         "yes" if r["installed"] else f"no, {r['download_mb']} MB to fetch",
-         ", ".join(f"{k} {v}" for k, v in r["versions"].items())]
-        for r in rows
-    ]  # fmt: skip
     columns = ["target", "group", "what", "evidence", "precisions", "installed", "versions"]
-    print_table("targets", columns, table)
+    print_table("targets", columns, _by_family(rows))
     if not all(r["installed"] for r in rows):
         err.print("an export installs what it needs; or: edgeark targets install TARGETS...")
 
@@ -92,6 +85,28 @@ def _describe(chosen: list[Target]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _by_family(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The rows as cells; chips of a family that differ in nothing but their name share a row."""
+    chips: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        family, _, chip = row["target"].partition(":")
+        fetch = f"no, {row['download_mb']} MB to fetch"
+        size = f", {row['disk_mb']} MB" if row["toolchain"] else ""
+        cells = (
+            family,
+            row["group"],
+            row["description"],
+            row["evidence"],
+            ", ".join(row["precisions"]),
+            f"yes{size}" if row["installed"] else fetch,
+            ", ".join(f"{name} {version}" for name, version in row["versions"].items()),
+        )
+        chips.setdefault(cells, []).append(chip)
+    return [
+        [f"{cells[0]}:{' '.join(names)}".rstrip(":"), *cells[1:]] for cells, names in chips.items()
+    ]
 
 
 def _chains(names: list[str]) -> list[Toolchain]:

@@ -186,12 +186,8 @@ def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) 
     else:
         raise GraphError(f"opset {opset} cannot be written; 9 to 20 can")
     outputs = _output_names(model, example)
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad(), _quiet_exporter():
             torch.onnx.export(
                 model,
                 (example,),
@@ -207,8 +203,6 @@ def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) 
         path.unlink(missing_ok=True)
         reason = str(error).strip().splitlines()[0]
         raise GraphError(f"the network cannot be exported at opset {opset}: {reason}") from error
-    finally:
-        quiet.setLevel(level)
     proto = onnx.load(path)
     written = proto.opset_import[0].version
     if written != opset:
@@ -217,6 +211,22 @@ def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) 
     _clean(proto)
     onnx.checker.check_model(proto)
     onnx.save(onnx.shape_inference.infer_shapes(proto), path)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without its remarks: what it wrote is checked."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 @torch.no_grad()

@@ -261,7 +261,7 @@ def _judge(
     subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
 ) -> tuple[Parity, Metric]:
     parity = compare(reference, result.outputs)
-    return parity, score(subject.spec, reference, result.outputs, test.labels, test.name)
+    return parity, score(subject.spec, reference, result.outputs, test)
 
 
 def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
@@ -270,7 +270,7 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     worst = max(source.parity.max_abs_error for source in sources)
     return (
         f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
-        f"on a CPU {files} are within {worst:.1e} of PyTorch"
+        f"on a CPU {files} {'is' if len(sources) == 1 else 'are'} within {worst:.1e} of PyTorch"
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import EdgearkError
-from ..training.metrics import mean_average_precision
+from ..training.data import ImageSet
+from ..training.metrics import mask_figures, mean_average_precision
 from ..zoo.registry import ModelSpec
 from ..zoo.tasks import classification, segmentation
 from .target import Limits
@@ -89,42 +90,39 @@ def score(
     spec: ModelSpec,
     reference: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
-    labels: np.ndarray,
-    dataset: str,
+    test: ImageSet,
 ) -> Metric:
     """The metric of the model's task, PyTorch's and the target's.
 
     Raises:
         EdgearkError: a task without a metric, or no picture that is marked.
     """
-    n = int(segmentation.marked(labels).sum()) if spec.task == "segmentation" else len(labels)
+    n = int(segmentation.marked(test.labels).sum()) if spec.task == "segmentation" else len(test)
     if n == 0:
-        raise EdgearkError(f"nothing is marked in {len(labels)} pictures of {dataset}: no metric")
-    wanted, got = (task_figures(spec, o, labels) for o in (reference, outputs))
+        raise EdgearkError(f"nothing is marked in {len(test)} pictures of {test.name}: no metric")
+    wanted, got = (task_figures(spec, o, test) for o in (reference, outputs))
     name, *others = wanted
     details = {key: {"float": wanted[key], "value": got[key]} for key in others}
-    return Metric(name, wanted[name], got[name], n, dataset, details)
+    return Metric(name, wanted[name], got[name], n, test.name, details)
 
 
 def task_figures(
-    spec: ModelSpec, outputs: Sequence[np.ndarray], labels: np.ndarray
+    spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
 ) -> dict[str, float]:
     """What a task measures, in 0..1 and by name; the first figure is the one that limits are for.
 
     Classification: ``top1``. Segmentation: ``dice``, the mean over the marked pictures. Detection:
-    ``map50`` and further figures.
+    ``map50``. The latter two have further figures (``training/metrics.py``).
 
     Raises:
         EdgearkError: no metric for the task.
     """
     if spec.task == "classification":
-        return {"top1": classification.top1(outputs[0], labels)}
+        return {"top1": classification.top1(outputs[0], test.labels)}
     if spec.task == "segmentation":
-        masks = segmentation.to_mask(outputs[0])
-        scores = segmentation.marked_dice(masks, labels, len(spec.classes))
-        return {"dice": float(scores.mean())}
+        return mask_figures(segmentation.to_mask(outputs[0]), test)
     if spec.task == "detection":
-        return mean_average_precision(spec, outputs, labels)
+        return mean_average_precision(spec, outputs, test.labels)
     raise EdgearkError(f"no metric for task {spec.task!r} yet")
 
 

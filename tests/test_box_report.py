@@ -69,7 +69,7 @@ def test_the_report_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     test = make_pictures(6, SIDE, split="test")
     reference = maps(6, True)
     outputs = [output + np.float32(1e-6) for output in reference]
-    metric = score(SPEC, reference, outputs, test.labels, "shapes")
+    metric = score(SPEC, reference, outputs, test)
     subject = Subject("net", SPEC, None, test, reference, lambda: test)  # type: ignore[arg-type]
     row = Row(
         *("net", "onnxruntime", "float32", "ok", "executed"),

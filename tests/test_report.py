@@ -35,7 +35,7 @@ def fake_targets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) -> Row:
-    reference, labels = [subject.reference[0][: len(output)]], subject.test.labels[: len(output)]
+    reference, test = [subject.reference[0][: len(output)]], subject.test.head(len(output))
     row = Row(
         subject.name,
         target,
@@ -43,7 +43,7 @@ def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) 
         "ok",
         "executed",
         parity=compare(reference, [output]),
-        metric=score(subject.spec, reference, [output], labels, "insects"),
+        metric=score(subject.spec, reference, [output], test),
         size_bytes=2_500_000,
         convert_s=1.25,
         run_ms=0.5,

@@ -17,10 +17,10 @@ from edgeark.training.classification import confusion
 from edgeark.training.config import load_recipe
 from edgeark.training.data import ImageSet, load_images
 from edgeark.training.losses import mask_loss, soft_dice_loss
+from edgeark.training.metrics import mask_figures
 from edgeark.training.segmentation import (
     SegmentationTask,
     balanced_sampler,
-    figures,
     halve,
     show_predictions,
 )
@@ -288,7 +288,7 @@ def toy(groups: list[str] | None = None) -> tuple[np.ndarray, ImageSet]:
 
 def test_figures_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
     found, images = toy(["dent", "dent", "crack", "free", "free"])
-    assert figures(found, images) == pytest.approx(
+    assert mask_figures(found, images) == pytest.approx(
         {
             "dice": (1 + 0 + 2 / 3) / 3,
             "false_alarms": 0.5,
@@ -298,7 +298,7 @@ def test_figures_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
     )
     show_predictions(found, images, tmp_path / "p.png")
     assert (tmp_path / "p.png").stat().st_size > 1000
-    assert set(figures(*toy())) == {"dice", "false_alarms"}
+    assert set(mask_figures(*toy())) == {"dice", "false_alarms"}
 
 
 def test_marked_pictures_alone_are_scored() -> None:

@@ -17,6 +17,7 @@ from edgeark.export.target import Artifact, Concern, Conversion, Evidence, Limit
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
 from edgeark.export.verify import Metric, Parity, compare, score, shortfalls, sqnr_db
+from edgeark.training.data import ImageSet
 from edgeark.zoo import create_model, spec_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,13 +109,26 @@ def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
     right = 8.0 * wanted[:, None] - 4
     half = right.copy()
     half[1, :, 4:], half[2] = -4, 4
-    metric = score(spec, [right], [half], wanted, "tiles")
-    assert metric == Metric("dice", 1.0, pytest.approx((1 + 2 / 3) / 2), 2, "tiles")  # type: ignore[arg-type]
+    tiles = ImageSet("tiles", "test", np.zeros((3, 1, 16, 16), np.uint8), wanted, ("defect",))
+    tiles = replace(tiles, groups=np.array(["dent", "crack", "free"]))
+    metric = score(spec, [right], [half], tiles)
+    assert replace(metric, details={}) == Metric(
+        "dice",
+        1.0,
+        pytest.approx((1 + 2 / 3) / 2),
+        2,
+        "tiles",  # type: ignore[arg-type]
+    )
+    assert metric.details == {
+        "false_alarms": {"float": 0.0, "value": 1.0},
+        "dice crack": {"float": 1.0, "value": pytest.approx(2 / 3)},
+        "dice dent": {"float": 1.0, "value": 1.0},
+    }
     assert shortfalls(Limits(metric_drop=0.002), PARITY, metric) == [
         "dice 16.67 points below PyTorch (allowed: 0.40)"
     ]
     with pytest.raises(EdgearkError, match="nothing is marked in 1 pictures of tiles"):
-        score(spec, [right[2:]], [half[2:]], wanted[2:], "tiles")
+        score(spec, [right[2:]], [half[2:]], tiles.subset(np.array([2])))
 
 
 def test_a_staged_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:

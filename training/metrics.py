@@ -11,6 +11,8 @@ from ..zoo.registry import ModelSpec
 from ..zoo.tasks.boxes import Boxes
 from ..zoo.tasks.detection import detect_arrays
 from ..zoo.tasks.letterbox import Letterbox
+from ..zoo.tasks.segmentation import false_alarms, marked, marked_dice
+from .data import ImageSet
 
 MAP_THRESHOLD = 0.001  # nearly every candidate counts: precision is averaged over all recalls
 MAP_IOU = 0.6  # overlap at which two boxes are one; both as YOLOv5 measures
@@ -39,6 +41,22 @@ def mean_average_precision(
     frames = [_whole_input(spec)] * len(labels)
     found = detect_arrays(spec, outputs, frames, threshold, MAP_IOU, multi_label=True)
     return box_scores(found, labels, spec.classes)
+
+
+def mask_figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
+    """Of masks ``[N, h, w]``: Dice over the marked pictures, also by group, and false alarms.
+
+    In 0..1: ``dice``, :func:`marked_dice`'s mean; ``false_alarms`` over the clean pictures, where
+    there are any; ``dice <group>``, where the pictures are of several.
+    """
+    wanted, classes = images.labels, len(images.classes)
+    scores = marked_dice(found, wanted, classes)
+    result = {"dice": float(scores.mean()), "false_alarms": false_alarms(found, wanted)}
+    groups = np.array([]) if images.groups is None else images.groups[marked(wanted)]
+    names = np.unique(groups)
+    if len(names) > 1:
+        result |= {f"dice {name}": float(scores[groups == name].mean()) for name in names}
+    return result
 
 
 def find_boxes(spec: ModelSpec, outputs: Sequence[np.ndarray]) -> list[Boxes]:

@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 
 from ..errors import DataError
 from ..zoo.registry import ModelSpec, create_model
-from ..zoo.tasks.segmentation import false_alarms, marked, marked_dice, to_mask
+from ..zoo.tasks.segmentation import marked, to_mask
 from .classification import answer_batches, as_is, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .distributed import is_first_process
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
+from .metrics import mask_figures
 from .network import start_network, start_whitened
 from .plots import save_predictions
 from .progress import Progress
@@ -65,7 +66,7 @@ class SegmentationTask(Task):
 
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
         found = find_masks(model, self.val, self.normalize, device)
-        return figures(found, self.val)[self.metric]
+        return mask_figures(found, self.val)[self.metric]
 
 
 def halve(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +116,7 @@ def train_segmenter(
     best = create_model(recipe.model, weights=result.weights)
     found = find_masks(best, test_set, task.normalize)
     show_predictions(found, test_set, out / "predictions.png")
-    details = figures(found, test_set)
+    details = mask_figures(found, test_set)
     test = details.pop(task.metric)
     return Outcome(result, task.metric, test, int(marked(test_set.labels).sum()), details)
 
@@ -163,18 +164,6 @@ def find_masks(
     """The network's masks, uint8 ``[N, h, w]``."""
     batches = answer_batches(model, images, normalize, device, _EVAL_BATCH)
     return np.concatenate([to_mask(output) for output in batches])
-
-
-def figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
-    """``dice`` over the marked pictures, ``false_alarms`` over the clean ones, Dice by group."""
-    wanted, classes = images.labels, len(images.classes)
-    scores = marked_dice(found, wanted, classes)
-    result = {"dice": float(scores.mean()), "false_alarms": false_alarms(found, wanted)}
-    groups = np.array([]) if images.groups is None else images.groups[marked(wanted)]
-    names = np.unique(groups)
-    if len(names) > 1:
-        result |= {f"dice {name}": float(scores[groups == name].mean()) for name in names}
-    return result
 
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
