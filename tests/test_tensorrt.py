@@ -128,7 +128,7 @@ def test_a_failure_is_an_error_with_its_words(
 
 def test_a_python_without_cuda_says_so(digits: Subject, tmp_path: Path) -> None:
     double = tensorrt_double.install(tmp_path / "double")
-    shutil.rmtree(double / "cuda")
+    shutil.rmtree(double / "cuda" / "bindings")
     target = find_target("tensorrt")
     give_python([target], make_python(tmp_path / "venv", double))
     row = export_one(digits, target, "float32", tmp_path)
