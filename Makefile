@@ -1,9 +1,11 @@
 # Two commands on a machine with Python 3.10+, make and git:
 #   make demo   the environment, then both digit networks on six targets, with a report
 #   make test   the environment, then every test
-# PYTHON names another interpreter: make demo PYTHON=python3.12
+# PYTHON names another interpreter: make demo PYTHON=python3.12; WORKERS, how many tests run at a
+# time (each takes up to 3 GB): make test WORKERS=1
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -15,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/edgeark demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
