@@ -128,7 +128,7 @@ def give_python(targets: Sequence[Target], python: Path) -> None:
         raise EdgearkError(f"--toolkit-python {python} has no {names}: name a Python that has")
     for target in takers:
         if target.python_module in lacking:
-            words = "%s is written and not run: %s has no %s"
+            words = "%s goes without --toolkit-python: %s has no %s"
             logger.info(words, target.full_name, python, target.python_module)
         else:
             target.toolkit_python = python

@@ -33,7 +33,7 @@ def test_a_target_whose_toolkit_is_not_there_goes_without(
         give_python(targets, python)
     assert [target.toolkit_python for target in (rknn1, tensorrt)] == [python, None]
     (said,) = caplog.messages
-    assert said == f"tensorrt is written and not run: {python} has no tensorrt"
+    assert said == f"tensorrt goes without --toolkit-python: {python} has no tensorrt"
 
 
 def test_its_row_is_that_of_an_export_without(
