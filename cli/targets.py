@@ -65,10 +65,11 @@ def _describe(chosen: list[Target]) -> list[dict[str, Any]]:
     sizes: dict[str, int] = {}  # of toolchains, which chips share
     rows = []
     for target in chosen:
-        chain = target.toolchain
-        installed = chain is None or chain.is_installed()
-        if chain is not None and chain.name not in sizes:
-            sizes[chain.name] = _mb(manage.disk_bytes(chain))
+        chain, chains = target.toolchain, _chains_of(target)
+        missing = [each for each in chains if not each.is_installed()]
+        for each in chains:
+            if each.name not in sizes:
+                sizes[each.name] = _mb(manage.disk_bytes(each))
         rows.append(
             {
                 "target": target.full_name,
@@ -76,11 +77,11 @@ def _describe(chosen: list[Target]) -> list[dict[str, Any]]:
                 "description": target.description,
                 "evidence": target.evidence.value,
                 "precisions": list(target.supported_precisions()),
-                "installed": installed,
+                "installed": not missing,
                 "versions": target.versions(),
                 "toolchain": chain and chain.name,
-                "download_mb": 0 if installed or chain is None else chain.download_mb,
-                "disk_mb": 0 if chain is None else sizes[chain.name],
+                "download_mb": sum(each.download_mb for each in missing),
+                "disk_mb": sum(sizes[each.name] for each in chains),
             }
         )
     return rows
@@ -118,10 +119,14 @@ def _chains(names: list[str]) -> list[Toolchain]:
 
     parts = [part for name in names for part in name.split(",") if part.strip()]
     every = list_targets() if "all" in parts else parts
-    chains = {c.name: c for c in (family_of(name).toolchain for name in every) if c is not None}
+    chains = {chain.name: chain for name in every for chain in _chains_of(family_of(name))}
     if not chains:
         raise EdgearkError(f"{', '.join(parts)}: nothing to install, edgeark itself is enough")
     return list(chains.values())
+
+
+def _chains_of(target: Target | type[Target]) -> list[Toolchain]:
+    return [c for c in (target.source_toolchain, target.toolchain) if c is not None]
 
 
 def _mb(size: int) -> int:

@@ -98,6 +98,19 @@ class Graph:
                     torch.export.save(torch.export.export(self.model, (self._example,)), path)
         return path
 
+    def variant(self, name: str, model: nn.Module) -> Graph:
+        """The graph of another form of the network, which takes turns with this one.
+
+        Args:
+            name: of that form; the same name always stands for the same one.
+            model: takes and gives tensors of the same shapes.
+        """
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        other = Graph(model, self.spec, folder)
+        other._lock, other._clock = self._lock, self._clock
+        return other
+
     @property
     def network(self) -> Network:
         """The operators as the linter's rules see them."""

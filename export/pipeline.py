@@ -40,6 +40,7 @@ from .target import (
 from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
+from .toolchains.process import find_modules
 from .verify import Metric, Parity, compare, score, shortfalls
 
 logger = logging.getLogger(__name__)
@@ -109,18 +110,28 @@ def announce_float_only(targets: Sequence[Target]) -> None:
 
 
 def give_python(targets: Sequence[Target], python: Path) -> None:
-    """Tell the targets that take one of a Python with their toolkit.
+    """Tell the targets whose toolkit that Python has; of the others, say that they go without.
 
     Raises:
-        EdgearkError: none of them takes one, or there is no such program.
+        EdgearkError: none of them takes one, there is no such program, or it has no toolkit of any.
     """
-    takers = [target for target in targets if target.takes_python]
+    takers = [target for target in targets if target.python_module]
     if not takers:
         names = ", ".join(target.full_name for target in targets)
         raise EdgearkError(f"--toolkit-python is for rknn1 and tensorrt alone; {names} needs none")
     _require_program("--toolkit-python", python)
+    python = python.absolute()  # not resolved: a link is how a venv is entered
+    wanted = {target.python_module for target in takers}
+    lacking = wanted - find_modules(python, sorted(wanted))
+    if lacking == wanted:
+        names = " and no ".join(sorted(lacking))
+        raise EdgearkError(f"--toolkit-python {python} has no {names}: name a Python that has")
     for target in takers:
-        target.toolkit_python = python.absolute()  # not resolved: a link is how a venv is entered
+        if target.python_module in lacking:
+            words = "%s goes without --toolkit-python: %s has no %s"
+            logger.info(words, target.full_name, python, target.python_module)
+        else:
+            target.toolkit_python = python
 
 
 def give_program(targets: Sequence[Target], program: Path) -> None:
@@ -197,8 +208,9 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
     _refuse_what_cannot_be(subject, target)
-    if target.toolchain is not None:
-        target.toolchain.ensure()  # installing it is no part of a conversion
+    for toolchain in (target.source_toolchain, target.toolchain):
+        if toolchain is not None:
+            toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration if row.precision == "int8" else None
     pictures = None if calibration is None else calibration.images

@@ -200,7 +200,8 @@ class Target(ABC):
     no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
-    takes_python: ClassVar[bool] = False  # its toolkit is to be had in a Python of the user's alone
+    source_toolchain: ClassVar[Toolchain | None] = None  # that writes what the toolchain reads
+    python_module: ClassVar[str] = ""  # of a toolkit to be had in a Python of the user's alone
     toolkit_python: Path | None = None  # that Python
 
     program: ClassVar[str] = ""  # of the user's, which runs the artifact; it is looked for on PATH

@@ -32,11 +32,12 @@ CLASSIFIERS = [
 def installed_target(name: str) -> Target:
     """The target with its toolchain installed; skips where this machine cannot have that."""
     target = find_target(name)
-    if target.toolchain is not None:
-        try:
-            target.toolchain.ensure()
-        except ToolchainUnavailable as error:
-            pytest.skip(str(error))
+    for toolchain in (target.source_toolchain, target.toolchain):
+        if toolchain is not None:
+            try:
+                toolchain.ensure()
+            except ToolchainUnavailable as error:
+                pytest.skip(str(error))
     return target
 
 

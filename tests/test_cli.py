@@ -106,6 +106,9 @@ def test_toolchains_come_and_go(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert done.json == [{"toolchain": name, "disk_mb": 2} for name in asked]
     assert run("targets", "remove", "mnn", "--json").json == [{"toolchain": "mnn", "freed_mb": 3}]
     assert "freed_mb" in run("targets", "remove", "all").out
+    asked.clear()
+    run("targets", "install", "k210-nncase-tflite")
+    assert asked == ["litert", "nncase"]
 
 
 FIELDS = (

@@ -159,3 +159,14 @@ def test_the_reference_is_the_normalised_network(tmp_path: Path) -> None:
         wanted = model(x).numpy()
     found = Graph(model, spec, tmp_path).reference(pictures, batch=3)
     np.testing.assert_allclose(found[0], wanted, atol=1e-5)
+
+
+def test_another_form_of_the_network_has_files_of_its_own(tmp_path: Path) -> None:
+    """And takes turns with it: PyTorch's exporters do not run side by side."""
+    model = create_model("mnist", width=0.1)
+    graph = Graph(model, spec_of(model), tmp_path)
+    other = graph.variant("doubled", torch.nn.Sequential(copy.deepcopy(model), torch.nn.ReLU()))
+    assert other.onnx(11) != graph.onnx(11)
+    assert "Relu" in onnx.load(other.onnx(11)).graph.node[-1].op_type
+    assert other.seconds == graph.seconds > 0
+    assert graph.variant("doubled", other.model).onnx(11) == other.onnx(11)

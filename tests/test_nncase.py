@@ -261,13 +261,13 @@ KMODEL = b"LDMK" + bytes([5, 0, 0, 0, 32]) + bytes(23)
 
 
 def test_reads_the_listings(tmp_path: Path) -> None:
-    graph = write_graph(tmp_path, Between(nn.Conv2d(8, 8, 5, padding=2)))
+    macs = count_macs(write_graph(tmp_path, Between(nn.Conv2d(8, 8, 5, padding=2))))
     operators = {
         "main": "[Call] k210_0\n[Conv2D] /middle/Conv(Conv)\n[Quantize] \n[Call] k210_1\n",
         "k210_0": "[KPUUpload] x\n[KPUConv2D] /first/Conv(Conv)\n[KPUDownload] \n",
         "k210_1": "[KPUUpload] \n[KPUConv2D] /second/Conv(Conv)\n[KPUDownload] \n",
     }
-    placement, memory = parse_placement(operators, KMODEL, graph)
+    placement, memory = parse_placement(operators, KMODEL, macs)
     assert memory == Memory(0, 0, 0)
     assert [(row["op"], row["target"]) for row in placement.layers] == [
         ("KPUConv2D", "KPU"),
@@ -281,4 +281,4 @@ def test_reads_the_listings(tmp_path: Path) -> None:
         ({"main": "what is this"}, "unknown line .*'what is this'"),
     ):
         with pytest.raises(NncaseReportError, match=complaint):
-            parse_placement(broken, KMODEL, graph)
+            parse_placement(broken, KMODEL, macs)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
-import venv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from edgeark.export.targets import find_target
 from edgeark.zoo import spec_of
 from onnx import TensorProto, numpy_helper
 from target_base import prepared
+from toolkit_pythons import make_python
 from zoo_cases import create_small, one_per_family, ready
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
@@ -34,13 +34,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Python of its own that has the stand-in, and what that needs, installed."""
-    venv.create(tmp_path / "venv", symlinks=True)
-    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    double = tensorrt_double.install(tmp_path / "double")
-    ours = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "double.pth").write_text("\n".join([str(double), *ours]) + "\n")
     monkeypatch.setenv("TENSORRT_CALLS", str(tmp_path / "calls"))
-    return tmp_path / "venv" / "bin" / "python"
+    return make_python(tmp_path / "venv", tensorrt_double.install(tmp_path / "double"))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -131,9 +126,11 @@ def test_a_failure_is_an_error_with_its_words(
     assert "tensorrt: run failed" in row.message and words in row.message
 
 
-def test_a_python_without_it_says_so(digits: Subject, tmp_path: Path) -> None:
+def test_a_python_without_cuda_says_so(digits: Subject, tmp_path: Path) -> None:
+    double = tensorrt_double.install(tmp_path / "double")
+    shutil.rmtree(double / "cuda" / "bindings")
     target = find_target("tensorrt")
-    give_python([target], Path(sys.executable))
+    give_python([target], make_python(tmp_path / "venv", double))
     row = export_one(digits, target, "float32", tmp_path)
     assert row.status == "error" and "install tensorrt and cuda-python" in row.message
 

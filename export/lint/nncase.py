@@ -67,7 +67,8 @@ def resize_to_a_size(op: Op) -> str | None:
     "upsample_bilinear2d",
     name="half-pixel-bilinear",
     reason="nncase computes it as if corners were pixels: it runs, and the answer is wrong",
-    fix="upsample by nearest, or with align_corners=True",
+    fix="upsample by nearest, or with align_corners=True; or export to k210-nncase-tflite, where "
+    "nncase computes it rightly",
 )
 def half_pixel_bilinear(op: Op) -> str | None:
     return None if op.arguments["align_corners"] else "bilinear with align_corners=False"

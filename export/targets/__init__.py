@@ -33,6 +33,7 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "ethos-u": "ethos_u:EthosU",
     "k210": "k210:K210",
     "k210-nncase": "nncase:Nncase",
+    "k210-nncase-tflite": "nncase:NncaseTflite",
 }
 
 _ALL = "all"

@@ -1,30 +1,39 @@
-"""Kendryte's K210 by nncase 1.9: int8, proven on nncase's own simulator of the chip."""
+"""Kendryte's K210 by nncase 1.9: int8, proven on nncase's own simulator of the chip.
+
+There are two ways in: ONNX, and TFLite, by which the articles on this chip go.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
+from torch import Tensor, nn
 
 from ..folding import fold_normalization
+from ..graph import Graph
 from ..kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ..lint import nncase as lint
+from ..lint import nncase_tflite
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
 from ..toolchains import Hint, Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
-from .nncase_report import NncaseReportError, parse_placement
+from .litert import LiteRtNchw
+from .nncase_report import NncaseReportError, count_macs, parse_placement
+from .tflite_names import TfliteNames, count_tflite_macs
 
 logger = logging.getLogger(__name__)
 
 _OPSET = 11
 _ARTIFACT = "model.kmodel"
-_ONNX = "source/model.onnx"
 _PLACEMENT = "source/placement.json"
 _WHITE = 255  # nncase takes a raw pixel as a share of it
 _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
@@ -35,6 +44,7 @@ _HINTS = (
         "Can't pull input data for", "nncase resizes by a factor alone: give scale_factor, no size"
     ),
     Hint(r"Emitter for .* is not found", "the K210 cannot compute this operator"),
+    Hint("Unsupported tflite opcode", "nncase does not read this operator: try k210-nncase"),
 )
 
 
@@ -63,6 +73,7 @@ class Nncase(IsolatedTarget):
         "nncase", packages=("nncase",), python=">=3.9,<3.11", download_mb=28, hints=_HINTS
     )
     run_timeout_s = 3600
+    _network = "source/model.onnx"
 
     def rules(self) -> tuple[Rule, ...]:
         return lint.RULES
@@ -72,17 +83,17 @@ class Nncase(IsolatedTarget):
         return Limits(metric_drop=0.01)
 
     def convert(self, job: Conversion) -> Artifact:
-        out, path, spec = job.out, job.out / _ARTIFACT, job.graph.spec
-        mean, std = ([value / _WHITE for value in values] for values in (spec.mean, spec.std))
-        network = fold_normalization(onnx.load(job.graph.onnx(_OPSET)), mean, std)
-        (out / _ONNX).parent.mkdir(exist_ok=True)
-        onnx.save(network, out / _ONNX)
-        arguments = {"onnx": str(out / _ONNX), "out": str(path)}
+        out, path, network = job.out, job.out / _ARTIFACT, job.out / self._network
+        network.parent.mkdir(exist_ok=True)
+        macs, rename = self._write_network(job, network)
+        arguments = {"network": str(network), "out": str(path)}
         values, _ = self.call(
             "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
         )
         try:
-            placement, memory = parse_placement(values["operators"], path.read_bytes(), network)
+            placement, memory = parse_placement(
+                values["operators"], path.read_bytes(), macs, rename
+            )
         except NncaseReportError as error:
             raise ToolchainError(
                 f"nncase: {error}; log: {job.log}", stage="placement", log=job.log
@@ -104,8 +115,21 @@ class Nncase(IsolatedTarget):
             "main_memory_bytes": main_memory,
             "kpu_memory_bytes": memory.kpu,
         }
-        sources = (_ONNX, _PLACEMENT)
+        sources = (self._network, _PLACEMENT)
         return Artifact(self.full_name, job.precision, out, (_ARTIFACT,), settings, sources)
+
+    def _write_network(
+        self, job: Conversion, path: Path
+    ) -> tuple[dict[str, int], Callable[[str], str]]:
+        """Write what nncase reads: it takes pictures as a share of white.
+
+        Returns:
+            Its multiplications, by the names that nncase lists, and what to call those names.
+        """
+        mean, std = _shares_of_white(job.graph)
+        network = fold_normalization(onnx.load(job.graph.onnx(_OPSET)), mean, std)
+        onnx.save(network, path)
+        return count_macs(network), str
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
         """On all cores: the simulator uses one, and takes 1.3 ms for a million MACs."""
@@ -124,6 +148,70 @@ class Nncase(IsolatedTarget):
     def max_images(self, artifact: Artifact) -> int:
         macs = sum(layer["macs"] for layer in self.placement(artifact).layers)
         return round(_SIMULATED_MACS / max(macs, 1))
+
+
+class NncaseTflite(Nncase):
+    """By litert-torch's float32 file, which nncase quantises; of an int8 one it dies.
+
+    nncase computes bilinear resizing rightly here, and grouped convolutions wrongly. Files with
+    NCHW and with NHWC input become the same kmodel, as long as nncase is told which; the former
+    needs no care for outputs that are no maps.
+
+    What normalises is a 1x1 convolution in front of the network, on the KPU: in the ONNX file it
+    often goes into the first layer, which saves that layer and no decibel.
+    """
+
+    name = "k210-nncase-tflite"
+    is_alternative = True
+    description = "Kendryte K210 by nncase from TFLite, KPU simulator"
+    source_toolchain = LiteRtNchw.toolchain
+    _network = "source/model.tflite"
+
+    def rules(self) -> tuple[Rule, ...]:
+        return nncase_tflite.RULES
+
+    def versions(self) -> dict[str, str]:
+        return {**super().versions(), **LiteRtNchw().versions()}
+
+    def _write_network(
+        self, job: Conversion, path: Path
+    ) -> tuple[dict[str, int], Callable[[str], str]]:
+        graph, litert = _normalizing(job.graph), LiteRtNchw()
+        in_float = Conversion(graph, "float32", job.out, job.log)
+        litert.write_tflite(in_float, self._network)
+        listed, _ = litert.call("list_operators", {"tflite": str(path)}, log=job.log)
+        names, before = TfliteNames(graph.model), "" if graph is job.graph else "network."
+        macs = count_tflite_macs(listed["operators"])
+        return macs, lambda name: names.find(name).removeprefix(before)
+
+
+class _Normalizing(nn.Module):
+    """``[1, C, H, W]`` in shares of white, as the spec has it, then the network."""
+
+    def __init__(self, network: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.normalize = nn.Conv2d(len(mean), len(mean), 1)
+        scale = 1 / torch.tensor(std)
+        self.normalize.weight.data = scale.diag()[:, :, None, None]
+        self.normalize.bias = nn.Parameter(-torch.tensor(mean) * scale)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.network(self.normalize(x))
+
+
+def _normalizing(graph: Graph) -> Graph:
+    """That of the network which normalises by itself; its own where there is nothing to do."""
+    mean, std = _shares_of_white(graph)
+    if not any(mean) and all(value == 1 for value in std):
+        return graph
+    return graph.variant("normalizing", _Normalizing(graph.model, mean, std))
+
+
+def _shares_of_white(graph: Graph) -> tuple[list[float], list[float]]:
+    """The spec's mean and deviation, where pixels are 0..1."""
+    spec = graph.spec
+    return [value / _WHITE for value in spec.mean], [value / _WHITE for value in spec.std]
 
 
 def _cores() -> int:

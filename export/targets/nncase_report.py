@@ -1,6 +1,7 @@
 """What nncase put where: its listings of operators, and the memory that a kmodel v5 asks for.
 
-nncase prints no KPU memory and no share of MACs. The listings name each operator by its ONNX node;
+nncase prints no KPU memory and no share of MACs. The listings name each operator by its ONNX node,
+or by its result's name in a TFLite file;
 the kmodel holds the registers of every KPU layer, which say where in the KPU's memory it reads and
 writes. The layout of the file follows nncase's published headers.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,10 @@ class Memory:
 
 
 def parse_placement(
-    operators: Mapping[str, str], kmodel: bytes, graph: ModelProto
+    operators: Mapping[str, str],
+    kmodel: bytes,
+    macs: Mapping[str, int],
+    rename: Callable[[str], str] = str,
 ) -> tuple[Placement, Memory]:
     """The placement of a compiled network.
 
@@ -61,23 +65,24 @@ def parse_placement(
     Args:
         operators: nncase's listings by function; ``main`` runs on the CPU and calls the others.
         kmodel: the file's content.
-        graph: the network that was compiled, with the shapes of its tensors.
+        macs: the network's multiplications, by the name of what multiplies.
+        rename: what to call an operator of the listings.
 
     Raises:
         NncaseReportError: see there.
     """
     if "main" not in operators:
         raise NncaseReportError("nncase listed no operators")
-    macs, memory = count_macs(graph), read_memory(kmodel)
+    left, memory = dict(macs), read_memory(kmodel)
     total = sum(macs.values())
     layers: list[dict[str, Any]] = []
     for op, name in _in_order(operators):
         layers.append(
             {
-                "name": name,
+                "name": rename(name),
                 "op": op,
                 "target": "KPU" if op == _KPU_LAYER else "CPU",
-                "macs": macs.pop(_node_of(name), 0) if op in _MULTIPLYING else 0,
+                "macs": left.pop(_node_of(name), 0) if op in _MULTIPLYING else 0,
                 "cycles": None,
             }
         )
@@ -155,8 +160,11 @@ def _parse_listing(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _node_of(name: str) -> str:
-    """``/head/Conv(Conv)`` is of node ``/head/Conv``, ``/l/Gemm.matmul(Gemm)`` of ``/l/Gemm``."""
-    return re.sub(r"(\.matmul)?(\(.*)?$", "", name)
+    """``/head/Conv(Conv)`` is of node ``/head/Conv``, ``/l/Gemm.matmul(Gemm)`` of ``/l/Gemm``.
+
+    ``Net/Conv2d_head;1/conv`` is of TFLite's tensor ``Net/Conv2d_head;1``.
+    """
+    return re.sub(r"(\.matmul|/conv|/fc)?(\(.*)?$", "", name)
 
 
 def _kpu_peak(text: bytes) -> int:

@@ -46,7 +46,7 @@ class Rknn1(Target):
     precisions = ("float16", "int8")
     normalization = "in the model"
     chips = ("rk1808", "rk3399pro", "rv1109", "rv1126")
-    takes_python = True
+    python_module = "rknn"
 
     def rules(self) -> tuple[Rule, ...]:
         return RULES

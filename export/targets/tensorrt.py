@@ -51,7 +51,7 @@ class TensorRt(Target):
     precisions = ("float32", "float16", "int8")
     normalization = "host"
     group = "npu"
-    takes_python = True
+    python_module = "tensorrt"
 
     def versions(self) -> dict[str, str]:
         return {"onnx": onnx.__version__}

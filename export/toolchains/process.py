@@ -19,12 +19,21 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import EdgearkError
 from ...settings import NO_TELEMETRY
 from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
 _running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
 
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
+
+# A script's own folder is on the path, and that of -c is where the user stands.
+_FIND_MODULES = """
+import sys
+sys.path = [path for path in sys.path if path]
+from importlib.util import find_spec
+print(*[name for name in sys.argv[1:] if find_spec(name)])
+"""
 
 _COMMON_HINTS = (
     Hint(r"No space left on device", "the disk is full"),
@@ -120,6 +129,26 @@ def run_command(
         if last := _last_error(_words(log, start)):
             cause += f" after saying: {last}"
         raise _failure(name, stage, cause, log, start)
+
+
+def find_modules(python: Path, names: Sequence[str]) -> set[str]:
+    """Those of the modules that a Python of the user's has; they are not imported.
+
+    Args:
+        python: release 3.6 or later.
+        names: of top-level modules.
+
+    Raises:
+        EdgearkError: the program does not answer as a Python.
+    """
+    command = [str(python), "-c", _FIND_MODULES, *names]
+    try:
+        done = subprocess.run(
+            command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EdgearkError(f"{python} does not answer as a Python does") from error
+    return set(done.stdout.split()) & set(names)
 
 
 def _run(

@@ -61,6 +61,23 @@ def compile_for_npu(arguments, arrays):
     return {"layers": rows, "summary": totals}, {}
 
 
+def list_operators(arguments, arrays):
+    """A file's ``operators`` in order, each with the name that its first output has."""
+    runner = Interpreter(arguments["tflite"])
+    tensors = {detail["index"]: detail for detail in runner.get_tensor_details()}
+    return {
+        "operators": [
+            {
+                "name": tensors[operator["outputs"][0]]["name"],
+                "op": operator["op_name"],
+                "inputs": [tensors[i]["shape"].tolist() for i in operator["inputs"] if i >= 0],
+                "output": tensors[operator["outputs"][0]]["shape"].tolist(),
+            }
+            for operator in runner._get_ops_details()
+        ]
+    }, {}
+
+
 class _Runner:
     """The interpreter on one thread; float32 in and out, whatever the file takes."""
 

@@ -1,4 +1,4 @@
-"""nncase 1.9: ONNX to a kmodel v5 for the K210, and nncase's own simulator of that chip."""
+"""nncase 1.9: ONNX or TFLite to a kmodel v5 for the K210, and its own simulator of that chip."""
 
 import glob
 import os
@@ -11,23 +11,26 @@ _PIXELS = [0, 1]  # what raw 0..255 stands for in the network
 
 
 def convert(arguments, arrays):
-    """ONNX that takes pixels in 0..1 to a kmodel that takes them raw.
+    """A network that takes pixels in 0..1 to a kmodel that takes them raw.
 
-    ``operators`` are the compiler's listings of what runs where.
+    It is an ONNX file, or a float32 TFLite one whose input and outputs are NCHW. The value
+    ``operators`` has the compiler's listings of what runs where.
     """
     pictures = arrays["pictures"]
     options = nncase.CompileOptions()
     options.target = "k210"
     options.quant_type = options.w_quant_type = options.input_type = "uint8"
     options.preprocess = True  # else the input is float
-    options.input_layout = options.output_layout = "NCHW"
+    options.input_layout = options.output_layout = options.model_layout = "NCHW"
     options.input_shape = [1, *pictures.shape[1:]]
     options.input_range = _PIXELS
     options.dump_asm = True
     options.dump_dir = "dump"
     compiler = nncase.Compiler(options)
-    with open(arguments["onnx"], "rb") as file:
-        compiler.import_onnx(file.read(), nncase.ImportOptions())
+    is_tflite = arguments["network"].endswith(".tflite")
+    read = compiler.import_tflite if is_tflite else compiler.import_onnx
+    with open(arguments["network"], "rb") as file:
+        read(file.read(), nncase.ImportOptions())
     calibration = nncase.PTQTensorOptions()
     calibration.samples_count = len(pictures)
     calibration.calibrate_method = "no_clip"
