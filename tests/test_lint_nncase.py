@@ -48,6 +48,7 @@ WRONG = {
         nn.Upsample(scale_factor=2.0),
     ),
     "padded-average": (nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(2)),
+    "fractional-size": (nn.Upsample(scale_factor=1.3), nn.Upsample(scale_factor=1.5)),
 }
 
 

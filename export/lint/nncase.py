@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from . import kpu
 from .network import Op, by
+from .resizing import fractional_size
 from .rule import Rule, op_rule
 
 _RESIZES = (
@@ -61,6 +62,16 @@ def padding_layer(op: Op) -> str | None:
 def resize_to_a_size(op: Op) -> str | None:
     size = op.arguments.get("output_size")
     return None if size is None else f"a resize to {op.shape[2]}x{op.shape[3]}"
+
+
+@op_rule(
+    "upsample_nearest2d",
+    name="fractional-size",
+    reason="nncase goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+    fix="choose a factor that gives whole sizes",
+)
+def fractional(op: Op) -> str | None:
+    return fractional_size(op)
 
 
 @op_rule(
@@ -164,8 +175,8 @@ def _on_the_cpu(
 
 
 RULES: tuple[Rule, ...] = (
-    *(gelu, transposed, padding_layer, resize_to_a_size, half_pixel_bilinear, instance_norm),
-    padded_average,
+    *(gelu, transposed, padding_layer, resize_to_a_size, fractional, half_pixel_bilinear),
+    *(instance_norm, padded_average),
     _on_the_cpu(
         "kernel",
         kpu.other_kernel,

@@ -4,7 +4,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 
 from __future__ import annotations
 
-from . import kpu, nncase
+from . import kpu, litert, nncase
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -55,18 +55,6 @@ def groups(op: Op) -> str | None:
 
 
 @op_rule(
-    "upsample_nearest2d",
-    name="uneven-nearest",
-    reason="nncase takes other pixels: 11 dB on a network that has 36 with whole factors",
-    fix=f"resize by a whole factor, or bilinearly; or export to {_OTHER_WAY}",
-)
-def uneven_nearest(op: Op) -> str | None:
-    before, after = op.input_shapes[0][2:], op.shape[2:]
-    is_even = all(new % old == 0 for old, new in zip(before, after, strict=True))
-    return None if is_even else f"nearest from {before[0]}x{before[1]} to {after[0]}x{after[1]}"
-
-
-@op_rule(
     *("pad", "constant_pad_nd"),
     name="padding-layer",
     severity="warning",
@@ -77,7 +65,7 @@ def padding_layer(op: Op) -> str | None:
     return "a padding between layers"
 
 
-_OWN = (unread, unread_average, transposed, groups, uneven_nearest, padding_layer)
+_OWN = (unread, unread_average, transposed, groups, litert.fractional, padding_layer)
 _ONNX_ALONE = ("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average")
 _REPLACED = (*_ONNX_ALONE, *(rule.name for rule in _OWN))
 
