@@ -22,6 +22,7 @@ from .loop import Batch, Outcome, Task, fit
 from .network import start_network, start_whitened
 from .plots import save_confusion
 from .progress import Progress
+from .rounding import finish_whitened
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
 
@@ -76,6 +77,8 @@ def train_classifier(
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
+    if recipe.whiten:
+        finish_whitened(best, result.weights, train_set.images, task.normalize)
     logits = predict(best, test_set, task.normalize)
     test = classification.top1(logits, test_set.labels)
     counts = confusion(logits.argmax(axis=1), test_set.labels, len(everything.classes))

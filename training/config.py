@@ -84,7 +84,9 @@ class Recipe(Section):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=1, description="of all processes together")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")
-    whiten: bool = Field(default=False, description="begin with whitening filters and identities")
+    whiten: bool = Field(
+        default=False, description="whitening filters, on int8's grid in the end, and identities"
+    )
     val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -26,6 +26,7 @@ from .metrics import mask_figures
 from .network import start_network, start_whitened
 from .plots import save_predictions
 from .progress import Progress
+from .rounding import finish_whitened
 
 # Pictures uint8 and masks uint8 in; pictures float in 0..255 and masks uint8 out.
 Augment = Callable[[Tensor, Tensor, AugmentConfig], tuple[Tensor, Tensor]]
@@ -114,6 +115,8 @@ def train_segmenter(
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
+    if recipe.whiten:
+        finish_whitened(best, result.weights, train_set.images, task.normalize)
     found = find_masks(best, test_set, task.normalize)
     show_predictions(found, test_set, out / "predictions.png")
     details = mask_figures(found, test_set)
