@@ -19,7 +19,7 @@ from edgeark.export.lint import Finding, capture_network, check
 from edgeark.export.lint.k210 import RULES
 from edgeark.zoo import create_model
 from edgeark.zoo.registry import ModelSpec
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from test_k210 import SPEC, conv
 from torch import Tensor, nn
@@ -253,6 +253,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
     return nn.Sequential(*layers).eval()
 
 
+@example(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.BatchNorm2d(8)))
 @settings(max_examples=60, deadline=None)
 @given(networks())
 def test_rules_and_compiler_agree(model: nn.Module) -> None:

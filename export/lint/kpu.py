@@ -217,6 +217,8 @@ def channel_constants(op: Op) -> str | None:
     """Arithmetic with a number for each channel, or normalisation that no convolution takes."""
     if kind(op) == "batch_norm":
         source = op.inputs[0]
+        while source is not None and kind(source) == "batch_norm" and len(source.users) == 1:
+            source = source.inputs[0]  # several fold one after another
         if source is not None and kind(source) == "conv2d" and len(source.users) == 1:
             return None
         return "batch normalisation that is not right behind a convolution"
