@@ -27,6 +27,7 @@ from edgeark.export.targets import find_targets
 from edgeark.zoo import create_model
 from edgeark.zoo.registry import spec_of
 from edgeark.zoo.weights import packaged_weights
+from torch import nn
 
 MODELS = ("mnist", "mobilenet_v1_050", "vgg_s", "unet_16", "yolov5n_relu")
 BASE = ("onnxruntime", "float32")
@@ -45,10 +46,15 @@ class Entry:
         return self.target.full_name, self.artifact.precision
 
 
+def create(name: str) -> nn.Module:
+    """With trained weights, which may be for another input size, where they ship."""
+    torch.manual_seed(0)
+    return create_model(name, pretrained=packaged_weights(name).exists())
+
+
 def convert(name: str, targets: list[Target], pictures: np.ndarray, folder: Path) -> list[Entry]:
     """Every export of a model that succeeds; the others are said on stderr."""
-    torch.manual_seed(0)
-    model = create_model(name, pretrained=packaged_weights(name).exists())
+    model = create(name)
     graph, entries = Graph(model, spec_of(model), folder), []
     for target in targets:
         for precision in planned_precisions(target, int8=True):
@@ -92,7 +98,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=50)
     chosen = parser.parse_args()
     for name in chosen.models:
-        shape = spec_of(create_model(name)).input_shape[1:]
+        shape = spec_of(create(name)).input_shape[1:]
         rng = np.random.default_rng(0)
         pictures = rng.integers(0, 256, (chosen.pictures, *shape), np.uint8)
         with tempfile.TemporaryDirectory(prefix="edgeark-engines-") as folder:
