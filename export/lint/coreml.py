@@ -5,8 +5,8 @@ Each was seen with coremltools 9.0, and ``tests/test_coreml_rules.py`` sees it a
 
 from __future__ import annotations
 
+from . import sights
 from .network import Op
-from .resizing import fractional_size
 from .rule import Rule, op_rule
 
 _REFUSED = "coremltools refuses it"
@@ -35,25 +35,20 @@ def antialias(op: Op) -> str | None:
     return "antialias=True"
 
 
-@op_rule(
+fractional = op_rule(
     "upsample_bilinear2d",
     name="fractional-size",
     reason=_REFUSED,
     fix="name the size (size=...), or a factor that gives whole sizes",
-)
-def fractional(op: Op) -> str | None:
-    return fractional_size(op)
+)(sights.fractional_size)
 
 
-@op_rule(
+dilated_pool = op_rule(
     "max_pool2d",
     name="dilated-pool",
     reason=_REFUSED,
     fix="use a pool without dilation",
-)
-def dilated_pool(op: Op) -> str | None:
-    dilation = op.pair("dilation")
-    return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+)(sights.dilated_pool)
 
 
 @op_rule(
@@ -67,25 +62,20 @@ def divisor_override(op: Op) -> str | None:
     return None if divisor is None else f"an average pool that divides by {divisor}"
 
 
-@op_rule(
+circular_padding = op_rule(
     "pad",
     name="circular-padding",
     reason=_REFUSED,
     fix="pad with a constant, or reflect or replicate",
-)
-def circular_padding(op: Op) -> str | None:
-    return "circular padding" if op.arguments["mode"] == "circular" else None
+)(sights.circular_padding)
 
 
-@op_rule(
+negative_padding = op_rule(
     "pad",
     name="negative-padding",
     reason=_REFUSED,
     fix="crop by a slice: x[..., 1:-1, 1:-1]",
-)
-def negative_padding(op: Op) -> str | None:
-    sides = op.arguments["pad"]
-    return f"a padding of {min(sides)}" if min(sides) < 0 else None
+)(sights.negative_padding)
 
 
 RULES: tuple[Rule, ...] = (

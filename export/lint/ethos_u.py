@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from . import litert
+from . import litert, sights
 from .network import Op, by
 from .rule import Rule, op_rule
 
@@ -35,9 +35,7 @@ def argmax(op: Op) -> str | None:
     fix="keep the dimensions: mean((2, 3), keepdim=True).flatten(1)",
 )
 def cpu_mean(op: Op) -> str | None:
-    is_map = [len(shape) for shape in op.input_shapes] == [4]
-    dims = sorted(dim % 4 for dim in op.arguments.get("dim") or ()) if is_map else None
-    drops = dims == [2, 3] and not op.arguments["keepdim"]
+    drops = sights.is_mean_of_map(op) and not op.arguments["keepdim"]
     return "a mean of a map without keepdim" if drops else None
 
 
@@ -101,9 +99,7 @@ def transposed(op: Op) -> str | None:
     fix="use stride 2 or 3, or a dense convolution",
 )
 def depthwise_stride(op: Op) -> str | None:
-    groups = op.arguments["groups"]
-    is_depthwise = groups > 1 and groups == op.input_shapes[0][1]
-    if is_depthwise and max(op.stride) > 3:
+    if sights.is_depthwise(op) and max(op.stride) > 3:
         return f"a depthwise convolution with stride {by(op.stride)}"
     return None
 

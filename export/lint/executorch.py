@@ -5,8 +5,8 @@ Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees
 
 from __future__ import annotations
 
+from . import sights
 from .network import Op, by
-from .resizing import fractional_size
 from .rule import Rule, op_rule
 
 _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
@@ -32,25 +32,20 @@ def max_with_place(op: Op) -> str | None:
     return "max over a dimension" if op.arguments.get("keepdim") is False else None
 
 
-@op_rule(
+negative_padding = op_rule(
     "pad",
     name="negative-padding",
     reason="ExecuTorch's runtime stops there",
     fix="crop by a slice: x[..., 1:-1, 1:-1]",
-)
-def negative_padding(op: Op) -> str | None:
-    sides = op.arguments["pad"]
-    return f"a padding of {min(sides)}" if min(sides) < 0 else None
+)(sights.negative_padding)
 
 
-@op_rule(
+fractional = op_rule(
     "upsample_bilinear2d",
     name="fractional-size",
     reason="XNNPACK goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
     fix="name the size (size=...), or a factor that gives whole sizes",
-)
-def fractional(op: Op) -> str | None:
-    return fractional_size(op)
+)(sights.fractional_size)
 
 
 @op_rule(
@@ -83,7 +78,8 @@ def portable_pool(op: Op) -> str | None:
     given = op.arguments
     if given["ceil_mode"] or given["divisor_override"] is not None:
         return "an average pool with ceil_mode or divisor_override"
-    counts = given["count_include_pad"] and op.pair("padding", 0) != (0, 0)
+    is_padded = op.pair("padding", 0) != (0, 0)
+    counts = is_padded and not sights.uncounted_padding(op)
     return "an average pool that counts its padding" if counts else None
 
 
@@ -97,22 +93,21 @@ def portable_pool(op: Op) -> str | None:
 def portable_reduction(op: Op) -> str | None:
     if not op.input_shapes:  # of weights alone
         return None
-    if op.kind == "mean" and len(op.input_shapes[0]) == 4 and op.arguments.get("keepdim"):
-        dims = sorted(dim % 4 for dim in op.arguments.get("dim") or ())
-        return None if dims == [2, 3] else "a mean over other dimensions than height and width"
-    return "a mean without keepdim" if op.kind == "mean" else op.kind.replace("_", " ")
+    if op.kind != "mean":
+        return op.kind.replace("_", " ")
+    if not op.arguments.get("keepdim"):
+        return "a mean without keepdim"
+    is_taken = sights.is_mean_of_map(op)
+    return None if is_taken else "a mean over other dimensions than height and width"
 
 
-@op_rule(
+portable_slice = op_rule(
     "slice",
     name="portable-slice",
     severity="warning",
     reason=_PORTABLE,
     fix="use a strided convolution",
-)
-def portable_slice(op: Op) -> str | None:
-    step = op.arguments["step"]
-    return None if step == 1 else f"a slice of step {step}"
+)(sights.strided_slice)
 
 
 @op_rule(

@@ -7,8 +7,8 @@ views.
 
 from __future__ import annotations
 
+from . import sights
 from .network import Op, by
-from .resizing import fractional_size
 from .rule import Rule, op_rule
 
 _REFUSED = "litert-torch refuses it"
@@ -42,15 +42,13 @@ def transposed_padding(op: Op) -> str | None:
     return None
 
 
-@op_rule(
+fractional = op_rule(
     "upsample_bilinear2d",
     "upsample_nearest2d",
     name="fractional-size",
     reason="LiteRT goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
     fix="name the size (size=...), or a factor that gives whole sizes",
-)
-def fractional(op: Op) -> str | None:
-    return fractional_size(op)
+)(sights.fractional_size)
 
 
 @op_rule(
@@ -82,11 +80,9 @@ def int8_exponential(op: Op) -> str | None:
     fix="let the padding count, or pool with stride 1 and a padding of half the kernel",
 )
 def uncounted_padding(op: Op) -> str | None:
-    if op.arguments["count_include_pad"] or op.pair("padding", 0) == (0, 0):
-        return None
     sides = zip(op.kernel, op.stride, op.pair("padding", 0), strict=True)
     is_same = all(stride == 1 and 2 * padding == kernel - 1 for kernel, stride, padding in sides)
-    return None if is_same else "an average pool with count_include_pad=False"
+    return None if is_same else sights.uncounted_padding(op)
 
 
 RULES: tuple[Rule, ...] = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from . import sights
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -16,16 +17,13 @@ _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "where")
 _DECISIONS = ("argmax", "argmin", "topk", "sort", "_upsample_nearest_exact2d")
 
 
-@op_rule(
+strided_slice = op_rule(
     "slice",
     name="strided-slice",
     reason=f"ncnn slices with step 1 alone: {_NOT_LOADED}",
     fix="use a strided convolution: Focus with a 3x3 convolution equals a 6x6 one of stride 2 and "
     "padding 2",
-)
-def strided_slice(op: Op) -> str | None:
-    step = op.arguments["step"]
-    return None if step == 1 else f"a slice of step {step}"
+)(sights.strided_slice)
 
 
 @op_rule(
@@ -41,15 +39,12 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+dilated_pool = op_rule(
     "max_pool2d",
     name="dilated-pool",
     reason=_NOT_LOADED,
     fix="use a pool without dilation",
-)
-def dilated_pool(op: Op) -> str | None:
-    dilation = op.pair("dilation")
-    return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+)(sights.dilated_pool)
 
 
 @op_rule(
@@ -62,14 +57,12 @@ def average_ceil_mode(op: Op) -> str | None:
     return "an average pool with ceil_mode" if op.arguments["ceil_mode"] else None
 
 
-@op_rule(
+circular_padding = op_rule(
     "pad",
     name="circular-padding",
     reason=_WRONG,
     fix="pad with a constant, or reflect or replicate",
-)
-def circular_padding(op: Op) -> str | None:
-    return "circular padding" if op.arguments["mode"] == "circular" else None
+)(sights.circular_padding)
 
 
 @op_rule(

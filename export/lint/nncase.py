@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
-from . import kpu
+from . import kpu, sights
 from .network import Op, by
-from .resizing import fractional_size
 from .rule import Rule, op_rule
 
 _RESIZES = (
@@ -64,14 +63,12 @@ def resize_to_a_size(op: Op) -> str | None:
     return None if size is None else f"a resize to {op.shape[2]}x{op.shape[3]}"
 
 
-@op_rule(
+fractional = op_rule(
     "upsample_nearest2d",
     name="fractional-size",
     reason="nncase goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
     fix="choose a factor that gives whole sizes",
-)
-def fractional(op: Op) -> str | None:
-    return fractional_size(op)
+)(sights.fractional_size)
 
 
 @op_rule(

@@ -4,7 +4,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 
 from __future__ import annotations
 
-from . import kpu, litert, nncase
+from . import kpu, litert, nncase, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -21,15 +21,12 @@ def unread(op: Op) -> str | None:
     return kpu.kind(op) if kpu.kind(op) in _NOT_READ else None
 
 
-@op_rule(
+unread_average = op_rule(
     "avg_pool2d",
     name="unread-average",
     reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
     fix="count the padding, as avg_pool2d does by default, or pool without",
-)
-def unread_average(op: Op) -> str | None:
-    is_counted = op.arguments["count_include_pad"] or op.pair("padding", 0) == (0, 0)
-    return None if is_counted else "an average that leaves its padding out"
+)(sights.uncounted_padding)
 
 
 @op_rule(

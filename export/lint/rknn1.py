@@ -7,6 +7,7 @@ here. What one loader alone knows is a warning that names that route of ``conver
 
 from __future__ import annotations
 
+from . import sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -95,9 +96,7 @@ def uneven_dilation(op: Op) -> str | None:
     fix="put the stride into a layer without dilation",
 )
 def dilated_depthwise(op: Op) -> str | None:
-    groups = int(op.arguments["groups"])
-    depthwise = groups > 1 and groups == op.input_shapes[0][1]
-    if depthwise and op.pair("dilation") != (1, 1) and op.stride != (1, 1):
+    if sights.is_depthwise(op) and op.pair("dilation") != (1, 1) and op.stride != (1, 1):
         return f"stride {op.stride} with dilation {op.pair('dilation')}"
     return None
 
