@@ -19,7 +19,7 @@ import torch
 from edgeark.export.subject import Subject, prepare
 from edgeark.export.target import Conversion, Target
 from edgeark.export.targets import find_targets
-from edgeark.export.verify import compare, score
+from edgeark.export.verify import compare, score, task_figures
 from edgeark.training.data import Frame, load_images
 from edgeark.zoo import create_model, list_models
 from edgeark.zoo.registry import spec_of
@@ -59,7 +59,8 @@ def table_row(subject: Subject, target: Target, trained: bool, folder: Path) -> 
     seconds = cpu_seconds() - before
     outputs = target.run(artifact, subject.test.images, log).outputs
     parity = compare(subject.reference, outputs)
-    metric = score(subject.spec, subject.reference, outputs, subject.test)
+    spec, test = subject.spec, subject.test
+    metric = score(spec, subject.figures(len(test)), task_figures(spec, outputs, test), test)
     placement = target.placement(artifact)
     cells = [
         f"`{subject.name}`{'' if trained else ', random'}",

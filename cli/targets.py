@@ -65,7 +65,7 @@ def _describe(chosen: list[Target]) -> list[dict[str, Any]]:
     sizes: dict[str, int] = {}  # of toolchains, which chips share
     rows = []
     for target in chosen:
-        chain, chains = target.toolchain, _chains_of(target)
+        chain, chains = target.toolchain, target.toolchains()
         missing = [each for each in chains if not each.is_installed()]
         for each in chains:
             if each.name not in sizes:
@@ -119,14 +119,10 @@ def _chains(names: list[str]) -> list[Toolchain]:
 
     parts = [part for name in names for part in name.split(",") if part.strip()]
     every = list_targets() if "all" in parts else parts
-    chains = {chain.name: chain for name in every for chain in _chains_of(family_of(name))}
+    chains = {chain.name: chain for name in every for chain in family_of(name).toolchains()}
     if not chains:
         raise EdgearkError(f"{', '.join(parts)}: nothing to install, edgeark itself is enough")
     return list(chains.values())
-
-
-def _chains_of(target: Target | type[Target]) -> list[Toolchain]:
-    return [c for c in (target.source_toolchain, target.toolchain) if c is not None]
 
 
 def _mb(size: int) -> int:

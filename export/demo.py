@@ -78,8 +78,8 @@ def run_demo(
 
 def _missing_toolchains() -> list[Toolchain]:
     """Those that the demo's targets need and that are not installed, each once."""
-    chains = [target.toolchain for target in find_targets(",".join(DEMO_TARGETS))]
-    needed = {chain.name: chain for chain in chains if chain is not None}
+    targets = find_targets(",".join(DEMO_TARGETS))
+    needed = {chain.name: chain for target in targets for chain in target.toolchains()}
     return [chain for chain in needed.values() if not chain.is_installed()]
 
 

@@ -44,8 +44,8 @@ def evaluate_model(
         subject = prepare(model, folder, weights=weights, data=data, limit=limit)
         rows = []
         if PYTORCH in names:
-            reference = subject.reference
-            metric = score(subject.spec, reference, reference, subject.test)
+            figures = subject.figures(len(subject.test))
+            metric = score(subject.spec, figures, figures, subject.test)
             rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
         exports = folder / "exports"
         exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)

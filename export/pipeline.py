@@ -41,7 +41,7 @@ from .targets import find_targets
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
 from .toolchains.process import find_modules
-from .verify import Metric, Parity, compare, score, shortfalls
+from .verify import Metric, Parity, compare, score, shortfalls, task_figures
 
 logger = logging.getLogger(__name__)
 
@@ -208,9 +208,8 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
     _refuse_what_cannot_be(subject, target)
-    for toolchain in (target.source_toolchain, target.toolchain):
-        if toolchain is not None:
-            toolchain.ensure()  # installing it is no part of a conversion
+    for toolchain in target.toolchains():
+        toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), subject.graph.seconds
     calibration = subject.calibration if row.precision == "int8" else None
     pictures = None if calibration is None else calibration.images
@@ -261,7 +260,8 @@ def _judge(
     subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
 ) -> tuple[Parity, Metric]:
     parity = compare(reference, result.outputs)
-    return parity, score(subject.spec, reference, result.outputs, test)
+    figures = task_figures(subject.spec, result.outputs, test)
+    return parity, score(subject.spec, subject.figures(len(test)), figures, test)
 
 
 def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:

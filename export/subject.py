@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..training.data import Frame, ImageSet, load_images
 from ..zoo.registry import ModelSpec, create_model, name_of, spec_of
 from .graph import Graph
 from .quantization import DEFAULT_QUANTIZATION, Quantization
+from .verify import task_figures
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,22 @@ class Subject:
     read_calibration: Callable[[], ImageSet]
     quantization: Quantization = DEFAULT_QUANTIZATION
     is_foreign: bool = False  # the pictures stand in for those of the data set it was trained on
+    _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def calibration(self) -> ImageSet:
         """Training pictures to choose int8 ranges by; read when the first target asks for them."""
         return self.read_calibration()
+
+    def figures(self, count: int) -> dict[str, float]:
+        """PyTorch's :func:`~.verify.task_figures` on the first ``count`` test pictures.
+
+        Measured once: every target is compared with them, and a detector's take seconds.
+        """
+        if count not in self._figures:
+            outputs = [output[:count] for output in self.reference]
+            self._figures[count] = task_figures(self.spec, outputs, self.test.head(count))
+        return self._figures[count]
 
 
 def prepare(

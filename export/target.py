@@ -220,6 +220,11 @@ class Target(ABC):
         """The target's name as a folder: no colon, for the sake of Windows and make."""
         return self.full_name.replace(":", "-")
 
+    @classmethod
+    def toolchains(cls) -> list[Toolchain]:
+        """All that have to be installed, in the order in which they work."""
+        return [each for each in (cls.source_toolchain, cls.toolchain) if each is not None]
+
     def supported_precisions(self) -> tuple[Precision, ...]:
         """The precisions of this very chip."""
         return self.precisions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,23 +87,12 @@ def ratio_db(power: float, noise: float) -> float:
 
 
 def score(
-    spec: ModelSpec,
-    reference: Sequence[np.ndarray],
-    outputs: Sequence[np.ndarray],
-    test: ImageSet,
+    spec: ModelSpec, wanted: Mapping[str, float], got: Mapping[str, float], test: ImageSet
 ) -> Metric:
-    """The metric of the model's task, PyTorch's and the target's.
-
-    Raises:
-        EdgearkError: a task without a metric, or no picture that is marked.
-    """
-    n = int(segmentation.marked(test.labels).sum()) if spec.task == "segmentation" else len(test)
-    if n == 0:
-        raise EdgearkError(f"nothing is marked in {len(test)} pictures of {test.name}: no metric")
-    wanted, got = (task_figures(spec, o, test) for o in (reference, outputs))
+    """The metric of the model's task: PyTorch's :func:`task_figures` beside the target's."""
     name, *others = wanted
     details = {key: {"float": wanted[key], "value": got[key]} for key in others}
-    return Metric(name, wanted[name], got[name], n, test.name, details)
+    return Metric(name, wanted[name], got[name], _count_scored(spec, test), test.name, details)
 
 
 def task_figures(
@@ -115,8 +104,10 @@ def task_figures(
     ``map50``. The latter two have further figures (``training/metrics.py``).
 
     Raises:
-        EdgearkError: no metric for the task.
+        EdgearkError: no metric for the task, or no picture that is marked.
     """
+    if not _count_scored(spec, test):
+        raise EdgearkError(f"nothing is marked in {len(test)} pictures of {test.name}: no metric")
     if spec.task == "classification":
         return {"top1": classification.top1(outputs[0], test.labels)}
     if spec.task == "segmentation":
@@ -124,6 +115,11 @@ def task_figures(
     if spec.task == "detection":
         return mean_average_precision(spec, outputs, test.labels)
     raise EdgearkError(f"no metric for task {spec.task!r} yet")
+
+
+def _count_scored(spec: ModelSpec, test: ImageSet) -> int:
+    """The pictures that the first figure is about: a mask's are those where something is marked."""
+    return int(segmentation.marked(test.labels).sum()) if spec.task == "segmentation" else len(test)
 
 
 def shortfalls(limits: Limits, parity: Parity, metric: Metric, foreign: bool = False) -> list[str]:

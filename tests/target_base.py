@@ -32,12 +32,11 @@ CLASSIFIERS = [
 def installed_target(name: str) -> Target:
     """The target with its toolchain installed; skips where this machine cannot have that."""
     target = find_target(name)
-    for toolchain in (target.source_toolchain, target.toolchain):
-        if toolchain is not None:
-            try:
-                toolchain.ensure()
-            except ToolchainUnavailable as error:
-                pytest.skip(str(error))
+    for toolchain in target.toolchains():
+        try:
+            toolchain.ensure()
+        except ToolchainUnavailable as error:
+            pytest.skip(str(error))
     return target
 
 

@@ -13,7 +13,7 @@ from box_pictures import CLASSES, make_pictures
 from edgeark.export.report import boxes, render, write_report
 from edgeark.export.row import Row
 from edgeark.export.subject import Subject
-from edgeark.export.verify import compare, score
+from edgeark.export.verify import compare, score, task_figures
 from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image
@@ -69,7 +69,7 @@ def test_the_report_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     test = make_pictures(6, SIDE, split="test")
     reference = maps(6, True)
     outputs = [output + np.float32(1e-6) for output in reference]
-    metric = score(SPEC, reference, outputs, test)
+    metric = score(SPEC, *(task_figures(SPEC, o, test) for o in (reference, outputs)), test)
     subject = Subject("net", SPEC, None, test, reference, lambda: test)  # type: ignore[arg-type]
     row = Row(
         *("net", "onnxruntime", "float32", "ok", "executed"),

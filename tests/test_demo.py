@@ -25,9 +25,8 @@ from torch import nn
 def plan(monkeypatch: pytest.MonkeyPatch, installed: set[str], mnist: Path | None) -> None:
     """Three targets on two toolchains of 30 and 200 MB, of which some are installed."""
     chains = [Toolchain(name, (), ">=3.10", size) for name, size in (("x", 30), ("y", 200))]
-    targets = [FakeTarget() for _ in range(4)]
-    for target, chain in zip(targets, (None, chains[0], chains[1], chains[1]), strict=True):
-        target.toolchain = chain  # type: ignore[misc]
+    needed = (None, chains[0], chains[1], chains[1])
+    targets = [type("Fake", (FakeTarget,), {"toolchain": chain})() for chain in needed]
     monkeypatch.setattr(demo, "find_targets", lambda names: targets)
     monkeypatch.setattr(Toolchain, "is_installed", lambda self: self.name in installed)
     monkeypatch.setattr(demo, "find_dataset", lambda name, marker, data: mnist)

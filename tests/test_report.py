@@ -14,7 +14,7 @@ from edgeark.export.report import plots, render, samples, write_report
 from edgeark.export.row import Row
 from edgeark.export.subject import Subject
 from edgeark.export.target import Placement
-from edgeark.export.verify import compare, score
+from edgeark.export.verify import compare, score, task_figures
 from PIL import Image
 from report_fakes import (
     CLASSES,
@@ -43,7 +43,11 @@ def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) 
         "ok",
         "executed",
         parity=compare(reference, [output]),
-        metric=score(subject.spec, reference, [output], test),
+        metric=score(
+            subject.spec,
+            *(task_figures(subject.spec, o, test) for o in (reference, [output])),
+            test,
+        ),
         size_bytes=2_500_000,
         convert_s=1.25,
         run_ms=0.5,

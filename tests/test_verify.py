@@ -16,7 +16,15 @@ from edgeark.export.subject import prepare
 from edgeark.export.target import Artifact, Concern, Conversion, Evidence, Limits, RunResult, Target
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.toolchains import ToolchainError, ToolchainUnavailable
-from edgeark.export.verify import Metric, Parity, compare, score, shortfalls, sqnr_db
+from edgeark.export.verify import (
+    Metric,
+    Parity,
+    compare,
+    score,
+    shortfalls,
+    sqnr_db,
+    task_figures,
+)
 from edgeark.training.data import ImageSet
 from edgeark.zoo import create_model, spec_of
 from hypothesis import given
@@ -111,7 +119,7 @@ def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
     half[1, :, 4:], half[2] = -4, 4
     tiles = ImageSet("tiles", "test", np.zeros((3, 1, 16, 16), np.uint8), wanted, ("defect",))
     tiles = replace(tiles, groups=np.array(["dent", "crack", "free"]))
-    metric = score(spec, [right], [half], tiles)
+    metric = score(spec, *(task_figures(spec, [o], tiles) for o in (right, half)), tiles)
     assert replace(metric, details={}) == Metric(
         "dice",
         1.0,
@@ -128,7 +136,7 @@ def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
         "dice 16.67 points below PyTorch (allowed: 0.40)"
     ]
     with pytest.raises(EdgearkError, match="nothing is marked in 1 pictures of tiles"):
-        score(spec, [right[2:]], [half[2:]], tiles.subset(np.array([2])))
+        task_figures(spec, [half[2:]], tiles.subset(np.array([2])))
 
 
 def test_a_staged_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:
