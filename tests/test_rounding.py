@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.training.network import start_whitened
-from edgeark.training.rounding import _LEVELS, _round, finish_whitened, round_first_filters
+from edgeark.training.rounding import _LEVELS, Grid, finish_whitened, round_first_filters
+from edgeark.training.whitening import start_whitened
 from edgeark.zoo import create_model
 from edgeark.zoo.weights import load_weights, read_header, save_weights
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ def test_a_filter_is_on_the_grid_and_no_worse_than_rounded(
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=size)
     covariance = (1 - likeness) * np.eye(size) + likeness
-    found = _round(weights, covariance)
+    found = Grid(covariance).nearest(weights)
     steps = found / np.abs(found).max() * _LEVELS
     assert steps == pytest.approx(np.rint(steps), abs=1e-6)
     assert error(found - weights, covariance) <= error(plain(weights) - weights, covariance) + 1e-12
@@ -51,7 +51,7 @@ def error(difference: np.ndarray, covariance: np.ndarray) -> float:
 
 
 def test_a_filter_of_zeros_stays() -> None:
-    assert not _round(np.zeros(9), np.eye(9)).any()
+    assert not Grid(np.eye(9)).nearest(np.zeros(9)).any()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -19,10 +19,11 @@ from .data import ImageSet, load_images
 from .data.images import Shape
 from .distributed import is_first_process
 from .loop import Batch, Outcome, Task, fit
-from .network import start_network, start_whitened
+from .network import start_network
 from .plots import save_confusion
 from .progress import Progress
 from .rounding import finish_whitened
+from .whitening import start_whitened
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
 

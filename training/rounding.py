@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import unfold
 
-from ..zoo.layers import ConvBnAct
 from ..zoo.weights import read_header, save_weights
+from .whitening import dense_blocks, sample_patches
 
 _LEVELS = 127  # on each side of 0: symmetric int8, a scale for each filter
 _SCALES = 15  # tried, around the one that makes the largest weight _LEVELS
 _FINE = np.linspace(1 - 4e-3, 1 + 4e-3, 1601)  # around the best of them, for float16
 _WHITE = 255  # engines that take pixels divide the weights by it
-_PIXELS = 4_000_000
 _DAMPING = 1e-6  # of the mean variance: patches that never occur must not decide
 
 
@@ -46,46 +44,88 @@ def round_first_filters(
     harm.
 
     Args:
-        model: with :class:`ConvBnAct` blocks; the first one's convolution is rounded.
+        model: with :class:`ConvBnAct` blocks; the first dense one's convolution is rounded.
         images: training pictures, uint8 ``[N, C, H, W]``.
         normalize: brings them to what the network takes.
     """
-    block = next((m for m in model.modules() if isinstance(m, ConvBnAct)), None)
-    if block is None or block.conv.groups != 1:
+    block = next(iter(dense_blocks(model)), None)
+    if block is None:
         return
-    conv, count = block.conv, max(1, _PIXELS // images[0, 0].size)
-    some = normalize(torch.from_numpy(images[:: -(-len(images) // count)]))
-    patches = unfold(some, conv.kernel_size, stride=conv.stride).movedim(1, -1).flatten(0, 1)
+    conv, bn = block.conv, block.bn
+    patches = sample_patches(conv, images, normalize)
     covariance = patches.T.double().cov().numpy()
     covariance += _DAMPING * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     mean, filters = patches.mean(dim=0).double().numpy(), conv.weight.flatten(1).double().numpy()
-    assert block.bn.running_mean is not None and block.bn.running_var is not None
-    gains = block.bn.weight / (block.bn.running_var + block.bn.eps).sqrt()  # as it is folded
+    assert bn.running_mean is not None and bn.running_var is not None
+    gains = bn.weight / (bn.running_var + bn.eps).sqrt()  # as it is folded
+    grid = Grid(covariance)
     rounded = np.stack(
         [
-            _for_float16(_round(weights, covariance), weights, covariance, mean, gain)
+            _for_float16(grid.nearest(weights), weights, covariance, mean, gain)
             for weights, gain in zip(filters, gains.double().numpy(), strict=True)
         ]
     )
     gained = torch.from_numpy((rounded - filters) @ mean)
     conv.weight.copy_(torch.from_numpy(rounded).view_as(conv.weight))
-    block.bn.running_mean += gained.to(block.bn.running_mean)
+    bn.running_mean += gained.to(bn.running_mean)
 
 
-def _round(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """The point of a filter's grids ``[k]`` with the least error under ``covariance``."""
-    peak = np.abs(weights).max()
-    if peak == 0:
-        return weights
-    found = []
-    for levels in np.linspace(_LEVELS - 0.45, _LEVELS + 0.45, _SCALES):
-        scale = peak / levels
-        steps = _improve(_nearest_plane(weights / scale, covariance), weights / scale, covariance)
-        if np.abs(steps).max() == _LEVELS:  # else an engine would choose another scale
-            error = steps * scale - weights
-            found.append((error @ covariance @ error, steps * scale))
-    plain = np.rint(weights / peak * _LEVELS) * peak / _LEVELS
-    return min(found, key=lambda pair: pair[0])[1] if found else plain
+class Grid:
+    """Filters whose weights are whole multiples of a scale, and what pictures see of the rest.
+
+    Args:
+        covariance: of patches, ``[k, k]``; positive definite.
+    """
+
+    def __init__(self, covariance: np.ndarray) -> None:
+        self._covariance = covariance
+        # error @ covariance @ error = |upper @ error|^2
+        self._upper = np.linalg.cholesky(covariance).T
+        one = np.eye(len(covariance))
+        singles = np.concatenate([one, -one])
+        pairs = (singles[:, None] + singles[None, :]).reshape(-1, len(covariance))
+        self._moves = np.unique(np.concatenate([singles, pairs]), axis=0)
+        self._slopes = 2 * self._moves @ covariance
+        self._curvature = _power(self._moves, covariance)
+
+    def nearest(self, weights: np.ndarray) -> np.ndarray:
+        """The point of a filter's grids ``[k]`` with the least error under the covariance."""
+        peak = np.abs(weights).max()
+        if peak == 0:
+            return weights
+        found = []
+        for levels in np.linspace(_LEVELS - 0.45, _LEVELS + 0.45, _SCALES):
+            scale = peak / levels
+            steps = self._improve(self._nearest_plane(weights / scale), weights / scale)
+            if np.abs(steps).max() == _LEVELS:  # else an engine would choose another scale
+                error = steps * scale - weights
+                found.append((error @ self._covariance @ error, steps * scale))
+        plain = np.rint(weights / peak * _LEVELS) * peak / _LEVELS
+        return min(found, key=lambda pair: pair[0])[1] if found else plain
+
+    def _nearest_plane(self, wanted: np.ndarray) -> np.ndarray:
+        """Whole numbers near ``wanted``: one is rounded after another, the rest makes up for it."""
+        steps = np.zeros_like(wanted)
+        for index in reversed(range(len(wanted))):
+            row, behind = self._upper[index], slice(index + 1, None)
+            made_up = row[behind] @ (wanted - steps)[behind] / row[index]
+            steps[index] = np.rint(wanted[index] + made_up)
+        return np.clip(steps, -_LEVELS, _LEVELS)
+
+    def _improve(self, steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Go on to the best neighbour, one or two weights a step away, while one is better."""
+        while True:
+            change = self._slopes @ (steps - wanted) + self._curvature
+            change[np.abs(steps + self._moves).max(axis=1) > _LEVELS] = np.inf
+            best = int(change.argmin())
+            if change[best] >= -1e-12 * self._curvature.mean():
+                return steps
+            steps = steps + self._moves[best]
+
+
+def _power(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """What the pictures see of each of ``errors`` ``[n, k]``: ``[n]``."""
+    return np.einsum("ci,ij,cj->c", errors, covariance, errors)
 
 
 def _for_float16(
@@ -107,33 +147,3 @@ def _for_float16(
         lost = (candidates * factor).astype(np.float16).astype(np.float64) / factor - candidates
         worst = np.maximum(worst, _power(lost, covariance) + (lost @ mean) ** 2)
     return candidates[(worst + _power(candidates - weights, covariance)).argmin()]
-
-
-def _power(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    return np.einsum("ci,ij,cj->c", errors, covariance, errors)
-
-
-def _nearest_plane(wanted: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Whole numbers near ``wanted``: one is rounded after another, the rest makes up for it."""
-    upper = np.linalg.cholesky(covariance).T  # error @ covariance @ error = |upper @ error|^2
-    steps = np.zeros_like(wanted)
-    for index in reversed(range(len(wanted))):
-        behind = upper[index, index + 1 :] @ (wanted - steps)[index + 1 :] / upper[index, index]
-        steps[index] = np.rint(wanted[index] + behind)
-    return np.clip(steps, -_LEVELS, _LEVELS)
-
-
-def _improve(steps: np.ndarray, wanted: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Go on to the best neighbour, one or two weights a step away, while there is a better one."""
-    one = np.eye(len(wanted))
-    singles = np.concatenate([one, -one])
-    pairs = (singles[:, None] + singles[None, :]).reshape(-1, len(wanted))
-    moves = np.unique(np.concatenate([singles, pairs]), axis=0)
-    curvature = np.einsum("mi,ij,mj->m", moves, covariance, moves)
-    while True:
-        change = 2 * moves @ covariance @ (steps - wanted) + curvature
-        change[np.abs(steps + moves).max(axis=1) > _LEVELS] = np.inf
-        best = int(change.argmin())
-        if change[best] >= -1e-12 * curvature.mean():
-            return steps
-        steps = steps + moves[best]

@@ -23,10 +23,11 @@ from .distributed import is_first_process
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
 from .metrics import mask_figures
-from .network import start_network, start_whitened
+from .network import start_network
 from .plots import save_predictions
 from .progress import Progress
 from .rounding import finish_whitened
+from .whitening import start_whitened
 
 # Pictures uint8 and masks uint8 in; pictures float in 0..255 and masks uint8 out.
 Augment = Callable[[Tensor, Tensor, AugmentConfig], tuple[Tensor, Tensor]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.training.config import RecipeError
-from edgeark.training.network import start_whitened
+from edgeark.training.whitening import start_whitened
 from edgeark.zoo import create_model
 from edgeark.zoo.layers import ConvBnAct
 from torch import Tensor
