@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import math
 import os
 import subprocess
 import sys
@@ -35,6 +34,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from edgeark.export.graph import Graph
+from edgeark.export.onnx_graph import count_macs
 from edgeark.export.target import Conversion
 from edgeark.export.targets.onnxruntime import OnnxRuntime
 from edgeark.zoo import create_model, spec_of
@@ -174,19 +174,10 @@ def make_ultralytics_pairs(folder: Path, wanted: str, python: str) -> Iterator[P
                 yield Pair(title, ours, theirs / file, equal)
 
 
-def count_macs(path: Path) -> int:
+def sum_macs(path: Path) -> int:
     """Multiply-accumulates of a file's convolutions and matrix products."""
-    graph = shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
-    values = (*graph.value_info, *graph.input, *graph.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    macs = 0
-    for node in graph.node:
-        if node.op_type == "Conv":
-            macs += math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
-        elif node.op_type in ("Gemm", "MatMul"):
-            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-    return macs
+    proto = shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
+    return sum(count_macs(proto).values())
 
 
 def make_run(path: Path, threads: int, x: np.ndarray) -> Callable[[], list[Any]]:
@@ -253,7 +244,7 @@ def main() -> None:
         else:
             sys.stderr.write("Ultralytics' pairs are left out: it cannot be imported\n")
         for pair in (pair for source in sources for pair in source):
-            macs = " / ".join(f"{count_macs(p) / 1e9:.3g}" for p in (pair.ours, pair.theirs))
+            macs = " / ".join(f"{sum_macs(p) / 1e9:.3g}" for p in (pair.ours, pair.theirs))
             for threads in arguments.threads:
                 row = measure(pair, threads, arguments.seconds)
                 say(f"| {pair.name} | {macs} | {row} |")

@@ -11,12 +11,12 @@ import onnx
 import pytest
 import torch
 from edgeark.export.graph import Graph
+from edgeark.export.onnx_graph import count_macs
 from edgeark.export.target import Artifact, Conversion, Evidence, Placement
 from edgeark.export.targets import find_target, nncase
 from edgeark.export.targets.nncase_report import (
     Memory,
     NncaseReportError,
-    count_macs,
     parse_placement,
     read_memory,
 )

@@ -15,11 +15,11 @@ import pytest
 import torch
 from edgeark import cli
 from edgeark.export.graph import Graph
+from edgeark.export.onnx_graph import unshare
 from edgeark.export.pipeline import export_one, give_python
 from edgeark.export.subject import Subject
 from edgeark.export.target import Artifact
 from edgeark.export.targets import find_target, list_targets
-from edgeark.export.targets.rknn1 import unshare
 from edgeark.zoo import create_model, spec_of
 from rknn1_cases import TARGET, export_digits, few_digits, packages_of
 from toolkit_pythons import make_python

@@ -12,6 +12,7 @@ import onnx
 from ..bundle import LOG
 from ..lint.ethos_u import rules_of
 from ..lint.rule import Rule
+from ..onnx_graph import count_macs
 from ..target import (
     Artifact,
     Concern,
@@ -24,7 +25,6 @@ from ..target import (
 )
 from .isolated import CALIBRATION_TIMEOUT_S, WorkerTarget, read_placement, write_placement
 from .litert import LiteRt
-from .nncase_report import count_macs
 
 _ARTIFACT, _SOURCE = "model.tflite", "source/model.tflite"
 _PLACEMENT = "source/placement.json"

@@ -20,9 +20,9 @@ from ..kpu.compile import compile_kmodel
 from ..kpu.timing import CYCLES_PER_MS
 from ..lint import k210 as lint
 from ..lint.rule import Rule
+from ..onnx_graph import count_macs
 from ..target import Artifact, Conversion, Evidence, Placement, RunResult, Target
 from .isolated import read_placement, write_placement
-from .nncase_report import count_macs
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,12 @@ from ..kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ..lint import nncase as lint
 from ..lint import nncase_tflite
 from ..lint.rule import Rule
+from ..onnx_graph import count_macs
 from ..target import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
 from ..toolchains import Hint, Toolchain, ToolchainError
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
 from .litert import LiteRtNchw
-from .nncase_report import NncaseReportError, count_macs, parse_placement
+from .nncase_report import NncaseReportError, parse_placement
 from .tflite_names import TfliteNames, count_tflite_macs
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import ModelProto
-
 from ..kpu import KmodelError
 from ..kpu.kmodel_v5 import read_modules
 from ..target import Placement
@@ -24,7 +22,6 @@ from ..target import Placement
 _LINE = re.compile(r"\[(?P<op>\w+)\] ?(?P<name>.*)")
 _KPU_CALL, _KPU_LAYER, _KPU_COPIES = "Call", "KPUConv2D", ("KPUUpload", "KPUDownload")
 _MULTIPLYING = (_KPU_LAYER, "Conv2D", "Conv2DTranspose", "MatMul")
-_ONNX_MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 _READ_ONLY_DATA, _DATA = 2, 3  # kinds of memory
 _UPLOAD, _DOWNLOAD, _CONVOLUTION, _COPY = range(4)
@@ -96,27 +93,6 @@ def parse_placement(
         layers=tuple(layers),
     )
     return placement, memory
-
-
-def count_macs(graph: ModelProto) -> dict[str, int]:
-    """Multiplications by node; nodes that multiply no weights are left out."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.graph.initializer}
-    for value in (*graph.graph.input, *graph.graph.value_info, *graph.graph.output):
-        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-    macs = {}
-    for node in graph.graph.node:
-        if node.op_type not in _ONNX_MULTIPLYING:
-            continue
-        first, second = (shapes[name] for name in node.input[:2])
-        output = shapes[node.output[0]]
-        if node.op_type == "Conv":  # each weight meets each pixel of the output once
-            macs[node.name] = math.prod(second) * math.prod(output[2:])
-        elif node.op_type == "ConvTranspose":  # ... of the input
-            macs[node.name] = math.prod(second) * math.prod(first[2:])
-        else:
-            transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            macs[node.name] = math.prod(output) * first[-2 if transposed else -1]
-    return macs
 
 
 def read_memory(kmodel: bytes) -> Memory:

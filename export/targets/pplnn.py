@@ -16,12 +16,12 @@ from ..bundles.runner import call_runner, write_runner
 from ..graph import Graph, GraphError
 from ..lint.pplnn import RULES
 from ..lint.rule import Rule
+from ..onnx_graph import unshare
 from ..target import Artifact, Conversion, Evidence, RunResult, Target
 from ..toolchains import ToolchainError
 from .isolated import output_names
 from .onnxruntime import run_onnx
 from .pplnn_graph import LAST_OPSET, find_unread, rewrite_resizes
-from .rknn1 import unshare
 
 _OPSET = 11  # what its documents ask for: every operator that it has is there
 _MODEL = "model.onnx"

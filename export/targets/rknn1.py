@@ -21,6 +21,7 @@ from ...zoo.registry import name_of
 from ..bundles.rknn1 import CALIBRATION, CONVERT, write_kit
 from ..lint.rknn1 import RULES
 from ..lint.rule import Rule
+from ..onnx_graph import unshare
 from ..target import Artifact, Conversion, Evidence, RunResult, Target
 from ..toolchains.process import run_command
 from .isolated import CALIBRATION_TIMEOUT_S
@@ -114,22 +115,3 @@ class Rknn1(Target):
             options = [part for option, path in paths.items() for part in (option, str(path))]
             command = [str(self.toolkit_python), str(kit / CONVERT), "--verbose", *options]
             run_command(self.name, stage, command, cwd=kit, log=log, timeout=CALIBRATION_TIMEOUT_S)
-
-
-def unshare(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the nodes by which equal weights are shared.
-
-    The exporter keeps one of several equal initializers and reads it through Identity nodes; the
-    toolkit looks for a convolution's weights among the initializers.
-    """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    graph = copy.graph
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    shared = [n for n in graph.node if n.op_type == "Identity" and n.input[0] in initializers]
-    for node in shared:
-        own = graph.initializer.add()
-        own.CopyFrom(initializers[node.input[0]])
-        own.name = node.output[0]
-        graph.node.remove(node)
-    return copy
