@@ -96,10 +96,12 @@ def _quantize(source, path, pictures, settings):
     mnnquant's ranges are no good in 3.6.1: its KL method cuts off all that is brighter than a
     uniform background (digits: 79 % instead of 99.6 %), its EMA method writes past a buffer from
     the second batch on, and its ADMM method crashes. What is left is plain: the largest magnitude
-    over the pictures, zero point 0.
+    over the pictures, zero point 0. That leaves 127 steps to what is never negative, half of the
+    levels of a picture: the first layers read it in float, which costs no time.
     """
     _describe(source, path, pictures[0], settings)
     quantized = _QuantizedFile(path)
+    quantized.leave_input_in_float()
     names = quantized.names()
     forward = _load(source, settings["input"], names)
     normalize = _normalizer(settings, pictures.shape)
@@ -155,7 +157,7 @@ class _QuantizedFile:
     _OP_INPUTS, _OP_MAIN, _OP_OUTPUTS, _OP_TYPE = 0, 2, 4, 5
     _POOLING, _POOL_TYPE, _MAX_POOL = 47, 7, 0
     _UNARY, _UNARY_TABLE = 101, 2
-    _RESIZE = 35
+    _RESIZE, _INPUT, _CONVERT_LAYOUT = 35, 34, 129
     _DESCRIPTION_INDEX, _DESCRIPTION_QUANTIZATION = 1, 4
     _SCALE, _ZERO = 0, 1
 
@@ -167,11 +169,25 @@ class _QuantizedFile:
         places = self._vector(self._field(network, self._NET_NAMES))
         self._names = [self._string(self._target(place)) for place in places]
         self._ops = self._tables(network, self._NET_OPS)
-        self._quantizations = {}  # tensor index: its table
+        self._descriptions = {}  # tensor index: its table
+        self._quantizations = {}
         for description in self._tables(network, self._NET_DESCRIPTIONS):
             place = self._field(description, self._DESCRIPTION_QUANTIZATION)
             index = self._integer(description, self._DESCRIPTION_INDEX)
+            self._descriptions[index] = description
             self._quantizations[index] = self._target(place)
+
+    def leave_input_in_float(self):
+        """Take the scale from what enters the network, so that who reads it computes in float."""
+        entering = set()
+        for op in self._ops:  # in the order of their execution
+            kind = self._integer(op, self._OP_TYPE)
+            follows = entering.issuperset(self._integers(op, self._OP_INPUTS))
+            if kind == self._INPUT or (kind == self._CONVERT_LAYOUT and follows):
+                entering.update(self._integers(op, self._OP_OUTPUTS))
+        for index in entering & self._quantizations.keys():
+            del self._quantizations[index]
+            self._drop(self._descriptions[index], self._DESCRIPTION_QUANTIZATION)
 
     def names(self):
         """The tensors that have a scale."""
@@ -218,22 +234,23 @@ class _QuantizedFile:
         return self._integer(pool, self._POOL_TYPE) == self._MAX_POOL
 
     def _drop_unary_tables(self):
-        """Let sigmoid and its like run in float: their int8 tables are made for mnnquant's scales.
-
-        A table names its layout, which others may share: it gets a layout of its own, at the end.
-        """
+        """Let sigmoid and its like run in float: their tables are made for mnnquant's scales."""
         for op in self._ops:
-            if self._integer(op, self._OP_TYPE) != self._UNARY:
-                continue
-            unary = self._target(self._field(op, self._OP_MAIN))
-            place = self._field(unary, self._UNARY_TABLE)
-            if place is None:
-                continue
-            layout = unary - self._unpack("<i", unary)
-            copy = len(self._data)
-            self._data += self._data[layout : layout + self._unpack("<H", layout)]
-            struct.pack_into("<H", self._data, copy + 4 + 2 * self._UNARY_TABLE, 0)
-            struct.pack_into("<i", self._data, unary, unary - copy)
+            if self._integer(op, self._OP_TYPE) == self._UNARY:
+                self._drop(self._target(self._field(op, self._OP_MAIN)), self._UNARY_TABLE)
+
+    def _drop(self, table, number):
+        """Take a field out of a table.
+
+        The table names its layout, which others may share: it gets one of its own, at the end.
+        """
+        if self._field(table, number) is None:
+            return
+        layout = table - self._unpack("<i", table)
+        copy = len(self._data)
+        self._data += self._data[layout : layout + self._unpack("<H", layout)]
+        struct.pack_into("<H", self._data, copy + 4 + 2 * number, 0)
+        struct.pack_into("<i", self._data, table, table - copy)
 
     def _unpack(self, form, place):
         return struct.unpack_from(form, self._data, place)[0]
