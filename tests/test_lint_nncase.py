@@ -41,6 +41,8 @@ FAILURES = {
     ),
     "padding-layer": (nn.ZeroPad2d((0, 1, 0, 1)), conv(8)),
     "resize-to-a-size": (nn.Upsample(size=(40, 40)), nn.Upsample(scale_factor=2.0)),
+    "dilated-pool": (nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2)),
+    "pool-ceil-mode": (nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
 }
 WRONG = {
     "half-pixel-bilinear": (
@@ -49,6 +51,10 @@ WRONG = {
     ),
     "padded-average": (nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(2)),
     "fractional-size": (nn.Upsample(scale_factor=1.3), nn.Upsample(scale_factor=1.5)),
+    "depthwise-multiplier": (
+        nn.Sequential(conv(16, groups=8), nn.Conv2d(16, 8, 1)),
+        nn.Sequential(conv(8, groups=8), nn.Conv2d(8, 8, 1)),
+    ),
 }
 
 
@@ -95,7 +101,9 @@ def test_a_rule_fires_and_its_mend_is_silent(rule: str) -> None:
 
 
 @needs_toolchain
-@pytest.mark.parametrize("rule", ["transposed-convolution", "padding-layer"])
+@pytest.mark.parametrize(
+    "rule", ["transposed-convolution", "padding-layer", "dilated-pool", "pool-ceil-mode"]
+)
 def test_the_mend_of_a_failure_compiles(rule: str, tmp_path: Path) -> None:
     """That the others fail is shown in ``test_nncase.py``."""
     broken, mended = (Between(layer) for layer in FAILURES[rule])

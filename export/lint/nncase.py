@@ -83,6 +83,41 @@ def half_pixel_bilinear(op: Op) -> str | None:
 
 
 @op_rule(
+    "conv2d",
+    name="depthwise-multiplier",
+    reason="nncase computes another network: -4 dB where the CPU's other groups have 32",
+    fix="use groups=1, or as many outputs as inputs and a 1x1 convolution behind",
+)
+def depthwise_multiplier(op: Op) -> str | None:
+    """Several filters for each input channel."""
+    times = op.shape[1] // op.input_shapes[0][1]
+    several = sights.is_depthwise(op) and times > 1
+    return f"a depthwise convolution to {times} times as many channels" if several else None
+
+
+dilated_pool = op_rule(
+    "max_pool2d",
+    name="dilated-pool",
+    reason="nncase stops (Shapes must be same)",
+    fix="use a pool without dilation",
+)(sights.dilated_pool)
+
+
+@op_rule(
+    *("max_pool2d", "avg_pool2d"),
+    name="pool-ceil-mode",
+    reason="nncase expects another shape and stops (Shapes must be same)",
+    fix="choose kernel, stride and padding that fit the map; or export to k210-nncase-tflite",
+)
+def pool_ceil_mode(op: Op) -> str | None:
+    """Only where it adds a window."""
+    sides = zip(op.input_shapes[0][2:], op.kernel, op.stride, op.pair("padding", 0), strict=True)
+    floor = tuple((side + 2 * pad - kernel) // step + 1 for side, kernel, step, pad in sides)
+    is_cut = op.arguments["ceil_mode"] and floor != op.shape[2:]
+    return "a pool whose last window is cut" if is_cut else None
+
+
+@op_rule(
     "instance_norm",
     name="instance-norm",
     severity="warning",
@@ -173,7 +208,7 @@ def _on_the_cpu(
 
 RULES: tuple[Rule, ...] = (
     *(gelu, transposed, padding_layer, resize_to_a_size, fractional, half_pixel_bilinear),
-    *(instance_norm, padded_average),
+    *(depthwise_multiplier, dilated_pool, pool_ceil_mode, instance_norm, padded_average),
     _on_the_cpu(
         "kernel",
         kpu.other_kernel,

@@ -63,7 +63,10 @@ def padding_layer(op: Op) -> str | None:
 
 
 _OWN = (unread, unread_average, transposed, groups, litert.fractional, padding_layer)
-_ONNX_ALONE = ("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average")
+_ONNX_ALONE = (
+    *("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
+    "depthwise-multiplier",  # one of its own ``groups``
+)
 _REPLACED = (*_ONNX_ALONE, *(rule.name for rule in _OWN))
 
 RULES: tuple[Rule, ...] = (*_OWN, *(r for r in nncase.RULES if r.name not in _REPLACED))
