@@ -21,11 +21,11 @@ from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.targets.onnxruntime import OnnxRuntime
 from edgeark.export.toolchains import ToolchainError
 from edgeark.export.verify import compare
-from settled import SPEC, make_pictures
+from settled import SPEC, make_pictures, prove, settle
 from target_base import installed_target
 from torch import Tensor, nn
 from torch.nn import functional as f
-from tries import Between, Function, Try, findings, try_each
+from tries import Between, Branches, Function, Try, findings, try_each
 
 Case = tuple[str, Function, Function]
 
@@ -298,20 +298,27 @@ def test_every_rule_fires_on_its_case_alone(name: str) -> None:
     assert fired == [({rule}, set()) for rule, _, _ in cases]
 
 
-@pytest.mark.parametrize(
+ISOLATED = pytest.mark.parametrize(
     ("name", "cases"), [("mnn", MNN), ("opencv", OPENCV), ("openvino", OPENVINO)]
 )
-def test_the_engine_fails_there_alone(name: str, cases: list[Case], tmp_path: Path) -> None:
+
+
+@ISOLATED
+def test_the_engine_fails_there(name: str, cases: list[Case], tmp_path: Path) -> None:
     target = installed_target(name)
     assert isinstance(target, WorkerTarget)
-    functions = list(dict.fromkeys(function for _, *pair in cases for function in pair))
-    tried = dict(zip(functions, try_each(target, functions, tmp_path), strict=True))
-    wrong = [
-        (index, rule, tried[bad], tried[good])
-        for index, (rule, bad, good) in enumerate(cases)
-        if is_right(tried[bad]) or not is_right(tried[good])
-    ]
-    assert wrong == []
+    tried = try_each(target, [bad for _, bad, _ in cases], tmp_path)
+    seen = zip(cases, tried, strict=True)
+    assert [(case[0], t) for case, t in seen if is_right(t)] == []
+
+
+@ISOLATED
+def test_the_engine_is_right_on_the_neighbours(
+    name: str, cases: list[Case], tmp_path: Path
+) -> None:
+    """All in one network: each is another of its outputs."""
+    neighbours = Branches(list(dict.fromkeys(good for _, _, good in cases)))
+    prove(installed_target(name), settle(neighbours, SPEC, tmp_path), "float32", tmp_path)
 
 
 def test_opencv_dies_of_gelu(tmp_path: Path) -> None:
