@@ -121,7 +121,7 @@ def negative_index(op: Op) -> str | None:
     "grid_sampler",
     name="grid-sample-mode",
     reason=_WRONG,
-    fix="use bilinear or nearest, with zeros or border",
+    fix="use bilinear, with zeros or border",
 )
 def grid_sample_mode(op: Op) -> str | None:
     if op.arguments["interpolation_mode"] == _BICUBIC:

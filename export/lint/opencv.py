@@ -154,16 +154,6 @@ def reduction_of_all(op: Op) -> str | None:
 
 
 @op_rule(
-    "logaddexp",
-    name="logaddexp",
-    reason=_WRONG,
-    fix="write it out: (a.exp() + b.exp()).log()",
-)
-def logaddexp(op: Op) -> str | None:
-    return op.kind
-
-
-@op_rule(
     "unsqueeze",
     name="two-new-axes",
     reason=f"the exporter makes one operator of them, and {_REFUSED}",
@@ -192,6 +182,6 @@ one_dimension = Rule(
 RULES: tuple[Rule, ...] = (
     *(unknown, gelu, fractional, antialias, circular_padding, negative_padding, padding_of_rows),
     *(padding_before_1x1, dilated_pool, transposed_dilation, uncounted_padding, uneven_pool),
-    *(reduction_of_all, logaddexp, two_new_axes, one_dimension),
+    *(reduction_of_all, two_new_axes, one_dimension),
     *onnx_file.RULES,
 )
