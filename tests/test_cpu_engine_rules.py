@@ -259,7 +259,7 @@ ONNXRUNTIME: list[Case] = [
     DIVISOR,
     (
         "padded-max-pool",
-        lambda x: f.max_pool2d(f.pad(x, (1, 1, 1, 1)), 3, 2),
+        lambda x: f.max_pool2d(f.pad(x, (1, 1, 1, 1), value=0.0), 3, 2),
         lambda x: f.max_pool2d(f.pad(x.relu(), (1, 1, 1, 1)), 3, 2),
     ),
     (

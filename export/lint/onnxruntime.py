@@ -20,6 +20,10 @@ _NOT_NEGATIVE = ("hardsigmoid", "relu", "relu_", "relu6", "sigmoid", "softmax")
     fix="pad in the pool, or put the ReLU before the padding",
 )
 def padded_max_pool(op: Op) -> str | None:
+    """Without ``value=0``, opset 15 names none, and all is well; opset 18 always names it.
+
+    Which of them is written hangs on the rest of the network.
+    """
     (padding,) = op.inputs
     if padding is None or padding.kind not in ("pad", "constant_pad_nd"):
         return None
