@@ -1,4 +1,4 @@
-"""What int8 engines make of the picture itself, where small differences matter."""
+"""What int8 engines make of the picture itself, and of ranges that suit most values."""
 
 from __future__ import annotations
 
@@ -75,3 +75,13 @@ class Meeting(nn.Module):
 def test_a_picture_meets_a_map(engine: str, how: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     assert sqnr_db(engine, Meeting(how).eval(), tmp_path) > 24
+
+
+@pytest.mark.parametrize("side", [2, 5])
+@pytest.mark.parametrize("engine", ["mnn", "openvino"])
+def test_a_max_pool_of_signed_maps(engine: str, side: int, tmp_path: Path) -> None:
+    """A range that cuts off the least values lets MNN's pool take them for the largest."""
+    torch.manual_seed(0)
+    before, pool = nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(side, 1, side // 2)
+    model = nn.Sequential(before, pool, nn.Conv2d(8, 4, 1)).eval()
+    assert sqnr_db(engine, model, tmp_path) > 22

@@ -113,10 +113,10 @@ def _quantize(source, path, pictures, settings):
 
 
 def _choose_ranges(answer, pictures):
-    """A range ``(low, high)``, which holds 0, for each of the tensors that ``answer`` gives.
+    """``(low, high, peak)`` for each of the tensors that ``answer`` gives: what was seen, and 0.
 
-    Of some symmetric ranges within the largest magnitude the one with the least squared error:
-    a few values are cut off where all others gain by it.
+    ``peak`` is the end of the symmetric range with the least squared error, of some within the
+    largest magnitude: a few values are cut off where all others gain by it.
     """
     rng, seen = np.random.default_rng(0), []
     for picture in pictures:
@@ -127,7 +127,7 @@ def _choose_ranges(answer, pictures):
         low, high, values = min(*lows, 0), max(*highs, 0), np.concatenate(samples)
         peaks = max(-low, high, _TINY) * np.linspace(0.2, 1, 17)
         peak = min(peaks, key=lambda peak: _squared_error(values, peak / 127))
-        ranges.append((max(low, -peak), min(high, peak)))
+        ranges.append((low, high, peak))
     return ranges
 
 
@@ -215,7 +215,7 @@ class _QuantizedFile:
         return [self._names[index] for index in self._quantizations]
 
     def set_ranges(self, ranges):
-        """Give each tensor the scale of its range ``(low, high)``, which holds 0.
+        """Give each tensor the scale of its range, one of :func:`_choose_ranges`.
 
         The zero point is 0: on x86 MNN adds int8 tensors wrongly with another one.
         """
@@ -232,13 +232,16 @@ class _QuantizedFile:
             if kind == self._RESIZE:
                 by_index[result] = by_index[source]  # MNN resizes int8 without a change of scale
             elif self._is_max_pool(op):
-                by_index[result] = by_index[source]
+                low, high, _ = by_index[source]
+                peak = max(by_index[source][2], by_index[result][2])
+                by_index[source] = by_index[result] = low, high, peak
                 pooled.update((source, result))
-        for index, (low, high) in by_index.items():
-            scale, zero = max(-low, high, _TINY) / 127, 0
+        for index, (low, high, peak) in by_index.items():
+            scale, zero = peak / 127, 0
             if index in pooled and low < 0:
                 # Keep to 0..127: on x86 MNN stores an int8 value plus 128, as uint8, but its max
-                # pool compares int8, so that the upper half loses against the lower.
+                # pool compares int8, so that the upper half loses against the lower. Nothing is cut
+                # off here: what is below 0 would win.
                 scale = (high - low) / 127
                 zero = round(-low / scale)
             table = self._quantizations[index]
