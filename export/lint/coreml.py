@@ -51,15 +51,12 @@ dilated_pool = op_rule(
 )(sights.dilated_pool)
 
 
-@op_rule(
+divisor_override = op_rule(
     "avg_pool2d",
     name="divisor-override",
     reason=_REFUSED,
     fix="use the pool's own divisor and multiply behind it",
-)
-def divisor_override(op: Op) -> str | None:
-    divisor = op.arguments["divisor_override"]
-    return None if divisor is None else f"an average pool that divides by {divisor}"
+)(sights.divisor_override)
 
 
 circular_padding = op_rule(

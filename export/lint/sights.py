@@ -30,6 +30,13 @@ def negative_padding(op: Op) -> str | None:
     return f"a padding of {min(sides)}" if min(sides) < 0 else None
 
 
+def antialias(op: Op) -> str | None:
+    """Antialiased resizing to fewer pixels; bilinear to more is the same without it."""
+    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
+    is_smaller = any(after < before for after, before in sides)
+    return "antialias=True" if is_smaller or "bicubic" in op.kind else None
+
+
 def strided_slice(op: Op) -> str | None:
     step = op.arguments["step"]
     return None if step == 1 else f"a slice of step {step}"
@@ -38,6 +45,11 @@ def strided_slice(op: Op) -> str | None:
 def dilated_pool(op: Op) -> str | None:
     dilation = op.pair("dilation")
     return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+
+
+def divisor_override(op: Op) -> str | None:
+    divisor = op.arguments["divisor_override"]
+    return None if divisor is None else f"an average pool that divides by {divisor}"
 
 
 def uncounted_padding(op: Op) -> str | None:

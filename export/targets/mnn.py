@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..graph import INPUT_NAME
+from ..lint.mnn import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, output_names
@@ -17,6 +19,9 @@ class Mnn(IsolatedTarget):
     precisions = ("float32", "int8")
     normalization = "ImageProcess"
     toolchain = Toolchain("mnn", packages=("mnn",), python=">=3.10", download_mb=35)
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.mnn"

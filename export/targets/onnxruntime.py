@@ -16,6 +16,8 @@ from ...settings import NO_TELEMETRY
 from ...zoo.tasks.pictures import normalize
 from ..cheaper import make_cheaper
 from ..graph import INPUT_NAME
+from ..lint.onnxruntime import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ..toolchains import ToolchainError
 
@@ -34,6 +36,9 @@ class OnnxRuntime(Target):
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"

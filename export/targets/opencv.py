@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
+from ..lint.opencv import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import IsolatedTarget, output_names
@@ -19,9 +19,12 @@ class OpenCv(IsolatedTarget):
         "opencv", packages=("opencv-python-headless",), python=">=3.10", download_mb=79
     )
 
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
+
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.onnx"
-        self.call("convert", {"onnx": str(source)}, log=job.log)
-        shutil.copyfile(source, path)
         settings = {**job.normalization, "outputs": output_names(source)}
+        arguments = {"onnx": str(source), "out": str(path), "settings": settings}
+        self.call("convert", arguments, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..lint.openvino import RULES
+from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
@@ -18,6 +20,9 @@ class OpenVino(IsolatedTarget):
     toolchain = Toolchain(
         "openvino", packages=("openvino", "nncf"), python=">=3.10", download_mb=127
     )
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
 
     def convert(self, job: Conversion) -> Artifact:
         arguments = {

@@ -1,0 +1,162 @@
+"""What MNN refuses or gets wrong: rules for ``edgeark check``.
+
+Each was seen with MNN 3.6.1, and ``tests/test_cpu_engine_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from . import onnx_file, sights
+from .network import Op
+from .rule import Rule, op_rule
+
+_REFUSED = "MNN's converter refuses it"
+_WRONG = "MNN gives other values, without a word"
+_BICUBIC, _REFLECTION = 2, 2  # the numbers of grid_sample's modes
+
+
+@op_rule(
+    *("atan2", "col2im", "isnan", "mish", "nan_to_num", "xlogy"),
+    name="unknown-operator",
+    reason=_REFUSED,
+    fix="build it of others (Mish: x * softplus(x).tanh()), or compute it on the host",
+)
+def unknown(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    *("__or__", "fmod", "index_put", "logical_or"),
+    name="wrong-operator",
+    reason=_WRONG,
+    fix="build it of others (a sum of conditions, torch.remainder, cat), or compute it on the host",
+)
+def wrong(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    *("eq", "ne"),
+    name="equal-floats",
+    reason=_WRONG,
+    fix="compare with < and >, or integers",
+)
+def equal_floats(op: Op) -> str | None:
+    values = op.node.all_input_nodes[0].meta["val"]
+    return f"{op.kind} of floats" if values.dtype == torch.float32 else None
+
+
+@op_rule(
+    *("linalg_vector_norm", "cosine_similarity", "logsumexp"),
+    name="norm-over-all",
+    reason="MNN takes it over every dimension: values and sizes are wrong",
+    fix="write it out: (x * x).sum(1, True).sqrt()",
+)
+def norm_over_all(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@op_rule(
+    "upsample_bicubic2d",
+    name="bicubic-enlarged",
+    reason=_WRONG,
+    fix="use bilinear resizing, or align_corners=True",
+)
+def bicubic_enlarged(op: Op) -> str | None:
+    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
+    is_larger = any(after > before for after, before in sides)
+    return "bicubic" if is_larger and not op.arguments["align_corners"] else None
+
+
+antialias = op_rule(
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+    name="antialias",
+    reason="MNN drops the filter without a word: the values are wrong",
+    fix="resize without antialias, or pool first",
+)(sights.antialias)
+
+
+circular_padding = op_rule(
+    "pad",
+    name="circular-padding",
+    reason=_REFUSED,
+    fix="pad with a constant, or reflect or replicate",
+)(sights.circular_padding)
+
+
+dilated_pool = op_rule(
+    "max_pool2d",
+    name="dilated-pool",
+    reason="MNN leaves the dilation out: sizes and values are wrong",
+    fix="use a pool without dilation",
+)(sights.dilated_pool)
+
+
+@op_rule(
+    "avg_pool3d",
+    name="padded-average-3d",
+    reason=_WRONG,
+    fix="pool without padding",
+)
+def padded_average_3d(op: Op) -> str | None:
+    padding = op.arguments["padding"]
+    return f"a 3-D average pool with padding {padding}" if any(_listed(padding)) else None
+
+
+@op_rule(
+    "index",
+    name="negative-index",
+    reason=_WRONG,
+    fix="count from the front: x[:, [7]], or slice: x[:, -1:]",
+)
+def negative_index(op: Op) -> str | None:
+    places = [_constant(op, node) for node in op.node.all_input_nodes[1:]]
+    is_negative = any(p is not None and p.numel() and int(p.min()) < 0 for p in places)
+    return "a negative place in an index list" if is_negative else None
+
+
+@op_rule(
+    "grid_sampler",
+    name="grid-sample-mode",
+    reason=_WRONG,
+    fix="use bilinear, with zeros or border",
+)
+def grid_sample_mode(op: Op) -> str | None:
+    if op.arguments["interpolation_mode"] == _BICUBIC:
+        return "bicubic grid_sample"
+    is_reflected = op.arguments["padding_mode"] == _REFLECTION
+    return "grid_sample with reflection" if is_reflected else None
+
+
+@op_rule(
+    *("conv1d", "conv_transpose1d"),
+    name="output-of-conv1d",
+    reason="MNN's output has a fourth axis",
+    fix="reshape it: view(1, C, L)",
+)
+def output_of_conv1d(op: Op) -> str | None:
+    """With nothing behind it but what leaves the shape alone."""
+    last = op
+    while len(last.users) == 1 and last.users[0].kind in ("relu", "batch_norm"):
+        (last,) = last.users
+    return "a 1-D convolution as an output" if last.is_output else None
+
+
+def _listed(value: int | list[int]) -> list[int]:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _constant(op: Op, node: fx.Node) -> Tensor | None:
+    """What an index list holds: torch.export copies it once."""
+    source = node.args[0] if node.op == "call_function" and node.args else node
+    value = op.network.constants.get(source) if isinstance(source, fx.Node) else None
+    return value if isinstance(value, Tensor) else None
+
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, wrong, equal_floats, norm_over_all, bicubic_enlarged, antialias, circular_padding),
+    *(dilated_pool, padded_average_3d, negative_index, grid_sample_mode, output_of_conv1d),
+    *onnx_file.RULES,
+)

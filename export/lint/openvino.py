@@ -1,0 +1,65 @@
+"""What OpenVINO refuses or gets wrong: rules for ``edgeark check``.
+
+Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+from . import onnx_file, sights
+from .network import Op
+from .rule import Rule, op_rule
+
+_NOT_MONOTONE = ("gelu", "hardswish", "mish", "silu")
+
+circular_padding = op_rule(
+    "pad",
+    name="circular-padding",
+    reason="OpenVINO refuses it",
+    fix="pad with a constant, or reflect or replicate",
+)(sights.circular_padding)
+
+
+antialias = op_rule(
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+    name="antialias",
+    reason="OpenVINO drops the filter without a word: the values are wrong",
+    fix="resize without antialias, or pool first",
+)(sights.antialias)
+
+
+@op_rule(
+    "avg_pool2d",
+    name="average-ceil-mode",
+    reason="OpenVINO divides the last windows by another number: the values are wrong",
+    fix="leave ceil_mode, or pad with count_include_pad=False",
+)
+def average_ceil_mode(op: Op) -> str | None:
+    """Only where a window reaches past the padding, which is then not to be counted."""
+    given, paddings = op.arguments, op.pair("padding", 0)
+    if not (given["ceil_mode"] and given["count_include_pad"]) or paddings == (0, 0):
+        return None
+    sides = zip(op.input_shapes[0][-2:], op.kernel, op.stride, paddings, strict=True)
+    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in sides)
+    return "a padded average pool with ceil_mode" if is_past else None
+
+
+@op_rule(
+    "max_pool2d",
+    name="pool-across-activation",
+    reason="OpenVINO 2026.4 gives other values without a word where a max pool comes before the "
+    "activation as well",
+    fix="put a convolution between the pools, or use ReLU",
+)
+def pool_across_activation(op: Op) -> str | None:
+    (activation,) = op.inputs
+    if activation is None or activation.kind not in _NOT_MONOTONE:
+        return None
+    (before,) = activation.inputs
+    is_pool = before is not None and before.kind == "max_pool2d"
+    return f"{activation.kind} between two max pools" if is_pool else None
+
+
+RULES: tuple[Rule, ...] = (
+    *(circular_padding, antialias, average_ceil_mode, pool_across_activation),
+    *onnx_file.RULES,
+)
