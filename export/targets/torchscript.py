@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,4 +46,16 @@ def run_torchscript(path: Path, pictures: np.ndarray, settings: Mapping[str, Any
         tensors = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return [tensor.numpy() for tensor in tensors]
 
-    return run_one_by_one(answer, pictures, settings)
+    with _one_thread():
+        return run_one_by_one(answer, pictures, settings)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As every other engine here: several wait for each other at each layer of a small network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
