@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from onnx import ModelProto
+from onnx import ModelProto, helper, numpy_helper
 
 _MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -47,4 +47,35 @@ def unshare(proto: ModelProto) -> ModelProto:
         own.CopyFrom(initializers[node.input[0]])
         own.name = node.output[0]
         graph.node.remove(node)
+    return copy
+
+
+def pool_means(proto: ModelProto) -> ModelProto:
+    """A copy in which means of maps over height and width are GlobalAveragePool.
+
+    PyTorch's exporter writes ``AdaptiveAvgPool2d(1)`` and ``mean((2, 3))`` as ReduceMean, of which
+    MNN's quantiser dies.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    graph = copy.graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type != "ReduceMean" or ranks.get(node.input[0]) != 4:
+            continue
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        axes = given.get("axes", constants.get(node.input[1]) if node.input[1:] else None)
+        if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+            continue
+        (result,), keeps = node.output, given.get("keepdims", 1)
+        pooled = result if keeps else f"{result}/map"
+        mends = [helper.make_node("GlobalAveragePool", node.input[:1], [pooled], node.name)]
+        if not keeps:
+            mends.append(helper.make_node("Flatten", [pooled], [result], f"{node.name}/flatten"))
+        place = list(graph.node).index(node)
+        graph.node.remove(node)
+        for offset, mend in enumerate(mends):
+            graph.node.insert(place + offset, mend)
     return copy

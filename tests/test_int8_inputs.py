@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from edgeark.export.graph import Graph
+from edgeark.export.onnx_graph import pool_means
 from edgeark.export.target import Conversion
 from edgeark.export.verify import compare
 from edgeark.zoo import model_entry
@@ -85,3 +88,41 @@ def test_a_max_pool_of_signed_maps(engine: str, side: int, tmp_path: Path) -> No
     before, pool = nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(side, 1, side // 2)
     model = nn.Sequential(before, pool, nn.Conv2d(8, 4, 1)).eval()
     assert sqnr_db(engine, model, tmp_path) > 22
+
+
+class Mean(nn.Module):
+    """A head over the mean of a map, as most classifiers have it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.before, self.head = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 4, 1)
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.before(x))
+        if self.how == "dims":
+            return self.linear(y.mean((2, 3)))
+        pooled = nn.functional.adaptive_avg_pool2d(y, 1)
+        return self.head(pooled) if self.how == "head" else pooled
+
+
+@pytest.mark.parametrize("how", ["last", "head", "dims"])
+def test_mnn_quantises_means(how: str, tmp_path: Path) -> None:
+    """Its quantiser dies of ReduceMean: they are written as pools."""
+    torch.manual_seed(0)
+    assert sqnr_db("mnn", Mean(how).eval(), tmp_path) > 12  # the pictures' means differ little
+
+
+@pytest.mark.parametrize("how", ["last", "head", "dims"])
+def test_a_mean_as_a_pool_is_the_same(how: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Mean(how).eval()
+    source = onnx.load(Graph(model, SPEC, tmp_path).onnx(18))
+    pooled = pool_means(source)
+    kinds = [node.op_type for node in pooled.graph.node]
+    assert "ReduceMean" not in kinds and "GlobalAveragePool" in kinds
+    x = torch.rand(1, 1, 32, 32)
+    session = ort.InferenceSession(pooled.SerializeToString(), providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"input": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), model(x), rtol=1e-5, atol=1e-5)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import onnx
+
 from ..graph import INPUT_NAME
 from ..lint.mnn import RULES
 from ..lint.rule import Rule
+from ..onnx_graph import pool_means
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, output_names
@@ -27,6 +33,9 @@ class Mnn(IsolatedTarget):
         source, path = job.graph.onnx(18), job.out / "model.mnn"
         names = {"input": INPUT_NAME, "outputs": output_names(source)}
         settings = {**job.normalization, **names}
-        arguments = {"onnx": str(source), "out": str(path), "settings": settings}
-        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        with tempfile.TemporaryDirectory(prefix="edgeark-mnn-") as scratch:
+            pooled = Path(scratch, "model.onnx")
+            onnx.save(pool_means(onnx.load(source)), pooled)
+            arguments = {"onnx": str(pooled), "out": str(path), "settings": settings}
+            self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)
