@@ -18,6 +18,7 @@ _FAMILIES = {  # name: module; imported on use, so that a listing costs what it 
     "onnxruntime": "onnxruntime:OnnxRuntime",
     "torchscript": "torchscript:TorchScript",
     "opencv": "opencv:OpenCv",
+    "opencv5": "opencv:OpenCv5",
     "mnn": "mnn:Mnn",
     "openvino": "openvino:OpenVino",
     "ncnn": "ncnn:Ncnn",

@@ -28,3 +28,15 @@ class OpenCv(IsolatedTarget):
         arguments = {"onnx": str(source), "out": str(path), "settings": settings}
         self.call("convert", arguments, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)
+
+
+class OpenCv5(OpenCv):
+    name = "opencv5"
+    description = "OpenCV DNN 5.x, CPU"
+    toolchain = Toolchain(
+        "opencv5",
+        packages=("opencv-python-headless",),
+        python=">=3.10",
+        download_mb=79,
+        worker_of="opencv",
+    )

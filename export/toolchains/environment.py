@@ -65,7 +65,8 @@ class Toolchain:
 
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
-    that fits an error is added to it.
+    that fits an error is added to it. ``worker_of`` names the toolchain whose worker serves this one
+    too: another release of the same packages.
     """
 
     name: str
@@ -73,10 +74,11 @@ class Toolchain:
     python: str
     download_mb: int
     hints: tuple[Hint, ...] = ()
+    worker_of: str = ""
 
     @property
     def worker(self) -> Path:
-        return _HERE / self.name / "worker.py"
+        return _HERE / (self.worker_of or self.name) / "worker.py"
 
     @property
     def requirements(self) -> Path:
