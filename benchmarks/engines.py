@@ -25,7 +25,7 @@ from edgeark.export.pipeline import planned_precisions
 from edgeark.export.target import Artifact, Conversion, Target
 from edgeark.export.targets import find_targets
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import spec_of
+from edgeark.zoo.registry import name_of, spec_of
 from edgeark.zoo.weights import packaged_weights
 from torch import nn
 
@@ -52,20 +52,21 @@ def create(name: str) -> nn.Module:
     return create_model(name, pretrained=packaged_weights(name).exists())
 
 
-def convert(name: str, targets: list[Target], pictures: np.ndarray, folder: Path) -> list[Entry]:
+def convert(graph: Graph, targets: list[Target], pictures: np.ndarray) -> list[Entry]:
     """Every export of a model that succeeds; the others are said on stderr."""
-    model = create(name)
-    graph, entries = Graph(model, spec_of(model), folder), []
+    entries = []
     for target in targets:
         for precision in planned_precisions(target, int8=True):
-            out = folder / target.folder_name / precision
+            out = graph.folder / target.folder_name / precision
             out.mkdir(parents=True)
             calibration = pictures if precision == "int8" else None
             job = Conversion(graph, precision, out, out / "log.txt", calibration)
             try:
                 entries.append(Entry(target, target.convert(job), []))
             except EdgearkError as error:
-                sys.stderr.write(f"{name} {target.full_name} {precision}: {error}\n")
+                sys.stderr.write(
+                    f"{name_of(graph.model)} {target.full_name} {precision}: {error}\n"
+                )
     return entries
 
 
@@ -98,11 +99,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=50)
     chosen = parser.parse_args()
     for name in chosen.models:
-        shape = spec_of(create(name)).input_shape[1:]
-        rng = np.random.default_rng(0)
-        pictures = rng.integers(0, 256, (chosen.pictures, *shape), np.uint8)
+        model = create(name)
+        spec, rng = spec_of(model), np.random.default_rng(0)
+        pictures = rng.integers(0, 256, (chosen.pictures, *spec.input_shape[1:]), np.uint8)
         with tempfile.TemporaryDirectory(prefix="edgeark-engines-") as folder:
-            entries = convert(name, find_targets(chosen.to), pictures, Path(folder))
+            graph = Graph(model, spec, Path(folder))
+            entries = convert(graph, find_targets(chosen.to), pictures)
             measure(entries, pictures, chosen.rounds)
             sys.stdout.write("\n".join([f"\n{name}:\n", *table(entries)]) + "\n")
             sys.stdout.flush()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from edgeark import cli
+from edgeark.export.graph import Graph
 from edgeark.export.lint import Network, Op, capture_network, check, op_rule
 from edgeark.export.lint.subject import FactoryError, check_model, load_subject
 from edgeark.export.pipeline import export_model
 from edgeark.export.targets import find_target, list_targets
-from edgeark.export.targets.onnxruntime import OnnxRuntime
+from edgeark.export.targets.onnxruntime import OnnxRuntime, run_onnx
 from edgeark.zoo import create_model, list_models, spec_of
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, max_pool2d
@@ -165,6 +168,31 @@ def test_an_export_is_refused_before_the_converter_sees_it(
     (row,) = export_model(model, ["onnxruntime"], out=tmp_path, limit=4)
     assert row.status == "error" and "kernels have no holes" in row.message
     assert not list(tmp_path.rglob("*.onnx"))
+
+
+READ_ONNX = ("mnn", "onnxruntime", "opencv", "openvino", "pplnn", "rknn:rv1106", "tensorrt")
+
+
+@pytest.mark.parametrize("name", [*READ_ONNX, "rknn1:rk1808", "k210-nncase", "k210"])
+def test_whoever_reads_onnx_refuses_what_the_exporter_drops(name: str) -> None:
+    pools = {True: nn.AvgPool2d(4, divisor_override=3), False: nn.AvgPool2d(4)}
+    for is_dropped, pool in pools.items():
+        network = capture_network(
+            nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), pool), (1, 3, 16, 16)
+        )
+        found = check(network, find_target(name).rules(), name)
+        assert any(f.severity == "error" for f in found) is is_dropped
+
+
+@pytest.mark.parametrize("opset", [11, 12, 15, 17, 18])
+def test_the_exporter_drops_a_divisor(opset: int, tmp_path: Path) -> None:
+    spec = replace(spec_of(create_model("mnist")), input_size=(8, 8))
+    graph = Graph(nn.AvgPool2d(4, divisor_override=3), spec, tmp_path)
+    picture = np.full((1, 1, 8, 8), 200, np.uint8)
+    settings = {"mean": spec.mean, "std": spec.std}
+    (wrong,) = run_onnx(graph.onnx(opset), picture, settings).outputs
+    (right,) = graph.reference(picture)
+    np.testing.assert_allclose(wrong * 16 / 3, right, rtol=1e-5)
 
 
 NETS = """

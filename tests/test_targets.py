@@ -32,6 +32,7 @@ class TestMnn(TargetTester):
 
 class TestOpenVino(TargetTester):
     target = "openvino"
+    precisions = ("float32", "float16", "int8")
 
 
 class TestLiteRt(SlowTargetTester):

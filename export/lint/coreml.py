@@ -5,7 +5,7 @@ Each was seen with coremltools 9.0, and ``tests/test_coreml_rules.py`` sees it a
 
 from __future__ import annotations
 
-from . import sights
+from . import common, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -43,36 +43,16 @@ fractional = op_rule(
 )(sights.fractional_size)
 
 
-dilated_pool = op_rule(
-    "max_pool2d",
-    name="dilated-pool",
-    reason=_REFUSED,
-    fix="use a pool without dilation",
-)(sights.dilated_pool)
+dilated_pool = common.dilated_pool(_REFUSED)
 
 
-divisor_override = op_rule(
-    "avg_pool2d",
-    name="divisor-override",
-    reason=_REFUSED,
-    fix="use the pool's own divisor and multiply behind it",
-)(sights.divisor_override)
+divisor_override = common.divisor_override(_REFUSED)
 
 
-circular_padding = op_rule(
-    "pad",
-    name="circular-padding",
-    reason=_REFUSED,
-    fix="pad with a constant, or reflect or replicate",
-)(sights.circular_padding)
+circular_padding = common.circular_padding(_REFUSED)
 
 
-negative_padding = op_rule(
-    "pad",
-    name="negative-padding",
-    reason=_REFUSED,
-    fix="crop by a slice: x[..., 1:-1, 1:-1]",
-)(sights.negative_padding)
+negative_padding = common.negative_padding(_REFUSED)
 
 
 RULES: tuple[Rule, ...] = (

@@ -5,7 +5,7 @@ Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees
 
 from __future__ import annotations
 
-from . import sights
+from . import common, sights
 from .network import Op, by
 from .rule import Rule, op_rule
 
@@ -32,12 +32,7 @@ def max_with_place(op: Op) -> str | None:
     return "max over a dimension" if op.arguments.get("keepdim") is False else None
 
 
-negative_padding = op_rule(
-    "pad",
-    name="negative-padding",
-    reason="ExecuTorch's runtime stops there",
-    fix="crop by a slice: x[..., 1:-1, 1:-1]",
-)(sights.negative_padding)
+negative_padding = common.negative_padding("ExecuTorch's runtime stops there")
 
 
 fractional = op_rule(

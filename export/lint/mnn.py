@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from . import onnx_file, sights
+from . import common, onnx_file
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -70,28 +70,16 @@ def bicubic_enlarged(op: Op) -> str | None:
     return "bicubic" if is_larger and not op.arguments["align_corners"] else None
 
 
-antialias = op_rule(
+antialias = common.antialias(
     *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-    name="antialias",
     reason="MNN drops the filter without a word: the values are wrong",
-    fix="resize without antialias, or pool first",
-)(sights.antialias)
+)
 
 
-circular_padding = op_rule(
-    "pad",
-    name="circular-padding",
-    reason=_REFUSED,
-    fix="pad with a constant, or reflect or replicate",
-)(sights.circular_padding)
+circular_padding = common.circular_padding(_REFUSED)
 
 
-dilated_pool = op_rule(
-    "max_pool2d",
-    name="dilated-pool",
-    reason="MNN leaves the dilation out: sizes and values are wrong",
-    fix="use a pool without dilation",
-)(sights.dilated_pool)
+dilated_pool = common.dilated_pool("MNN leaves the dilation out: sizes and values are wrong")
 
 
 @op_rule(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import sights
+from . import common, sights
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -39,12 +39,7 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-dilated_pool = op_rule(
-    "max_pool2d",
-    name="dilated-pool",
-    reason=_NOT_LOADED,
-    fix="use a pool without dilation",
-)(sights.dilated_pool)
+dilated_pool = common.dilated_pool(_NOT_LOADED)
 
 
 @op_rule(
@@ -57,12 +52,7 @@ def average_ceil_mode(op: Op) -> str | None:
     return "an average pool with ceil_mode" if op.arguments["ceil_mode"] else None
 
 
-circular_padding = op_rule(
-    "pad",
-    name="circular-padding",
-    reason=_WRONG,
-    fix="pad with a constant, or reflect or replicate",
-)(sights.circular_padding)
+circular_padding = common.circular_padding(_WRONG)
 
 
 @op_rule(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
-from . import kpu, sights
+from . import common, kpu, onnx_file, sights
 from .network import Op, by
 from .rule import Rule, op_rule
 
@@ -95,12 +95,7 @@ def depthwise_multiplier(op: Op) -> str | None:
     return f"a depthwise convolution to {times} times as many channels" if several else None
 
 
-dilated_pool = op_rule(
-    "max_pool2d",
-    name="dilated-pool",
-    reason="nncase stops (Shapes must be same)",
-    fix="use a pool without dilation",
-)(sights.dilated_pool)
+dilated_pool = common.dilated_pool("nncase stops (Shapes must be same)")
 
 
 @op_rule(
@@ -266,4 +261,5 @@ RULES: tuple[Rule, ...] = (
         "use a smaller input",
     ),
     *(cpu_pool, pool_of_a_skip, depthwise_stride, normalization_inside, cpu_operator),
+    *onnx_file.RULES,
 )

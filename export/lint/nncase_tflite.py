@@ -4,7 +4,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 
 from __future__ import annotations
 
-from . import kpu, litert, nncase, sights
+from . import kpu, litert, nncase, onnx_file, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -67,6 +67,6 @@ _ONNX_ALONE = (
     *("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
     "depthwise-multiplier",  # one of its own ``groups``
 )
-_REPLACED = (*_ONNX_ALONE, *(rule.name for rule in _OWN))
+_REPLACED = (*_ONNX_ALONE, *(rule.name for rule in (*_OWN, *onnx_file.RULES)))
 
 RULES: tuple[Rule, ...] = (*_OWN, *(r for r in nncase.RULES if r.name not in _REPLACED))

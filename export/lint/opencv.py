@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import onnx_file, sights
+from . import common, onnx_file, sights
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -49,28 +49,15 @@ fractional = op_rule(
 )(sights.fractional_size)
 
 
-antialias = op_rule(
-    "_upsample_bilinear2d_aa",
-    name="antialias",
-    reason="OpenCV drops the filter without a word: the values are wrong",
-    fix="resize without antialias, or pool first",
-)(sights.antialias)
+antialias = common.antialias(
+    "_upsample_bilinear2d_aa", reason="OpenCV drops the filter without a word: the values are wrong"
+)
 
 
-circular_padding = op_rule(
-    "pad",
-    name="circular-padding",
-    reason=_REFUSED,
-    fix="pad with a constant, or reflect or replicate",
-)(sights.circular_padding)
+circular_padding = common.circular_padding(_REFUSED)
 
 
-negative_padding = op_rule(
-    "pad",
-    name="negative-padding",
-    reason=_REFUSED,
-    fix="crop by a slice: x[..., 1:-1, 1:-1]",
-)(sights.negative_padding)
+negative_padding = common.negative_padding(_REFUSED)
 
 
 @op_rule(
@@ -100,12 +87,7 @@ def padding_before_1x1(op: Op) -> str | None:
     return "a 1x1 convolution" if is_constant and is_zero and is_uneven else None
 
 
-dilated_pool = op_rule(
-    "max_pool2d",
-    name="dilated-pool",
-    reason="OpenCV leaves the dilation out: sizes and values are wrong",
-    fix="use a pool without dilation",
-)(sights.dilated_pool)
+dilated_pool = common.dilated_pool("OpenCV leaves the dilation out: sizes and values are wrong")
 
 
 @op_rule(

@@ -5,26 +5,19 @@ Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees 
 
 from __future__ import annotations
 
-from . import onnx_file, sights
+from . import common, onnx_file
 from .network import Op
 from .rule import Rule, op_rule
 
 _NOT_MONOTONE = ("gelu", "hardswish", "mish", "silu")
 
-circular_padding = op_rule(
-    "pad",
-    name="circular-padding",
-    reason="OpenVINO refuses it",
-    fix="pad with a constant, or reflect or replicate",
-)(sights.circular_padding)
+circular_padding = common.circular_padding("OpenVINO refuses it")
 
 
-antialias = op_rule(
+antialias = common.antialias(
     *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-    name="antialias",
     reason="OpenVINO drops the filter without a word: the values are wrong",
-    fix="resize without antialias, or pool first",
-)(sights.antialias)
+)
 
 
 @op_rule(

@@ -7,6 +7,7 @@ once and is not to be had here. The export checks the file itself besides, node 
 
 from __future__ import annotations
 
+from . import onnx_file
 from .network import Op, by
 from .rule import Rule, op_rule
 
@@ -103,4 +104,7 @@ def uneven_padding(op: Op) -> str | None:
     return f"constant padding by {pads}" if is_constant and pads[::2] != pads[1::2] else None
 
 
-RULES: tuple[Rule, ...] = (unknown, later, uneven_pool, bicubic, squeeze_of_all, uneven_padding)
+RULES: tuple[Rule, ...] = (
+    *(unknown, later, uneven_pool, bicubic, squeeze_of_all, uneven_padding),
+    *onnx_file.RULES,
+)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..targets.rknn_mends import OVERFLOW_MEND
 from ..targets.rknn_pools import is_misread, is_splittable
+from . import onnx_file
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -212,6 +213,7 @@ def rules_of(chip: str, splits_pools: bool = True) -> tuple[Rule, ...]:
         joined_outputs,
         *((flat_output,) if chip in _FLAT_ON_CPU else ()),
         *(replace(rule, severity=severity) for rule in on_cpu),
+        *onnx_file.RULES,
     )
 
 

@@ -7,7 +7,7 @@ here. What one loader alone knows is a warning that names that route of ``conver
 
 from __future__ import annotations
 
-from . import sights
+from . import onnx_file, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -183,4 +183,5 @@ def joined_outputs(op: Op) -> str | None:
 RULES: tuple[Rule, ...] = (
     *(unsupported, unlisted, pytorch_alone, uneven_dilation, dilated_depthwise, padding_value),
     *(padding_mode, fractional_size, pixel_centres, softmax_1d, division, joined_outputs),
+    *onnx_file.RULES,
 )

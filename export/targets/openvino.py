@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: float32, and int8 by NNCF's post-training quantisation."""
+"""OpenVINO on the CPU: float32, float16 weights, and int8 by NNCF's post-training quantisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OpenVino(IsolatedTarget):
     name = "openvino"
     description = "OpenVINO, CPU"
     evidence = Evidence.EXECUTED
-    precisions = ("float32", "int8")
+    precisions = ("float32", "float16", "int8")
     normalization = "in the model"
     toolchain = Toolchain(
         "openvino", packages=("openvino", "nncf"), python=">=3.10", download_mb=127
@@ -29,6 +29,7 @@ class OpenVino(IsolatedTarget):
             "onnx": str(job.graph.onnx(18)),
             "out": str(job.out / "model.xml"),
             "settings": job.normalization,
+            "half": job.precision == "float16",
         }
         self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
         return Artifact(self.full_name, job.precision, job.out, ("model.xml", "model.bin"))

@@ -17,6 +17,8 @@ import onnx
 from ...zoo.registry import name_of
 from ...zoo.tasks.pictures import normalize
 from ..bundles.runner import call_runner, write_runner
+from ..lint import onnx_file
+from ..lint.rule import Rule
 from ..target import (
     Artifact,
     Conversion,
@@ -52,6 +54,9 @@ class TensorRt(Target):
     normalization = "host"
     group = "npu"
     python_module = "tensorrt"
+
+    def rules(self) -> tuple[Rule, ...]:
+        return onnx_file.RULES
 
     def versions(self) -> dict[str, str]:
         return {"onnx": onnx.__version__}

@@ -123,7 +123,8 @@ def _choose_ranges(answer, pictures):
         tensors = [tensor.reshape(-1) for tensor in answer(picture)]
         seen.append([(t.min(), t.max(), rng.choice(t, _SAMPLES)) for t in tensors])
     ranges = []
-    for lows, highs, samples in (zip(*pictures_of_one) for pictures_of_one in zip(*seen)):
+    for of_one_tensor in zip(*seen):
+        lows, highs, samples = zip(*of_one_tensor)
         low, high, values = min(*lows, 0), max(*highs, 0), np.concatenate(samples)
         peaks = max(-low, high, _TINY) * np.linspace(0.2, 1, 17)
         peak = min(peaks, key=lambda peak: _squared_error(values, peak / 127))
@@ -232,9 +233,8 @@ class _QuantizedFile:
             if kind == self._RESIZE:
                 by_index[result] = by_index[source]  # MNN resizes int8 without a change of scale
             elif self._is_max_pool(op):
-                low, high, _ = by_index[source]
-                peak = max(by_index[source][2], by_index[result][2])
-                by_index[source] = by_index[result] = low, high, peak
+                low, high, peak = by_index[source]
+                by_index[source] = by_index[result] = low, high, max(peak, by_index[result][2])
                 pooled.update((source, result))
         for index, (low, high, peak) in by_index.items():
             scale, zero = peak / 127, 0

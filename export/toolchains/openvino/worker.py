@@ -18,12 +18,17 @@ from openvino.preprocess import PrePostProcessor
 
 
 def convert(arguments, arrays):
-    """ONNX to an IR that takes raw pictures; int8 where there are calibration pictures."""
+    """ONNX to an IR that takes raw pictures; int8 where there are calibration pictures.
+
+    ``half`` stores the weights in 16 bits. The runtime makes float32 of them on x86, and computes
+    in float16 on ARM.
+    """
     settings = arguments["settings"]
     model = ov.convert_model(arguments["onnx"])
     if "pictures" in arrays:
         model = _quantize(model, arrays["pictures"], settings)
-    ov.save_model(_embed_normalization(model, settings), arguments["out"], compress_to_fp16=False)
+    model = _embed_normalization(model, settings)
+    ov.save_model(model, arguments["out"], compress_to_fp16=arguments["half"])
     return {}, {}
 
 

@@ -1,0 +1,33 @@
+"""Rules that several targets have in the same words: only what each makes of it differs."""
+
+from __future__ import annotations
+
+from . import sights
+from .rule import Rule, op_rule
+
+
+def antialias(*kinds: str, reason: str) -> Rule:
+    """``kinds`` of resizing with a filter."""
+    fix = "resize without antialias, or pool first"
+    return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(sights.antialias)
+
+
+def circular_padding(reason: str) -> Rule:
+    fix = "pad with a constant, or reflect or replicate"
+    return op_rule("pad", name="circular-padding", reason=reason, fix=fix)(sights.circular_padding)
+
+
+def dilated_pool(reason: str) -> Rule:
+    fix = "use a pool without dilation"
+    return op_rule("max_pool2d", name="dilated-pool", reason=reason, fix=fix)(sights.dilated_pool)
+
+
+def divisor_override(reason: str) -> Rule:
+    fix = "use the pool's own divisor and multiply behind it"
+    rule = op_rule("avg_pool2d", name="divisor-override", reason=reason, fix=fix)
+    return rule(sights.divisor_override)
+
+
+def negative_padding(reason: str) -> Rule:
+    fix = "crop by a slice: x[..., 1:-1, 1:-1]"
+    return op_rule("pad", name="negative-padding", reason=reason, fix=fix)(sights.negative_padding)
