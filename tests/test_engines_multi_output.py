@@ -26,7 +26,10 @@ SPEC = replace(
     std=(58.4, 27.1, 99.4),
 )
 FLOAT = [(name, "float32") for name in ("opencv", "mnn", "openvino", "ncnn")]
+HALF = [(name, "float16") for name in ("mnn", "openvino", "ncnn")]
 INT8 = [("mnn", "int8"), ("openvino", "int8")]
+# Noise over signal, at least and at most: 16 dB in int8, where a wrong kernel is far below
+NOISE = {"float16": (1e-9, 1e-5), "int8": (1e-6, 1 / 40)}
 
 
 def block(channels: int, out: int, stride: int = 1, act: type[nn.Module] = nn.ReLU) -> nn.Module:
@@ -157,7 +160,7 @@ def export(graph: Graph, name: str, precision: Precision, folder: Path) -> RunRe
     return target.run(artifact, make_pictures(6, seed=0), log)
 
 
-@pytest.mark.parametrize(("name", "precision"), FLOAT + INT8)
+@pytest.mark.parametrize(("name", "precision"), FLOAT + HALF + INT8)
 def test_outputs_are_pytorchs_in_its_order(
     graph: Graph,
     name: str,
@@ -178,4 +181,17 @@ def test_outputs_are_pytorchs_in_its_order(
         else:
             noise = np.square(answer - reference).mean()
             signal = np.square(reference - reference.mean(0)).mean()
-            assert 1e-6 * signal < noise < signal / 40  # 16 dB: a wrong kernel is far below
+            least, most = NOISE[precision]
+            assert least * signal < noise < most * signal
+
+
+def test_mnn_stores_the_nearest_half_weights(tmp_path: Path) -> None:
+    """Its converter cuts off the lower digits; other engines round."""
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.Flatten(1), nn.Linear(6688, 4))
+    result = export(Graph(network, SPEC, tmp_path), "mnn", "float16", tmp_path)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.copy_(values.half())
+    rounded = Graph(network, SPEC, tmp_path).reference(make_pictures(6, seed=0))
+    np.testing.assert_allclose(result.outputs[0], rounded[0], atol=1e-5)

@@ -28,6 +28,7 @@ class TestOpenCv(TargetTester):
 
 class TestMnn(TargetTester):
     target = "mnn"
+    precisions = ("float32", "float16", "int8")
 
 
 class TestOpenVino(TargetTester):

@@ -10,7 +10,7 @@ import onnx
 from ..graph import INPUT_NAME
 from ..lint.mnn import RULES
 from ..lint.rule import Rule
-from ..onnx_graph import pool_means
+from ..onnx_graph import pool_means, round_weights
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
 from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, output_names
@@ -22,7 +22,7 @@ class Mnn(IsolatedTarget):
     name = "mnn"
     description = "MNN, CPU"
     evidence = Evidence.EXECUTED
-    precisions = ("float32", "int8")
+    precisions = ("float32", "float16", "int8")
     normalization = "ImageProcess"
     toolchain = Toolchain("mnn", packages=("mnn",), python=">=3.10", download_mb=35)
 
@@ -34,8 +34,10 @@ class Mnn(IsolatedTarget):
         names = {"input": INPUT_NAME, "outputs": output_names(source)}
         settings = {**job.normalization, **names}
         with tempfile.TemporaryDirectory(prefix="edgeark-mnn-") as scratch:
-            pooled = Path(scratch, "model.onnx")
-            onnx.save(pool_means(onnx.load(source)), pooled)
-            arguments = {"onnx": str(pooled), "out": str(path), "settings": settings}
+            network, mended = pool_means(onnx.load(source)), Path(scratch, "model.onnx")
+            is_half = job.precision == "float16"
+            onnx.save(round_weights(network) if is_half else network, mended)
+            arguments = {"onnx": str(mended), "out": str(path), "settings": settings}
+            arguments["half"] = is_half
             self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

@@ -25,14 +25,15 @@ _WINOGRAD_MEMORY_LEVEL = 3  # a hint's number in MNN's Interpreter.hpp
 
 
 def convert(arguments, arrays):
-    """ONNX to MNN; int8 where there are calibration pictures."""
+    """ONNX to MNN; int8 where there are calibration pictures, weights in 16 bits if ``half``."""
     command = ["mnnconvert", "-f", "ONNX", "--modelFile", arguments["onnx"]]
-    _tools.mnnconvert([*command, "--MNNModel", "float32.mnn", "--bizCode", "edgeark"])
-    _check_written("float32.mnn")
-    result = "float32.mnn"
+    command += ["--MNNModel", "float.mnn", "--bizCode", "edgeark"]
+    _tools.mnnconvert([*command, "--fp16"] if arguments["half"] else command)
+    _check_written("float.mnn")
+    result = "float.mnn"
     if "pictures" in arrays:
         result = "int8.mnn"
-        _quantize("float32.mnn", result, arrays["pictures"], arguments["settings"])
+        _quantize("float.mnn", result, arrays["pictures"], arguments["settings"])
     shutil.copyfile(result, arguments["out"])
     return {}, {}
 
