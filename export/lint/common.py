@@ -28,6 +28,17 @@ def divisor_override(reason: str) -> Rule:
     return rule(sights.divisor_override)
 
 
+def fractional_size(*kinds: str, reason: str) -> Rule:
+    """``kinds`` of resizing."""
+    fix = "name the size (size=...), or a factor that gives whole sizes"
+    return op_rule(*kinds, name="fractional-size", reason=reason, fix=fix)(sights.fractional_size)
+
+
+def negative_index(reason: str) -> Rule:
+    fix = "count from the front: x[:, [7]], or slice: x[:, -1:]"
+    return op_rule("index", name="negative-index", reason=reason, fix=fix)(sights.negative_index)
+
+
 def negative_padding(reason: str) -> Rule:
     fix = "crop by a slice: x[..., 1:-1, 1:-1]"
     return op_rule("pad", name="negative-padding", reason=reason, fix=fix)(sights.negative_padding)

@@ -5,7 +5,7 @@ Each was seen with coremltools 9.0, and ``tests/test_coreml_rules.py`` sees it a
 
 from __future__ import annotations
 
-from . import common, sights
+from . import common
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -35,12 +35,7 @@ def antialias(op: Op) -> str | None:
     return "antialias=True"
 
 
-fractional = op_rule(
-    "upsample_bilinear2d",
-    name="fractional-size",
-    reason=_REFUSED,
-    fix="name the size (size=...), or a factor that gives whole sizes",
-)(sights.fractional_size)
+fractional = common.fractional_size("upsample_bilinear2d", reason=_REFUSED)
 
 
 dilated_pool = common.dilated_pool(_REFUSED)

@@ -35,12 +35,10 @@ def max_with_place(op: Op) -> str | None:
 negative_padding = common.negative_padding("ExecuTorch's runtime stops there")
 
 
-fractional = op_rule(
+fractional = common.fractional_size(
     "upsample_bilinear2d",
-    name="fractional-size",
     reason="XNNPACK goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
-    fix="name the size (size=...), or a factor that gives whole sizes",
-)(sights.fractional_size)
+)
 
 
 @op_rule(

@@ -7,7 +7,7 @@ views.
 
 from __future__ import annotations
 
-from . import sights
+from . import common, sights
 from .network import Op, by
 from .rule import Rule, op_rule
 
@@ -42,13 +42,11 @@ def transposed_padding(op: Op) -> str | None:
     return None
 
 
-fractional = op_rule(
+fractional = common.fractional_size(
     "upsample_bilinear2d",
     "upsample_nearest2d",
-    name="fractional-size",
     reason="LiteRT goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
-    fix="name the size (size=...), or a factor that gives whole sizes",
-)(sights.fractional_size)
+)
 
 
 @op_rule(

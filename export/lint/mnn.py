@@ -6,15 +6,14 @@ Each was seen with MNN 3.6.1, and ``tests/test_cpu_engine_rules.py`` sees it aga
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx
 
-from . import common, onnx_file
+from . import common, onnx_file, sights
 from .network import Op
 from .rule import Rule, op_rule
 
 _REFUSED = "MNN's converter refuses it"
 _WRONG = "MNN gives other values, without a word"
-_BICUBIC, _REFLECTION = 2, 2  # the numbers of grid_sample's modes
+_REFLECTION = 2  # the number of grid_sample's mode
 
 
 @op_rule(
@@ -93,16 +92,7 @@ def padded_average_3d(op: Op) -> str | None:
     return f"a 3-D average pool with padding {padding}" if any(_listed(padding)) else None
 
 
-@op_rule(
-    "index",
-    name="negative-index",
-    reason=_WRONG,
-    fix="count from the front: x[:, [7]], or slice: x[:, -1:]",
-)
-def negative_index(op: Op) -> str | None:
-    places = [_constant(op, node) for node in op.node.all_input_nodes[1:]]
-    is_negative = any(p is not None and p.numel() and int(p.min()) < 0 for p in places)
-    return "a negative place in an index list" if is_negative else None
+negative_index = common.negative_index(_WRONG)
 
 
 @op_rule(
@@ -112,10 +102,8 @@ def negative_index(op: Op) -> str | None:
     fix="use bilinear, with zeros or border",
 )
 def grid_sample_mode(op: Op) -> str | None:
-    if op.arguments["interpolation_mode"] == _BICUBIC:
-        return "bicubic grid_sample"
     is_reflected = op.arguments["padding_mode"] == _REFLECTION
-    return "grid_sample with reflection" if is_reflected else None
+    return sights.bicubic_sample(op) or ("grid_sample with reflection" if is_reflected else None)
 
 
 @op_rule(
@@ -134,13 +122,6 @@ def output_of_conv1d(op: Op) -> str | None:
 
 def _listed(value: int | list[int]) -> list[int]:
     return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _constant(op: Op, node: fx.Node) -> Tensor | None:
-    """What an index list holds: torch.export copies it once."""
-    source = node.args[0] if node.op == "call_function" and node.args else node
-    value = op.network.constants.get(source) if isinstance(source, fx.Node) else None
-    return value if isinstance(value, Tensor) else None
 
 
 RULES: tuple[Rule, ...] = (

@@ -76,6 +76,11 @@ class Op:
         )
 
     @property
+    def before(self) -> Op | None:
+        """Who computed the first activation that goes in; None where no operator did."""
+        return next(iter(self.inputs), None)
+
+    @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the activations that go in."""
         nodes = self.node.all_input_nodes

@@ -1,34 +1,45 @@
-"""What OpenCV's ``dnn`` module refuses or gets wrong: rules for ``edgeark check``.
+"""What OpenCV's ``dnn`` module refuses or gets wrong, 4.x: rules for ``edgeark check``.
 
-Each was seen with OpenCV 4.14, and ``tests/test_cpu_engine_rules.py`` sees it again.
+Each was seen with OpenCV 4.14, and ``tests/test_opencv_rules.py`` sees it again. ``opencv5.py``
+takes from here what 5.x has kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from . import common, onnx_file, sights
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
-_REFUSED = "OpenCV refuses it"
-_WRONG = "OpenCV gives other values, without a word"
+REFUSED = "OpenCV refuses it"
+WRONG = "OpenCV gives other values, without a word"
+BY_RATIO = "OpenCV goes by the ratio of the sizes, PyTorch by the factor: the values are wrong"
+NO_FILTER = "OpenCV drops the filter without a word: the values are wrong"
 _OF_MAPS = ("reflect", "replicate")
+_INTEGERS = (torch.int32, torch.int64)
 
 
-@op_rule(
+def unknown_operator(*kinds: str) -> Rule:
+    """Of operators that a version does not know at all."""
+    fix = (
+        "build it of others (nearest or bilinear resizing, index_select, slices and cat), or end "
+        "the network before it and compute it on the host"
+    )
+    rule = op_rule(*kinds, name="unknown-operator", reason=REFUSED, fix=fix)
+    return rule(lambda op: op.kind)
+
+
+unknown = unknown_operator(
     *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
     *("upsample_linear1d", "upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
     *("conv_transpose1d", "conv_transpose3d", "max_pool2d_with_indices"),
-    *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril"),
-    *("__and__", "__or__", "__xor__", "atan2", "isnan", "lerp", "nan_to_num", "xlogy"),
-    name="unknown-operator",
-    reason=_REFUSED,
-    fix="build it of others (nearest or bilinear resizing, index_select, slices and cat), or end "
-    "the network before it and compute it on the host",
+    *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril", "triu"),
+    *("__and__", "__lshift__", "__or__", "__rshift__", "__xor__", "bitwise_not", "logical_xor"),
+    *("atan2", "isfinite", "isinf", "isnan", "lerp", "nan_to_num", "xlogy"),
 )
-def unknown(op: Op) -> str | None:
-    return op.kind
 
 
 @op_rule(
@@ -41,23 +52,20 @@ def gelu(op: Op) -> str | None:
     return "gelu" if op.arguments["approximate"] == "none" else None
 
 
-fractional = op_rule(
-    *("upsample_bilinear2d", "upsample_nearest2d"),
-    name="fractional-size",
-    reason="OpenCV goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
-    fix="name the size (size=...), or a factor that gives whole sizes",
-)(sights.fractional_size)
-
-
-antialias = common.antialias(
-    "_upsample_bilinear2d_aa", reason="OpenCV drops the filter without a word: the values are wrong"
+fractional = common.fractional_size(
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
+    reason=BY_RATIO,
 )
 
 
-circular_padding = common.circular_padding(_REFUSED)
+antialias = common.antialias("_upsample_bilinear2d_aa", reason=NO_FILTER)
 
 
-negative_padding = common.negative_padding(_REFUSED)
+circular_padding = common.circular_padding(REFUSED)
+
+
+negative_padding = common.negative_padding(REFUSED)
 
 
 @op_rule(
@@ -74,11 +82,11 @@ def padding_of_rows(op: Op) -> str | None:
 @op_rule(
     "conv2d",
     name="padding-before-1x1",
-    reason=f"uneven padding in front of it: {_WRONG}",
+    reason=f"uneven padding in front of it: {WRONG}",
     fix="pad alike on all sides, or behind the convolution",
 )
 def padding_before_1x1(op: Op) -> str | None:
-    before = op.inputs[0]
+    before = op.before
     if before is None or before.kind != "pad" or op.kernel != (1, 1):
         return None
     sides, is_zero = before.arguments["pad"], not before.arguments["value"]
@@ -104,7 +112,7 @@ def transposed_dilation(op: Op) -> str | None:
 uncounted_padding = op_rule(
     "avg_pool2d",
     name="uncounted-padding",
-    reason=f"OpenCV counts it all the same: {_WRONG}",
+    reason=f"OpenCV counts it all the same: {WRONG}",
     fix="leave count_include_pad=True",
 )(sights.uncounted_padding)
 
@@ -112,7 +120,7 @@ uncounted_padding = op_rule(
 @op_rule(
     "adaptive_avg_pool2d",
     name="uneven-pool",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="choose sizes that divide the map's, or a pool with a kernel",
 )
 def uneven_pool(op: Op) -> str | None:
@@ -124,7 +132,7 @@ def uneven_pool(op: Op) -> str | None:
 @op_rule(
     *("amax", "amin", "mean", "std", "sum", "var", "linalg_vector_norm"),
     name="reduction-of-all",
-    reason=_WRONG,
+    reason=WRONG,
     fix="reduce in two steps: x.mean((2, 3), True).mean(1, True)",
 )
 def reduction_of_all(op: Op) -> str | None:
@@ -138,13 +146,73 @@ def reduction_of_all(op: Op) -> str | None:
 @op_rule(
     "unsqueeze",
     name="two-new-axes",
-    reason=f"the exporter makes one operator of them, and {_REFUSED}",
+    reason=f"the exporter makes one operator of them, and {REFUSED}",
     fix="keep the axes: mean((2, 3), keepdim=True), or say view(1, C, 1, 1)",
 )
 def two_new_axes(op: Op) -> str | None:
-    before = op.inputs[0]
+    before = op.before
     is_second = before is not None and before.kind == "unsqueeze"
     return "unsqueeze behind unsqueeze" if is_second else None
+
+
+@op_rule(
+    *("log", "log2", "logaddexp"),
+    name="log-of-exponentials",
+    reason="OpenCV takes log(exp(x) + y) for softplus(x), whatever y is: the values are wrong",
+    fix="use logsumexp: torch.stack((a, b)).logsumexp(0)",
+)
+def log_of_exponentials(op: Op) -> str | None:
+    if op.kind == "logaddexp":
+        return "logaddexp"
+    before = op.before
+    if before is None or before.kind != "add":
+        return None
+    other = before.arguments["other"]
+    if isinstance(other, (int, float)) and other == 1:  # that is softplus
+        return None
+    is_of_exp = any(term is not None and term.kind == "exp" for term in before.inputs)
+    return "the logarithm of a sum with an exponential" if is_of_exp else None
+
+
+@op_rule(
+    "mul",
+    name="hardsigmoid-gate",
+    reason="OpenCV takes x * hardsigmoid(y) for hardswish(y): sizes or values are wrong",
+    fix="write the gate as F.relu6(y + 3) / 6",
+)
+def hardsigmoid_gate(op: Op) -> str | None:
+    """Squeeze-and-excitation of MobileNet v3, for one; hardswish itself is right."""
+    for gate in op.inputs:
+        if gate is not None and gate.kind == "hardsigmoid":
+            gated = [node for node in op.node.all_input_nodes if node is not gate.node]
+            if gated != gate.node.all_input_nodes:
+                return "a product with a hardsigmoid"
+    return None
+
+
+@op_rule(
+    "floor_divide",
+    name="integer-division",
+    reason=REFUSED,
+    fix='say torch.div(x, n, rounding_mode="floor")',
+)
+def integer_division(op: Op) -> str | None:
+    is_integer = op.node.meta["val"].dtype in _INTEGERS
+    return "a floor division of integers" if is_integer else None
+
+
+def matrix_by_vector(reason: str) -> Rule:
+    """Of a product with one dimension on either side."""
+
+    def look(op: Op) -> str | None:
+        least = min(node.meta["val"].ndim for node in op.node.all_input_nodes)
+        return "a product with a vector" if least == 1 else None
+
+    fix = "multiply by a matrix: (x @ v[:, None])[..., 0]"
+    return op_rule("dot", "matmul", "mv", name="matrix-by-vector", reason=reason, fix=fix)(look)
+
+
+by_vector = matrix_by_vector("OpenCV refuses it, or gives another axis")
 
 
 def _of_one_dimension(network: Network) -> Iterator[Sighting]:
@@ -164,6 +232,7 @@ one_dimension = Rule(
 RULES: tuple[Rule, ...] = (
     *(unknown, gelu, fractional, antialias, circular_padding, negative_padding, padding_of_rows),
     *(padding_before_1x1, dilated_pool, transposed_dilation, uncounted_padding, uneven_pool),
-    *(reduction_of_all, two_new_axes, one_dimension),
+    *(reduction_of_all, two_new_axes, log_of_exponentials, hardsigmoid_gate, integer_division),
+    *(by_vector, one_dimension),
     *onnx_file.RULES,
 )

@@ -5,7 +5,7 @@ Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees 
 
 from __future__ import annotations
 
-from . import common, onnx_file
+from . import common, onnx_file, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -27,13 +27,8 @@ antialias = common.antialias(
     fix="leave ceil_mode, or pad with count_include_pad=False",
 )
 def average_ceil_mode(op: Op) -> str | None:
-    """Only where a window reaches past the padding, which is then not to be counted."""
-    given, paddings = op.arguments, op.pair("padding", 0)
-    if not (given["ceil_mode"] and given["count_include_pad"]) or paddings == (0, 0):
-        return None
-    sides = zip(op.input_shapes[0][-2:], op.kernel, op.stride, paddings, strict=True)
-    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in sides)
-    return "a padded average pool with ceil_mode" if is_past else None
+    """Only with padding."""
+    return None if op.pair("padding", 0) == (0, 0) else sights.ceiled_average(op)
 
 
 @op_rule(

@@ -5,7 +5,11 @@ What comes of it differs (refused, wrong, slow), so that each target names its o
 
 from __future__ import annotations
 
+from torch import Tensor, fx
+
 from .network import Op
+
+_BICUBIC = 2  # the number of grid_sample's mode
 
 
 def fractional_size(op: Op) -> str | None:
@@ -30,11 +34,32 @@ def negative_padding(op: Op) -> str | None:
     return f"a padding of {min(sides)}" if min(sides) < 0 else None
 
 
+def is_smaller(op: Op) -> bool:
+    """Whether a map has fewer rows or columns than before."""
+    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
+    return any(after < before for after, before in sides)
+
+
 def antialias(op: Op) -> str | None:
     """Antialiased resizing to fewer pixels; bilinear to more is the same without it."""
-    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
-    is_smaller = any(after < before for after, before in sides)
-    return "antialias=True" if is_smaller or "bicubic" in op.kind else None
+    return "antialias=True" if is_smaller(op) or "bicubic" in op.kind else None
+
+
+def bicubic_sample(op: Op) -> str | None:
+    return "bicubic grid_sample" if op.arguments["interpolation_mode"] == _BICUBIC else None
+
+
+def negative_index(op: Op) -> str | None:
+    places = [_constant(op, node) for node in op.node.all_input_nodes[1:]]
+    found = any(p is not None and p.numel() and int(p.min()) < 0 for p in places)
+    return "a negative place in an index list" if found else None
+
+
+def _constant(op: Op, node: fx.Node) -> Tensor | None:
+    """What an index list holds: torch.export copies it once."""
+    source = node.args[0] if node.op == "call_function" and node.args else node
+    value = op.network.constants.get(source) if isinstance(source, fx.Node) else None
+    return value if isinstance(value, Tensor) else None
 
 
 def strided_slice(op: Op) -> str | None:
@@ -56,6 +81,24 @@ def uncounted_padding(op: Op) -> str | None:
     """PyTorch counts an average's padding, unless it is told otherwise."""
     is_counted = op.arguments["count_include_pad"] or op.pair("padding", 0) == (0, 0)
     return None if is_counted else "an average pool with count_include_pad=False"
+
+
+def ceiled_average(op: Op) -> str | None:
+    """An average that counts padding, where a window reaches past it: that is not to be counted."""
+    given, dims = op.arguments, len(op.shape) - 2
+    if not (given["ceil_mode"] and given["count_include_pad"]):
+        return None
+    kernels, paddings = _sides(given["kernel_size"], dims), _sides(given["padding"], dims)
+    strides = _sides(given["stride"], dims) or kernels
+    sides = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
+    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in sides)
+    return "an average pool with ceil_mode" if is_past else None
+
+
+def _sides(value: int | list[int], dims: int) -> list[int]:
+    """Of what torch takes as one number or as several: one for each side of a map."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [*values] * (dims // len(values)) if values else []
 
 
 def is_mean_of_map(op: Op) -> bool:

@@ -65,7 +65,7 @@ class Toolchain:
 
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
-    that fits an error is added to it. ``worker_of`` names the toolchain whose worker serves this one
+    that fits an error is added to it. ``worker_of`` is the toolchain whose worker serves this one,
     too: another release of the same packages.
     """
 

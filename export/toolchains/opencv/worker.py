@@ -1,4 +1,4 @@
-"""OpenCV's ``dnn`` module, 4.x: reads ONNX itself, normalises pictures itself."""
+"""OpenCV's ``dnn`` module, 4.x and 5.x: reads ONNX itself, normalises pictures itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(arguments, arrays):
     network = cv2.dnn.readNetFromONNX(path)
     network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)  # not whatever this build prefers
     network.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
-    network.enableWinograd(False)  # it costs up to a digit of accuracy
+    network.enableWinograd(False)  # it costs 4.x up to a digit of accuracy; 5.x has none
     params = cv2.dnn.Image2BlobParams()
     params.mean = settings["mean"]
     params.scalefactor = [1 / value for value in settings["std"]]
