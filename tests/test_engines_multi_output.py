@@ -25,7 +25,7 @@ SPEC = replace(
     mean=(123.7, 16.3, 203.5),
     std=(58.4, 27.1, 99.4),
 )
-FLOAT = [(name, "float32") for name in ("opencv", "mnn", "openvino", "ncnn")]
+FLOAT = [(name, "float32") for name in ("opencv", "opencv5", "mnn", "openvino", "ncnn")]
 HALF = [(name, "float16") for name in ("mnn", "openvino", "ncnn")]
 INT8 = [("mnn", "int8"), ("openvino", "int8")]
 # Noise over signal, at least and at most: 16 dB in int8, where a wrong kernel is far below

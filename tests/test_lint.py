@@ -170,7 +170,9 @@ def test_an_export_is_refused_before_the_converter_sees_it(
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-READ_ONNX = ("mnn", "onnxruntime", "opencv", "openvino", "pplnn", "rknn:rv1106", "tensorrt")
+READ_ONNX = (
+    *("mnn", "onnxruntime", "opencv", "opencv5", "openvino", "pplnn", "rknn:rv1106", "tensorrt"),
+)
 
 
 @pytest.mark.parametrize("name", [*READ_ONNX, "rknn1:rk1808", "k210-nncase", "k210"])

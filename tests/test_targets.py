@@ -26,6 +26,11 @@ class TestOpenCv(TargetTester):
     precisions = ("float32",)
 
 
+class TestOpenCv5(TargetTester):
+    target = "opencv5"
+    precisions = ("float32",)
+
+
 class TestMnn(TargetTester):
     target = "mnn"
     precisions = ("float32", "float16", "int8")

@@ -328,7 +328,7 @@ def test_targets_are_taken_once_and_in_order() -> None:
             {"onnxruntime", "rknn:rk3588", "rknn1:rk1808", "k210"},
             {"rknn-torchscript:rk3588"},
         ),
-        ("CPU", {"onnxruntime", "opencv"}, {"rknn:rk3588", "k210"}),
+        ("CPU", {"onnxruntime", "opencv", "opencv5"}, {"rknn:rk3588", "k210"}),
         ("npu", {"rknn:rk3588"}, {"onnxruntime", "rknn:rk3566", "k210"}),
         ("mcu", {"k210", "k210-nncase"}, {"onnxruntime", "rknn:rk3588"}),
         ("rknn:all", {"rknn:rk3588", "rknn:rv1126b"}, {"rknn1:rk1808"}),

@@ -69,7 +69,7 @@ class Entry:
 
 
 CPUS_AND_NPUS = (
-    *("onnxruntime", "torchscript", "opencv", "mnn", "openvino", "ncnn", "rknn"),
+    *("onnxruntime", "torchscript", "opencv", "opencv5", "mnn", "openvino", "ncnn", "rknn"),
     *("litert", "executorch", "coreml", "ethos-u"),
 )
 

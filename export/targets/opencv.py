@@ -32,20 +32,16 @@ class OpenCv(IsolatedTarget):
 
 
 class OpenCv5(OpenCv):
-    """Run by its new engine, which ``readNetFromONNX`` takes when no engine is named.
+    """Run by its new engine, which ``readNetFromONNX`` takes where no engine is named.
 
-    It is as near to PyTorch as 4.x without Winograd and twice as fast; where 4.x's, which 5.x still
-    has, is left its fast Winograd, the new one is six times nearer (``unet_16``: 5e-5 against
-    3e-4). A file that the new engine cannot read goes to 4.x's without a word; of about 900 small
-    networks tried this saved none.
+    It is as near to PyTorch as 4.x's without Winograd, and up to twice as fast; 4.x's with Winograd
+    is faster still on ``unet_16`` and six times as far off. What the new engine cannot read goes to
+    4.x's, which 5.0 still has, without a word: of 1,000 small networks this saved none.
     """
 
     name = "opencv5"
     description = "OpenCV DNN 5.x, CPU"
-    no_int8 = (
-        "5.x has no quantiser, and takes up to 19 times as long for ONNX Runtime's int8 files as "
-        "in float32"
-    )
+    no_int8 = "it has no quantiser, and needs 15 times as long for ONNX Runtime's int8 files"
     toolchain = Toolchain(
         "opencv5",
         packages=("opencv-python-headless",),
