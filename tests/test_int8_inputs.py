@@ -17,6 +17,8 @@ from edgeark.export.verify import compare
 from edgeark.zoo import model_entry
 from target_base import installed_target
 from torch import Tensor, nn
+from torch.nn import functional as f
+from tries import Function
 
 SPEC = replace(model_entry("unet_8").spec, input_size=(32, 32))
 ENGINES = ("onnxruntime", "mnn", "openvino", "litert", "executorch")
@@ -57,6 +59,17 @@ def test_a_filter_of_small_differences_survives(
     assert sqnr_db(engine, conv, tmp_path) > 35
 
 
+class Around(nn.Module):
+    """A function between two modules."""
+
+    def __init__(self, before: nn.Module, function: Function, behind: nn.Module) -> None:
+        super().__init__()
+        self.before, self.function, self.behind = before, function, behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self.function(self.before(x)))
+
+
 class Meeting(nn.Module):
     """The picture goes where maps go: through a pool, or beside a convolution of its own."""
 
@@ -68,7 +81,7 @@ class Meeting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.how == "pool":
-            return self.last(nn.functional.max_pool2d(x, 2))
+            return self.last(f.max_pool2d(x, 2))
         y = torch.relu(self.first(x))
         return self.last(torch.cat([x, y], dim=1) if self.how == "cat" else x + y)
 
@@ -90,6 +103,30 @@ def test_a_max_pool_of_signed_maps(engine: str, side: int, tmp_path: Path) -> No
     assert sqnr_db(engine, model, tmp_path) > 22
 
 
+def pooled_and_doubled(x: Tensor) -> Tensor:
+    """One scale for the map, its pool and the doubled pool, and one for both parts together."""
+    return torch.cat([f.interpolate(f.max_pool2d(x, 2), scale_factor=2), x], 1)
+
+
+SIGNED = {
+    "doubled": pooled_and_doubled,
+    "doubled twice": lambda x: pooled_and_doubled(pooled_and_doubled(x)),
+    "larger": lambda x: torch.maximum(x, x * 0.5),
+    "smaller": lambda x: torch.minimum(x, x.tanh()),
+    "where": lambda x: torch.where(x > 0.2, x, -x),
+    "difference": lambda x: x - x.relu(),
+}
+
+
+@pytest.mark.parametrize("how", SIGNED)
+def test_mnn_keeps_signed_maps(how: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first, function = nn.Conv2d(1, 8, 3, padding=1), SIGNED[how]
+    model = Around(first, function, nn.LazyConv2d(4, 1))
+    model(torch.zeros(1, 1, 32, 32))
+    assert sqnr_db("mnn", model.eval(), tmp_path) > 20
+
+
 class Mean(nn.Module):
     """A head over the mean of a map, as most classifiers have it."""
 
@@ -103,7 +140,7 @@ class Mean(nn.Module):
         y = torch.relu(self.before(x))
         if self.how == "dims":
             return self.linear(y.mean((2, 3)))
-        pooled = nn.functional.adaptive_avg_pool2d(y, 1)
+        pooled = f.adaptive_avg_pool2d(y, 1)
         return self.head(pooled) if self.how == "head" else pooled
 
 

@@ -1,9 +1,6 @@
-"""MNN on the CPU: float32, and int8 calibrated on pictures."""
+"""MNN on the CPU: float32, float16 weights, and int8 calibrated on pictures."""
 
 from __future__ import annotations
-
-import tempfile
-from pathlib import Path
 
 import onnx
 
@@ -33,11 +30,9 @@ class Mnn(IsolatedTarget):
         source, path = job.graph.onnx(18), job.out / "model.mnn"
         names = {"input": INPUT_NAME, "outputs": output_names(source)}
         settings = {**job.normalization, **names}
-        with tempfile.TemporaryDirectory(prefix="edgeark-mnn-") as scratch:
-            network, mended = pool_means(onnx.load(source)), Path(scratch, "model.onnx")
-            is_half = job.precision == "float16"
-            onnx.save(round_weights(network) if is_half else network, mended)
-            arguments = {"onnx": str(mended), "out": str(path), "settings": settings}
-            arguments["half"] = is_half
-            self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        mended, is_half = source.with_stem(f"mnn-{job.precision}"), job.precision == "float16"
+        network = pool_means(onnx.load(source))
+        onnx.save(round_weights(network) if is_half else network, mended)
+        arguments = {"onnx": str(mended), "out": str(path), "settings": settings, "half": is_half}
+        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

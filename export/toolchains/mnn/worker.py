@@ -105,6 +105,7 @@ def _quantize(source, path, pictures, settings):
     _describe(source, path, pictures[0], settings)
     quantized = _QuantizedFile(path)
     quantized.leave_input_in_float()
+    quantized.leave_choices_in_float()
     names = quantized.names()
     forward = _load(source, settings["input"], names)
     normalize = _normalizer(settings, pictures.shape)
@@ -180,6 +181,9 @@ class _QuantizedFile:
     _OP_INPUTS, _OP_MAIN, _OP_OUTPUTS, _OP_TYPE = 0, 2, 4, 5
     _POOLING, _POOL_TYPE, _MAX_POOL = 47, 7, 0
     _UNARY, _UNARY_TABLE = 101, 2
+    _BINARY, _BINARY_TYPE = 7, 0
+    _INTEGER_BINARIES = (0, 1, 2, 7, 14)  # add, sub, mul, div and the square of a difference
+    _SELECT = 257
     _RESIZE, _INPUT, _CONVERT_LAYOUT = 35, 34, 129
     _DESCRIPTION_INDEX, _DESCRIPTION_QUANTIZATION = 1, 4
     _SCALE, _ZERO = 0, 1
@@ -208,7 +212,23 @@ class _QuantizedFile:
             follows = entering.issuperset(self._integers(op, self._OP_INPUTS))
             if kind == self._INPUT or (kind == self._CONVERT_LAYOUT and follows):
                 entering.update(self._integers(op, self._OP_OUTPUTS))
-        for index in entering & self._quantizations.keys():
+        self._leave_in_float(entering)
+
+    def leave_choices_in_float(self):
+        """Take the scale from maxima, minima, comparisons and selections: MNN is wrong in int8."""
+        chosen = set()
+        for op in self._ops:
+            kind = self._integer(op, self._OP_TYPE)
+            if kind == self._SELECT or (kind == self._BINARY and not self._is_arithmetic(op)):
+                chosen.update(self._integers(op, self._OP_OUTPUTS))
+        self._leave_in_float(chosen)
+
+    def _is_arithmetic(self, op):
+        binary = self._target(self._field(op, self._OP_MAIN))
+        return self._integer(binary, self._BINARY_TYPE) in self._INTEGER_BINARIES
+
+    def _leave_in_float(self, indexes):
+        for index in indexes & self._quantizations.keys():
             del self._quantizations[index]
             self._drop(self._descriptions[index], self._DESCRIPTION_QUANTIZATION)
 
@@ -221,34 +241,44 @@ class _QuantizedFile:
 
         The zero point is 0: on x86 MNN adds int8 tensors wrongly with another one.
         """
-        by_index = {index: ranges[self._names[index]] for index in self._quantizations}
-        pooled = set()
-        for op in self._ops:  # in the order of their execution
-            kind = self._integer(op, self._OP_TYPE)
-            if kind not in (self._POOLING, self._RESIZE):
-                continue
-            source = self._integers(op, self._OP_INPUTS)[0]
-            result = self._integers(op, self._OP_OUTPUTS)[0]
-            if not {source, result} <= by_index.keys():
-                continue
-            if kind == self._RESIZE:
-                by_index[result] = by_index[source]  # MNN resizes int8 without a change of scale
-            elif self._is_max_pool(op):
-                low, high, peak = by_index[source]
-                by_index[source] = by_index[result] = low, high, max(peak, by_index[result][2])
-                pooled.update((source, result))
-        for index, (low, high, peak) in by_index.items():
+        for group, is_pooled in self._groups():
+            lows, highs, peaks = zip(*(ranges[self._names[index]] for index in group))
+            low, high, peak = min(lows), max(highs), max(peaks)
             scale, zero = peak / 127, 0
-            if index in pooled and low < 0:
+            if is_pooled and low < 0:
                 # Keep to 0..127: on x86 MNN stores an int8 value plus 128, as uint8, but its max
                 # pool compares int8, so that the upper half loses against the lower. Nothing is cut
                 # off here: what is below 0 would win.
                 scale = (high - low) / 127
                 zero = round(-low / scale)
-            table = self._quantizations[index]
-            for field, value in ((self._SCALE, scale), (self._ZERO, zero)):
-                struct.pack_into("<f", self._data, self._field(table, field), value)
+            for table in (self._quantizations[index] for index in group):
+                for field, value in ((self._SCALE, scale), (self._ZERO, zero)):
+                    struct.pack_into("<f", self._data, self._field(table, field), value)
         self._drop_unary_tables()
+
+    def _groups(self):
+        """Tensors that must have one scale, and whether a max pool is among what joins them.
+
+        MNN resizes and pools int8 without a change of scale.
+        """
+        groups = {index: [index] for index in self._quantizations}
+        pooled = set()
+        for op in self._ops:
+            kind = self._integer(op, self._OP_TYPE)
+            is_max_pool = kind == self._POOLING and self._is_max_pool(op)
+            if not (is_max_pool or kind == self._RESIZE):
+                continue
+            source = self._integers(op, self._OP_INPUTS)[0]
+            result = self._integers(op, self._OP_OUTPUTS)[0]
+            if not {source, result} <= groups.keys():
+                continue
+            if groups[source] is not groups[result]:
+                groups[source] += groups[result]
+                groups.update((index, groups[source]) for index in groups[result])
+            if is_max_pool:
+                pooled.add(source)
+        distinct = {id(group): group for group in groups.values()}.values()
+        return [(group, not pooled.isdisjoint(group)) for group in distinct]
 
     def save(self):
         with open(self._path, "wb") as file:
