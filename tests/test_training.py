@@ -22,6 +22,7 @@ from edgeark.training.checkpoint import (
     CheckpointError,
     atomic_path,
     load_checkpoint,
+    only_writer,
     save_checkpoint,
 )
 from edgeark.training.config import RecipeError, list_recipes, load_recipe
@@ -72,7 +73,7 @@ def test_a_short_training_learns_and_leaves_its_files(write_recipe: Write, tmp_p
     out = tmp_path / "run"
     report = scripts.train(load_recipe(write_recipe(epochs=10)), out)
     assert report.test is not None and report.test > 0.8
-    assert {p.name for p in out.iterdir()} == {
+    assert {p.name for p in out.iterdir()} - {".lock"} == {
         *("best.safetensors", "last.ckpt", "log.csv", "curves.png", "confusion.png"),
         *("result.json", "tensorboard"),
     }
@@ -174,6 +175,22 @@ def test_a_finished_run_is_not_overwritten(write_recipe: Write, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="holds a training already; go on with --resume"):
         scripts.train(recipe, tmp_path)
     assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
+def test_two_trainings_do_not_share_a_folder(write_recipe: Write, tmp_path: Path) -> None:
+    recipe, out = load_recipe(write_recipe(epochs=1)), tmp_path / "out"
+    words = "another training writes to"
+    with only_writer(out), pytest.raises(CheckpointError, match=words):
+        scripts.train(recipe, out)
+    assert scripts.train(recipe, out).epochs == 1
+    with only_writer(out), pytest.raises(CheckpointError, match=words):
+        scripts.train(recipe, out, resume=True)
+
+
+def test_a_folder_that_cannot_be_made(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot make the folder"):
+        scripts.train(load_recipe(write_recipe()), tmp_path / "file" / "out")
 
 
 def test_nothing_to_resume(write_recipe: Write, tmp_path: Path) -> None:

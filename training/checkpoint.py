@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..errors import EdgearkError
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointError(EdgearkError):
@@ -30,6 +34,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of ``folder`` for as long as the block, or the process, lasts.
+
+    Raises:
+        CheckpointError: another one writes there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot make the folder {folder} ({_reason(error)})") from error
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(
+            f"another training writes to {folder}: wait for it, end it, or name another folder"
+        ) from None
+    except (OSError, NotImplementedError):
+        logger.warning("%s cannot be locked: let no other training write there", folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

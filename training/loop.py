@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +33,13 @@ from torch.utils.data import DataLoader
 
 from ..errors import EdgearkError
 from ..zoo.weights import save_weights
-from .checkpoint import CheckpointError, atomic_path, load_checkpoint, save_checkpoint
+from .checkpoint import (
+    CheckpointError,
+    atomic_path,
+    load_checkpoint,
+    only_writer,
+    save_checkpoint,
+)
 from .config import Recipe
 from .distributed import is_distributed, leave_group, local_processes, machines
 from .plots import save_curves
@@ -107,7 +114,7 @@ def fit(
 
     Raises:
         CheckpointError: nothing to resume, the checkpoint is of another recipe, or a new run
-            would overwrite one.
+            would overwrite one, or another process trains into ``out``.
         TrainingError: the loss became infinite or NaN, or there is not even one batch.
     """
     fabric = Fabric(
@@ -128,7 +135,8 @@ def fit(
     fabric.barrier()  # before the first process writes what the others have looked for
     bar = progress if progress and fabric.is_global_zero else Progress(enabled=False)
     interrupted = False
-    with bar.training(recipe.epochs, run.epoch, recipe.model):
+    alone = only_writer(out) if fabric.is_global_zero else nullcontext()
+    with alone, bar.training(recipe.epochs, run.epoch, recipe.model):
         try:
             while run.epoch < recipe.epochs and not run.out_of_patience():
                 run.train_epoch(bar)
