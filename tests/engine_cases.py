@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch
 from edgeark.export.lint import Rule
 from edgeark.export.targets import find_target
 from edgeark.export.targets.isolated import WorkerTarget
+from edgeark.export.toolchains import ToolchainError
 from settled import SPEC, prove, settle
 from target_base import installed_target
 from torch import Tensor, nn
@@ -90,9 +92,17 @@ def rules_fire_alone(name: str, rules: Sequence[Rule], cases: Sequence[Case]) ->
 
 
 def engine_fails(name: str, cases: Sequence[Case], folder: Path) -> None:
+    """It refuses, answers something else, or dies: of that, the others are tried on their own."""
     target = installed_target(name)
     assert isinstance(target, WorkerTarget)
-    tried = try_each(target, [bad for _, bad, _ in cases], folder)
+    folder.mkdir(exist_ok=True)
+    try:
+        tried = try_each(target, [bad for _, bad, _ in cases], folder)
+    except ToolchainError:
+        if middle := len(cases) // 2:
+            engine_fails(name, cases[:middle], folder / "first")
+            engine_fails(name, cases[middle:], folder / "second")
+        return
     seen = zip(cases, tried, strict=True)
     assert [(case[0], t) for case, t in seen if is_right(t)] == []
 
@@ -101,3 +111,10 @@ def engine_is_right_on_neighbours(name: str, cases: Sequence[Case], folder: Path
     """All in one network: each is another of its outputs."""
     neighbours = Branches(list(dict.fromkeys(good for _, _, good in cases)))
     prove(installed_target(name), settle(neighbours, SPEC, folder), "float32", folder)
+
+
+def engine_dies(name: str, function: Function, folder: Path) -> None:
+    target = installed_target(name)
+    assert isinstance(target, WorkerTarget)
+    with pytest.raises(ToolchainError, match="SIGSEGV"):
+        try_each(target, [function], folder)

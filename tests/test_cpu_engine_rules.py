@@ -26,6 +26,7 @@ from engine_cases import (
     SAME_SIZE,
     Case,
     conv1d,
+    engine_dies,
     engine_fails,
     engine_is_right_on_neighbours,
     fold,
@@ -42,10 +43,21 @@ from torch import nn
 from torch.nn import functional as f
 from tries import Between
 
+NEAREST_BY_QUOTIENT: list[Case] = [
+    ("nearest-rounding", lambda x: scale(x, 0.6, "nearest"), lambda x: scale(x, 1.7, "nearest")),
+    (
+        "nearest-rounding",
+        lambda x: resize(x[:, :, :20], (46, 92), "nearest"),
+        lambda x: resize(x[:, :, :20], (22, 44), "nearest"),
+    ),
+    ("nearest-rounding", lambda x: scale(x, 1.2, "nearest"), lambda x: scale(x, 3, "nearest")),
+]
 # A rule, a network where it fires, one where it does not
 MNN: list[Case] = [
     CIRCULAR,
     DIVISOR,
+    ("nearest-rounding", lambda x: scale(x, 1.7, "nearest"), lambda x: scale(x, 0.6, "nearest")),
+    ("nearest-rounding", lambda x: scale(x, 1.1, "nearest"), lambda x: scale(x, 1.5, "nearest")),
     ANTIALIAS,
     ("unknown-operator", f.mish, lambda x: x * f.softplus(x).tanh()),
     ("unknown-operator", lambda x: torch.atan2(x, x + 3), torch.atan),
@@ -114,6 +126,7 @@ MNN: list[Case] = [
 OPENVINO: list[Case] = [
     CIRCULAR,
     DIVISOR,
+    *NEAREST_BY_QUOTIENT,
     ANTIALIAS,
     ("antialias", lambda x: resize(x, (48, 80), "bicubic", antialias=True), smaller),
     ("average-ceil-mode", nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.AvgPool2d(3, 2, 1)),
@@ -134,6 +147,7 @@ OPENVINO: list[Case] = [
 ]
 ONNXRUNTIME: list[Case] = [
     DIVISOR,
+    *NEAREST_BY_QUOTIENT,
     (
         "padded-max-pool",
         lambda x: f.max_pool2d(f.pad(x, (1, 1, 1, 1), value=0.0), 3, 2),
@@ -145,8 +159,15 @@ ONNXRUNTIME: list[Case] = [
         nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -9.0), nn.MaxPool2d(3, 2)),
     ),
 ]
+# The process dies
+TRILINEAR: Case = (
+    "trilinear",
+    lambda x: scale(x[:, None], 2, "trilinear")[:, 0],
+    lambda x: scale(x[:, None], 2, "nearest")[:, 0],
+)
+
 ENGINES: dict[str, tuple[tuple[Rule, ...], list[Case]]] = {
-    "mnn": (mnn_rules.RULES, MNN),
+    "mnn": (mnn_rules.RULES, [*MNN, TRILINEAR]),
     "openvino": (openvino_rules.RULES, OPENVINO),
     "onnxruntime": (onnxruntime_rules.RULES, ONNXRUNTIME),
 }
@@ -170,6 +191,10 @@ def test_the_engine_is_right_on_the_neighbours(
     name: str, cases: list[Case], tmp_path: Path
 ) -> None:
     engine_is_right_on_neighbours(name, cases, tmp_path)
+
+
+def test_mnn_dies_of_trilinear(tmp_path: Path) -> None:
+    engine_dies("mnn", TRILINEAR[1], tmp_path)
 
 
 @pytest.mark.parametrize("case", ONNXRUNTIME)

@@ -157,6 +157,14 @@ def test_a_network_without_a_graph_is_a_finding(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("module", [nn.Identity, Failing])
+def test_frozen_layers_stay_frozen(module: type[nn.Module]) -> None:
+    """Whether all goes well or not: detectors keep the normalisation of their backbone."""
+    model = nn.Sequential(nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(3), module())
+    check_model(model, (1, 3, 8, 8), [Strict()])
+    assert [layer.training for layer in (model, *model[:2])] == [True, False, True]
+
+
 def test_an_export_is_refused_before_the_converter_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ class Between(nn.Module):
         torch.manual_seed(0)
         self.before = nn.Conv2d(3, 8, 3, padding=1)
         self.function = function
+        self.eval()
         with torch.no_grad():
             shape = function(torch.zeros(1, 8, *SPEC.input_size)).shape
         self.behind = nn.Conv2d(shape[1], 4, 1) if len(shape) == 4 else nn.Identity()

@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from .modes import evaluating
 from .registry import spec_of
 
 
@@ -59,16 +60,12 @@ def measure_stages(model: nn.Module, input_size: tuple[int, int] | None = None) 
     like = next(model.parameters())
     x = like.new_zeros(1, spec.in_channels, height, width)
     measured: list[Stage] = []
-    was_training = model.training
-    model.eval()  # a measurement leaves the running statistics alone
-    try:
+    with evaluating(model):  # a measurement leaves the running statistics alone
         for index, stage in enumerate(feature_stages(model)):
             x = stage(x)
             shape = tuple(x.shape[1:])
             reduction = 2 * measured[-1].reduction if measured else round(height / shape[1])
             measured.append(Stage(index, shape[0], reduction, shape))
-    finally:
-        model.train(was_training)
     return measured
 
 

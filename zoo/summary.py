@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .modes import evaluating
 from .registry import spec_of
 
 
@@ -51,11 +52,10 @@ def summarize(model: nn.Module) -> Summary:
 
     leaves = [(name, m) for name, m in model.named_modules() if not any(m.children())]
     handles = [module.register_forward_hook(record(name)) for name, module in leaves]
-    was_training = model.training
     try:
-        model.eval()(torch.zeros(spec_of(model).input_shape))
+        with evaluating(model):
+            model(torch.zeros(spec_of(model).input_shape))
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     total = sum(p.numel() for p in model.parameters())

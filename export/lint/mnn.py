@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from . import common, onnx_file, sights
+from .nearest import by_inverse, nearest_rounding
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -124,8 +125,25 @@ def _listed(value: int | list[int]) -> list[int]:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
+nearest = nearest_rounding(
+    by_inverse,
+    "MNN inverts the factor in single precision, PyTorch in double: rounding takes other pixels",
+)
+
+
+@op_rule(
+    "upsample_trilinear3d",
+    name="trilinear",
+    reason="MNN dies with SIGSEGV as it runs it",
+    fix="double by nearest, or resize height and width by bilinear",
+)
+def trilinear(op: Op) -> str | None:
+    return "trilinear resizing"
+
+
 RULES: tuple[Rule, ...] = (
     *(unknown, wrong, equal_floats, norm_over_all, bicubic_enlarged, antialias, circular_padding),
     *(dilated_pool, padded_average_3d, negative_index, grid_sample_mode, output_of_conv1d),
+    *(nearest, trilinear),
     *onnx_file.RULES,
 )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...errors import EdgearkError
+from ...zoo.modes import evaluating
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = Path(torch.__file__).parent
@@ -179,11 +180,10 @@ def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
     Raises:
         LintError: the forward pass fails, or depends on the values that it computes.
     """
-    was_training = model.training
     place = next((p.device for p in model.parameters()), None)
     try:
-        with _quiet():
-            program = torch.export.export(model.eval(), (torch.zeros(*input_shape, device=place),))
+        with _quiet(), evaluating(model):
+            program = torch.export.export(model, (torch.zeros(*input_shape, device=place),))
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
@@ -192,8 +192,6 @@ def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
             f"no static graph for an input of {by(input_shape)}: {shown}",
             find_source(trace),
         ) from error
-    finally:
-        model.train(was_training)
     return Network(program)
 
 

@@ -6,6 +6,7 @@ Seen with ONNX Runtime's own graph optimisations; ``tests/test_cpu_engine_rules.
 from __future__ import annotations
 
 from . import onnx_file
+from .nearest import by_quotient, nearest_rounding
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -34,4 +35,10 @@ def padded_max_pool(op: Op) -> str | None:
     return "zeros around a max pool" if is_zero and not is_harmless else None
 
 
-RULES: tuple[Rule, ...] = (padded_max_pool, *onnx_file.RULES)
+nearest = nearest_rounding(
+    by_quotient,
+    "ONNX Runtime divides by the factor where PyTorch multiplies by its inverse: rounding takes "
+    "other pixels",
+)
+
+RULES: tuple[Rule, ...] = (padded_max_pool, nearest, *onnx_file.RULES)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from . import common, onnx_file, sights
+from .nearest import by_double_ratio, nearest_rounding
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -52,10 +53,12 @@ def gelu(op: Op) -> str | None:
     return "gelu" if op.arguments["approximate"] == "none" else None
 
 
-fractional = common.fractional_size(
-    "upsample_bilinear2d",
-    "upsample_nearest2d",
-    reason=BY_RATIO,
+fractional = common.fractional_size("upsample_bilinear2d", reason=BY_RATIO)
+
+
+nearest = nearest_rounding(
+    by_double_ratio,
+    "OpenCV goes by the ratio of the sizes, in double precision, and takes other pixels",
 )
 
 
@@ -233,6 +236,6 @@ RULES: tuple[Rule, ...] = (
     *(unknown, gelu, fractional, antialias, circular_padding, negative_padding, padding_of_rows),
     *(padding_before_1x1, dilated_pool, transposed_dilation, uncounted_padding, uneven_pool),
     *(reduction_of_all, two_new_axes, log_of_exponentials, hardsigmoid_gate, integer_division),
-    *(by_vector, one_dimension),
+    *(by_vector, nearest, one_dimension),
     *onnx_file.RULES,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from . import common, onnx_file, sights
+from .nearest import by_ratio, nearest_rounding
 from .network import Op, by
 from .opencv import (
     BY_RATIO,
@@ -32,9 +33,10 @@ unknown = unknown_operator(
 )
 
 
-fractional = common.fractional_size(
-    *("upsample_bicubic2d", "upsample_bilinear2d", "upsample_nearest2d"), reason=BY_RATIO
-)
+fractional = common.fractional_size(*("upsample_bicubic2d", "upsample_bilinear2d"), reason=BY_RATIO)
+
+
+nearest = nearest_rounding(by_ratio, "OpenCV goes by the ratio of the sizes: it takes other pixels")
 
 
 @op_rule(
@@ -146,7 +148,7 @@ def large_tanh(op: Op) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    *(unknown, gelu, fractional, antialias, padded_1x1, average_ceil_mode),
+    *(unknown, gelu, fractional, nearest, antialias, padded_1x1, average_ceil_mode),
     *(sum_behind_convolution, norm_behind_reshape, norm_of_vector, grid_sample_mode),
     *(negative_index, by_vector, log_of_exponentials, hardsigmoid_gate, integer_division),
     *(large_tanh, *onnx_file.RULES),

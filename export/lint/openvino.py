@@ -6,6 +6,7 @@ Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees 
 from __future__ import annotations
 
 from . import common, onnx_file, sights
+from .nearest import by_quotient, nearest_rounding
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -47,7 +48,14 @@ def pool_across_activation(op: Op) -> str | None:
     return f"{activation.kind} between two max pools" if is_pool else None
 
 
+nearest = nearest_rounding(
+    by_quotient,
+    "OpenVINO divides by the factor where PyTorch multiplies by its inverse: rounding takes "
+    "other pixels",
+)
+
+
 RULES: tuple[Rule, ...] = (
-    *(circular_padding, antialias, average_ceil_mode, pool_across_activation),
+    *(circular_padding, antialias, average_ceil_mode, pool_across_activation, nearest),
     *onnx_file.RULES,
 )
