@@ -34,14 +34,13 @@ class OpenCv(IsolatedTarget):
 class OpenCv5(OpenCv):
     """Run by its new engine, which ``readNetFromONNX`` takes where no engine is named.
 
-    It is as near to PyTorch as 4.x's without Winograd, and up to twice as fast; 4.x's with Winograd
-    is faster still on ``unet_16`` and six times as far off. What the new engine cannot read goes to
-    4.x's, which 5.0 still has, without a word: of 1,000 small networks this saved none.
+    It is as near to PyTorch as 4.x's without Winograd. What it cannot read goes to 4.x's, which 5.0
+    still has, without a word: of 1,000 small networks this saved none.
     """
 
     name = "opencv5"
     description = "OpenCV DNN 5.x, CPU"
-    no_int8 = "it has no quantiser, and needs 15 times as long for ONNX Runtime's int8 files"
+    no_int8 = "it has no quantiser, and ONNX Runtime's int8 files are slower there than float32"
     toolchain = Toolchain(
         "opencv5",
         packages=("opencv-python-headless",),
