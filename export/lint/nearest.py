@@ -56,10 +56,8 @@ def _look(op: Op, place: Place) -> str | None:
     factors = op.arguments["scale_factors"] or (None, None)
     for n, m, factor in zip(before, after, factors, strict=True):
         pixels = np.arange(m, dtype=np.float32)
-        taken = [
-            np.minimum(np.floor(way(pixels, n, m, factor)), n - 1) for way in (place, _of_pytorch)
-        ]
-        if not np.array_equal(*taken):
+        taken, wanted = (np.floor(way(pixels, n, m, factor)) for way in (place, _of_pytorch))
+        if not np.array_equal(np.minimum(taken, n - 1), np.minimum(wanted, n - 1)):
             return f"nearest resizing of {by(before)} to {by(after)}"
     return None
 
