@@ -162,6 +162,11 @@ CASES: list[tuple[str, Function, Function]] = [
         lambda x: f.pad(x, (1, 2, 3, 1), mode="circular"),
         lambda x: f.pad(x, (1, 2, 3, 1), mode="reflect"),
     ),
+    (
+        "nearest-rounding",
+        lambda x: f.interpolate(x, scale_factor=1.7),
+        lambda x: f.interpolate(x, scale_factor=0.6),
+    ),
     ("layer-norm-of-maps", nn.LayerNorm([8, 16, 16]), nn.LayerNorm(16)),
     ("pool-without-stride", lambda x: f.avg_pool2d(x, 4), nn.AvgPool2d(4)),
     ("pool-without-stride", lambda x: f.max_pool2d(x, 4), lambda x: f.max_pool2d(x, 4, 4)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import common, sights
+from .nearest import by_inverse, nearest_rounding
 from .network import Network, Op, by
 from .rule import Rule, Sighting, op_rule
 
@@ -55,6 +56,12 @@ def average_ceil_mode(op: Op) -> str | None:
 circular_padding = common.circular_padding(_WRONG)
 
 
+nearest = nearest_rounding(
+    by_inverse,
+    "ncnn inverts the factor in single precision, PyTorch in double: rounding takes other pixels",
+)
+
+
 @op_rule(
     "layer_norm",
     name="layer-norm-of-maps",
@@ -93,5 +100,5 @@ without_batch = Rule(
 
 RULES: tuple[Rule, ...] = (
     *(strided_slice, unknown, dilated_pool, average_ceil_mode, circular_padding),
-    *(layer_norm_of_maps, pool_without_stride, without_batch),
+    *(nearest, layer_norm_of_maps, pool_without_stride, without_batch),
 )

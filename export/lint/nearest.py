@@ -22,13 +22,20 @@ The factor is None where the network names a size.
 """
 
 
+def by_pytorch(pixels: np.ndarray, before: int, after: int, factor: float | None) -> np.ndarray:
+    """Times the inverse, or the ratio of the sizes."""
+    if factor is None:
+        return by_ratio(pixels, before, after, factor)
+    return pixels * np.float32(1 / factor)
+
+
 def by_quotient(pixels: np.ndarray, before: int, after: int, factor: float | None) -> np.ndarray:
     """Divided by the factor: ONNX Runtime and OpenVINO."""
     return pixels / np.float32(factor or after / before)
 
 
 def by_inverse(pixels: np.ndarray, before: int, after: int, factor: float | None) -> np.ndarray:
-    """Times the inverse of the rounded factor, or the ratio of the sizes: MNN."""
+    """Times the inverse of the rounded factor, or the ratio of the sizes: MNN and ncnn."""
     if factor is None:
         return by_ratio(pixels, before, after, factor)
     return pixels * (np.float32(1) / np.float32(factor))
@@ -56,13 +63,7 @@ def _look(op: Op, place: Place) -> str | None:
     factors = op.arguments["scale_factors"] or (None, None)
     for n, m, factor in zip(before, after, factors, strict=True):
         pixels = np.arange(m, dtype=np.float32)
-        taken, wanted = (np.floor(way(pixels, n, m, factor)) for way in (place, _of_pytorch))
+        taken, wanted = (np.floor(way(pixels, n, m, factor)) for way in (place, by_pytorch))
         if not np.array_equal(np.minimum(taken, n - 1), np.minimum(wanted, n - 1)):
             return f"nearest resizing of {by(before)} to {by(after)}"
     return None
-
-
-def _of_pytorch(pixels: np.ndarray, before: int, after: int, factor: float | None) -> np.ndarray:
-    if factor is None:
-        return by_ratio(pixels, before, after, factor)
-    return pixels * np.float32(1 / factor)
