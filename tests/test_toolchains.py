@@ -88,7 +88,7 @@ def toolchain(tmp_path: Path) -> Toolchain:
         Hint(r"died with SIGSEGV", "mend of a crash"),
         Hint(r"unsupported conv", "mend of a convolution"),
     )
-    return LocalToolchain("fake", (), ">=3.10", 0, hints, path)
+    return LocalToolchain("fake", (), ">=3.10", 0, hints, file=path)
 
 
 @pytest.fixture
