@@ -285,6 +285,7 @@ CASES: list[tuple[str, Function, Function]] = [
         lambda x: f.avg_pool2d(x, 12).squeeze(3).squeeze(2),
     ),
     ("uneven-padding", lambda x: f.pad(x, (1, 2, 0, 0)), lambda x: f.pad(x, (1, 1, 2, 2))),
+    ("divisor-override", nn.AvgPool2d(2, divisor_override=3), nn.AvgPool2d(2)),
 ]
 
 

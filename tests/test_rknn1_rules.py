@@ -97,6 +97,7 @@ CASES: list[tuple[str, str, Function, Function]] = [
         lambda x: torch.cat((x.relu(), x), 1),
         lambda x: torch.cat((x.relu(), x), 1).relu(),
     ),
+    ("divisor-override", "error", nn.AvgPool2d(2, divisor_override=3), nn.AvgPool2d(2)),
 ]
 
 

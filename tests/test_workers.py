@@ -34,6 +34,7 @@ WATCHER = textwrap.dedent(
     settings = {"mean": [30.0], "std": [80.0], "input": "input", "outputs": ["output"]}
     name = os.environ["ARTIFACT"]
     job = {"onnx": onnx, "out": os.path.join(folder, name), "settings": settings}
+    job["half"] = False
     worker.convert(job, {"pictures": pictures})
     job = {"folder": folder, "files": [name], "settings": settings}
     _, outputs = worker.run(job, {"pictures": pictures})
