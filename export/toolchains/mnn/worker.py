@@ -241,8 +241,8 @@ class _QuantizedFile:
 
         The zero point is 0: on x86 MNN adds int8 tensors wrongly with another one.
         """
-        for group, is_pooled in self._groups():
-            lows, highs, peaks = zip(*(ranges[self._names[index]] for index in group))
+        for group, measured, is_pooled in self._groups():
+            lows, highs, peaks = zip(*(ranges[self._names[index]] for index in measured))
             low, high, peak = min(lows), max(highs), max(peaks)
             scale, zero = peak / 127, 0
             if is_pooled and low < 0:
@@ -257,12 +257,12 @@ class _QuantizedFile:
         self._drop_unary_tables()
 
     def _groups(self):
-        """Tensors that must have one scale, and whether a max pool is among what joins them.
+        """Tensors that must have one scale; which of them say it; whether a max pool is among them.
 
-        MNN resizes and pools int8 without a change of scale.
+        MNN resizes and pools int8 without a change of scale; what is resized says nothing new.
         """
         groups = {index: [index] for index in self._quantizations}
-        pooled = set()
+        pooled, resized = set(), set()
         for op in self._ops:
             kind = self._integer(op, self._OP_TYPE)
             is_max_pool = kind == self._POOLING and self._is_max_pool(op)
@@ -275,10 +275,16 @@ class _QuantizedFile:
             if groups[source] is not groups[result]:
                 groups[source] += groups[result]
                 groups.update((index, groups[source]) for index in groups[result])
-            if is_max_pool:
-                pooled.add(source)
+            (pooled if is_max_pool else resized).add(result)
         distinct = {id(group): group for group in groups.values()}.values()
-        return [(group, not pooled.isdisjoint(group)) for group in distinct]
+        return [
+            (
+                group,
+                [index for index in group if index not in resized],
+                not pooled.isdisjoint(group),
+            )
+            for group in distinct
+        ]
 
     def save(self):
         with open(self._path, "wb") as file:
