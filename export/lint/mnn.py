@@ -134,7 +134,7 @@ nearest = nearest_rounding(
 @op_rule(
     "upsample_trilinear3d",
     name="trilinear",
-    reason="MNN dies with SIGSEGV as it runs it",
+    reason="MNN writes beside its memory and dies as it runs it",
     fix="double by nearest, or resize height and width by bilinear",
 )
 def trilinear(op: Op) -> str | None:
