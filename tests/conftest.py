@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The networks in the tables of a test file have the same weights at every run."""
+    torch.manual_seed(0)
+    return (yield)
+
+
+def pytest_runtest_setup() -> None:
+    """And so have those that a test makes."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

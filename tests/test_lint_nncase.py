@@ -120,13 +120,12 @@ def test_the_mend_of_a_failure_compiles(rule: str, tmp_path: Path) -> None:
 def test_a_wrong_answer_and_its_mend(rule: str, tmp_path: Path) -> None:
     found = []
     for name, layer in zip(("broken", "mended"), WRONG[rule], strict=True):
-        torch.manual_seed(0)
         model, folder = Between(layer), tmp_path / name
         folder.mkdir()
         set_batch_norm(model, make_pictures(16, 3))
         artifact, _, graph = convert(model, folder)
         found.append(sqnr_db(artifact, graph))
-    assert found[0] < 20 and found[1] > 25
+    assert found[0] < 15 and found[1] > 20
 
 
 CPU_CASES: dict[str, Callable[[tuple[str, ...]], bool]] = {

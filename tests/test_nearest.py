@@ -46,6 +46,6 @@ def test_whole_factors_are_the_same_everywhere(before: int, factor: int, place: 
 
 @pytest.mark.parametrize("factors", [(0.6, 1.0), (1.0, 0.6)])
 def test_the_rule_looks_at_both_sides(factors: tuple[float, float]) -> None:
-    rule = way.nearest_rounding(way.by_quotient, "wrong")
+    rule = way.nearest_rounding("A runtime", way.by_quotient)
     network = capture_network(nn.Upsample(scale_factor=factors), (1, 3, 24, 24))
     assert [finding.rule for finding in check(network, [rule], "any")] == ["nearest-rounding"]
