@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from edgeark.export.lint import Finding, capture_network, check
 from edgeark.export.lint.nncase import RULES
 from edgeark.export.toolchains import ToolchainError

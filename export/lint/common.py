@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from . import sights
-from .rule import Rule, op_rule
+from .rule import Look, Rule, op_rule
 
 
-def antialias(*kinds: str, reason: str) -> Rule:
+def antialias(*kinds: str, reason: str, look: Look = sights.antialias) -> Rule:
     """``kinds`` of resizing with a filter."""
     fix = "resize without antialias, or pool first"
-    return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(sights.antialias)
+    return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(look)
 
 
 def circular_padding(reason: str) -> Rule:

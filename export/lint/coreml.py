@@ -25,14 +25,10 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+antialias = common.antialias(
     "_upsample_bilinear2d_aa",
-    name="antialias",
     reason="coremltools drops the filter without a word: the values are wrong",
-    fix="resize without antialias, or pool first",
 )
-def antialias(op: Op) -> str | None:
-    return "antialias=True"
 
 
 fractional = common.fractional_size("upsample_bilinear2d", reason=_REFUSED)

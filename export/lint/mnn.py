@@ -65,9 +65,7 @@ def norm_over_all(op: Op) -> str | None:
     fix="use bilinear resizing, or align_corners=True",
 )
 def bicubic_enlarged(op: Op) -> str | None:
-    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
-    is_larger = any(after > before for after, before in sides)
-    return "bicubic" if is_larger and not op.arguments["align_corners"] else None
+    return "bicubic" if sights.is_larger(op) and not op.arguments["align_corners"] else None
 
 
 antialias = common.antialias(
@@ -90,7 +88,7 @@ dilated_pool = common.dilated_pool("MNN leaves the dilation out: sizes and value
 )
 def padded_average_3d(op: Op) -> str | None:
     padding = op.arguments["padding"]
-    return f"a 3-D average pool with padding {padding}" if any(_listed(padding)) else None
+    return f"a 3-D average pool with padding {padding}" if any(sights.sides(padding, 3)) else None
 
 
 negative_index = common.negative_index(_WRONG)
@@ -121,14 +119,7 @@ def output_of_conv1d(op: Op) -> str | None:
     return "a 1-D convolution as an output" if last.is_output else None
 
 
-def _listed(value: int | list[int]) -> list[int]:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-nearest = nearest_rounding(
-    by_inverse,
-    "MNN inverts the factor in single precision, PyTorch in double: rounding takes other pixels",
-)
+nearest = nearest_rounding("MNN", by_inverse)
 
 
 @op_rule(

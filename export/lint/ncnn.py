@@ -56,10 +56,7 @@ def average_ceil_mode(op: Op) -> str | None:
 circular_padding = common.circular_padding(_WRONG)
 
 
-nearest = nearest_rounding(
-    by_inverse,
-    "ncnn inverts the factor in single precision, PyTorch in double: rounding takes other pixels",
-)
+nearest = nearest_rounding("ncnn", by_inverse)
 
 
 @op_rule(

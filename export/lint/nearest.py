@@ -51,10 +51,22 @@ def by_ratio(pixels: np.ndarray, before: int, after: int, _: float | None) -> np
     return pixels * (np.float32(before) / np.float32(after))
 
 
-def nearest_rounding(place: Place, reason: str) -> Rule:
-    """Fires where ``place`` takes other pixels than PyTorch."""
-    fix = "double it (any whole factor will do), or use bilinear resizing"
-    rule = op_rule("upsample_nearest2d", name="nearest-rounding", reason=reason, fix=fix)
+_WAYS = {
+    by_quotient: "divides by the factor where PyTorch multiplies by its inverse",
+    by_inverse: "inverts the factor in single precision, PyTorch in double",
+    by_double_ratio: "goes by the ratio of the sizes, in double precision",
+    by_ratio: "goes by the ratio of the sizes",
+}
+
+
+def nearest_rounding(engine: str, place: Place) -> Rule:
+    """Fires where ``place``, a key of ``_WAYS``, takes other pixels than PyTorch."""
+    rule = op_rule(
+        "upsample_nearest2d",
+        name="nearest-rounding",
+        reason=f"{engine} {_WAYS[place]}: rounding takes other pixels",
+        fix="double it (any whole factor will do), or use bilinear resizing",
+    )
     return rule(lambda op: _look(op, place))
 
 

@@ -35,10 +35,6 @@ def padded_max_pool(op: Op) -> str | None:
     return "zeros around a max pool" if is_zero and not is_harmless else None
 
 
-nearest = nearest_rounding(
-    by_quotient,
-    "ONNX Runtime divides by the factor where PyTorch multiplies by its inverse: rounding takes "
-    "other pixels",
-)
+nearest = nearest_rounding("ONNX Runtime", by_quotient)
 
 RULES: tuple[Rule, ...] = (padded_max_pool, nearest, *onnx_file.RULES)

@@ -56,10 +56,7 @@ def gelu(op: Op) -> str | None:
 fractional = common.fractional_size("upsample_bilinear2d", reason=BY_RATIO)
 
 
-nearest = nearest_rounding(
-    by_double_ratio,
-    "OpenCV goes by the ratio of the sizes, in double precision, and takes other pixels",
-)
+nearest = nearest_rounding("OpenCV", by_double_ratio)
 
 
 antialias = common.antialias("_upsample_bilinear2d_aa", reason=NO_FILTER)

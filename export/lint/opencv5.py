@@ -36,17 +36,14 @@ unknown = unknown_operator(
 fractional = common.fractional_size(*("upsample_bicubic2d", "upsample_bilinear2d"), reason=BY_RATIO)
 
 
-nearest = nearest_rounding(by_ratio, "OpenCV goes by the ratio of the sizes: it takes other pixels")
+nearest = nearest_rounding("OpenCV", by_ratio)
 
 
-@op_rule(
+antialias = common.antialias(
     *("_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
-    name="antialias",
     reason=NO_FILTER,
-    fix="resize without antialias, or pool first",
+    look=lambda op: "antialias=True" if sights.is_smaller(op) else None,
 )
-def antialias(op: Op) -> str | None:
-    return "antialias=True" if sights.is_smaller(op) else None
 
 
 @op_rule(

@@ -48,11 +48,7 @@ def pool_across_activation(op: Op) -> str | None:
     return f"{activation.kind} between two max pools" if is_pool else None
 
 
-nearest = nearest_rounding(
-    by_quotient,
-    "OpenVINO divides by the factor where PyTorch multiplies by its inverse: rounding takes "
-    "other pixels",
-)
+nearest = nearest_rounding("OpenVINO", by_quotient)
 
 
 RULES: tuple[Rule, ...] = (

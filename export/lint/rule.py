@@ -9,6 +9,8 @@ from typing import Any, Literal
 from .network import Network, Op
 
 Severity = Literal["error", "warning"]
+Look = Callable[[Op], str | None]
+"""What is seen at an operator, in few words that open the reason; None where all is well."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,17 @@ class Finding:
 
 def op_rule(
     *kinds: str, name: str, reason: str, fix: str, severity: Severity = "error"
-) -> Callable[[Callable[[Op], str | None]], Rule]:
+) -> Callable[[Look], Rule]:
     """Make a rule of a function that looks at one operator of ``kinds`` (none named: of any).
 
-    The function says what it sees, in few words that open the reason, or None where all is well::
+    For example::
 
         @op_rule("conv2d", name="dilation", reason="the KPU has no dilated kernels", fix="...")
         def dilation(op: Op) -> str | None:
             return f"dilation {op.pair('dilation')}" if op.pair("dilation") != (1, 1) else None
     """
 
-    def decorate(look: Callable[[Op], str | None]) -> Rule:
+    def decorate(look: Look) -> Rule:
         def find(network: Network) -> Iterator[Sighting]:
             for op in network.of_kind(*kinds) if kinds else network.ops:
                 if seen := look(op):

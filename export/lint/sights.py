@@ -5,6 +5,8 @@ What comes of it differs (refused, wrong, slow), so that each target names its o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, fx
 
 from .network import Op
@@ -30,14 +32,23 @@ def circular_padding(op: Op) -> str | None:
 
 
 def negative_padding(op: Op) -> str | None:
-    sides = op.arguments["pad"]
-    return f"a padding of {min(sides)}" if min(sides) < 0 else None
+    least = min(op.arguments["pad"])
+    return f"a padding of {least}" if least < 0 else None
 
 
 def is_smaller(op: Op) -> bool:
     """Whether a map has fewer rows or columns than before."""
-    sides = zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
-    return any(after < before for after, before in sides)
+    return any(after < before for after, before in _maps(op))
+
+
+def is_larger(op: Op) -> bool:
+    """Whether a map has more rows or columns than before."""
+    return any(after > before for after, before in _maps(op))
+
+
+def _maps(op: Op) -> Iterator[tuple[int, int]]:
+    """Each side of the map, after and before."""
+    return zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
 
 
 def antialias(op: Op) -> str | None:
@@ -88,14 +99,14 @@ def ceiled_average(op: Op) -> str | None:
     given, dims = op.arguments, len(op.shape) - 2
     if not (given["ceil_mode"] and given["count_include_pad"]):
         return None
-    kernels, paddings = _sides(given["kernel_size"], dims), _sides(given["padding"], dims)
-    strides = _sides(given["stride"], dims) or kernels
-    sides = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
-    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in sides)
+    kernels, paddings = sides(given["kernel_size"], dims), sides(given["padding"], dims)
+    strides = sides(given["stride"], dims) or kernels
+    along = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
+    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in along)
     return "an average pool with ceil_mode" if is_past else None
 
 
-def _sides(value: int | list[int], dims: int) -> list[int]:
+def sides(value: int | list[int], dims: int) -> list[int]:
     """Of what torch takes as one number or as several: one for each side of a map."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [*values] * (dims // len(values)) if values else []

@@ -276,15 +276,9 @@ class _QuantizedFile:
                 groups[source] += groups[result]
                 groups.update((index, groups[source]) for index in groups[result])
             (pooled if is_max_pool else resized).add(result)
-        distinct = {id(group): group for group in groups.values()}.values()
-        return [
-            (
-                group,
-                [index for index in group if index not in resized],
-                not pooled.isdisjoint(group),
-            )
-            for group in distinct
-        ]
+        for group in {id(group): group for group in groups.values()}.values():
+            measured = [index for index in group if index not in resized]
+            yield group, measured, not pooled.isdisjoint(group)
 
     def save(self):
         with open(self._path, "wb") as file:
