@@ -19,7 +19,7 @@ def make_boxes(xyxy: list, scores: list, classes: list) -> Boxes:
     return Boxes(np.array(xyxy, float).reshape(-1, 4), np.array(scores, float), np.array(classes))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     n=st.integers(0, 60),
     classes=st.integers(1, 5),
@@ -59,7 +59,7 @@ def test_suppression_of_many_candidates_is_torchvisions(spread: float) -> None:
     assert np.array_equal(nms(boxes, 0.45, 50).scores, boxes.scores[kept[:50]])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(0, 9), m=st.integers(0, 9), seed=seeds)
 def test_overlap_is_torchvisions(n: int, m: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -78,7 +78,7 @@ def test_a_family_answers_alike(name: str, opset: int) -> None:
     stride=st.sampled_from([1, 2]),
     bias=st.booleans(),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_concat_becomes_a_sum(
     parts: list[tuple[int, bool]], kernel: int, stride: int, bias: bool
 ) -> None:

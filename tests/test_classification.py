@@ -15,7 +15,7 @@ from PIL import Image
 side = st.integers(1, 40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(h=side, w=side, new_h=side, new_w=side, seed=st.integers(0, 99))
 def test_resize_is_pillows_bilinear(h: int, w: int, new_h: int, new_w: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (h, w), np.uint8)
@@ -49,7 +49,7 @@ def test_what_is_no_picture_is_refused(picture: np.ndarray) -> None:
 logits = arrays(np.float32, (4, 6), elements=st.floats(-50, 50, width=32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(values=logits, k=st.integers(1, 6))
 def test_top_k_agrees_with_torch(values: np.ndarray, k: int) -> None:
     wanted = torch.from_numpy(values).double().softmax(1).topk(k, dim=1)

@@ -33,7 +33,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
     return header + values.tobytes()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values=arrays(np.uint8, array_shapes(min_dims=1, max_dims=3)), zipped=st.booleans())
 def test_what_was_written_is_read(
     values: np.ndarray, zipped: bool, tmp_path_factory: pytest.TempPathFactory

@@ -93,7 +93,7 @@ def random_maps(
     return maps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     spec=st.sampled_from([YOLOV5, YOLOX]),
     n=st.integers(1, 3),

@@ -81,7 +81,7 @@ def test_a_layer_is_added_only_where_it_must(
     assert error < 1e-5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     means=st.tuples(*[st.sampled_from((0.0, 16.3, 255.0))] * 3),
     stds=st.tuples(*[st.floats(0.1, 255)] * 3),

@@ -56,7 +56,7 @@ tables = {
 }
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     seed=st.integers(0, 10**6),
     kernel=st.sampled_from([1, 3]),
@@ -100,7 +100,7 @@ def test_bytes_equal_those_of_plain_integers(
     agree(layer, x)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 10**6),
     arg_add=st.sampled_from([0, 1 << 20, 1 << 33, -(1 << 34), 1 << 38]),

@@ -133,7 +133,7 @@ def test_the_published_registers_of_known_layers() -> None:
 sides = st.integers(4, 70)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1000),
     kernel=st.sampled_from([1, 3]),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-8, 3), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_and_scales_are_near(seed: int, magnitude: int, channels: int) -> None:
     """Half a step for a weight; the words add less than a thousandth of a byte."""
     rng = np.random.default_rng(seed)
@@ -72,7 +72,7 @@ CURVES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 
 @pytest.mark.parametrize(("curve", "bytes_off"), CURVES.values(), ids=CURVES)
 @given(low=st.floats(-12, -0.1), high=st.floats(0.5, 12), offset=st.sampled_from([0, 0.375]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_tables_follow_their_curve(
     curve: Callable[[np.ndarray], np.ndarray],
     bytes_off: float,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 side = st.integers(1, 6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(c=st.integers(1, 9), h=side, w=side, out=st.integers(1, 12), bias=st.booleans())
 def test_conv_head_equals_the_linear_layer(c: int, h: int, w: int, out: int, bias: bool) -> None:
     linear = torch.nn.Linear(c * h * w, out, bias=bias).double()
@@ -35,7 +35,7 @@ def test_conv_head_refuses_a_map_of_another_size() -> None:
         ConvHead.from_linear(torch.nn.Linear(12, 2), (3, 2, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(c=st.integers(1, 5), h=side, w=side)
 def test_fixed_pool_equals_adaptive_pool(c: int, h: int, w: int) -> None:
     x = torch.randn(2, c, h, w)
@@ -63,7 +63,7 @@ def test_fixed_upsample_refuses_what_it_was_not_built_for() -> None:
         FixedUpsample((4, 4), "cubic")  # type: ignore[arg-type]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(c=st.integers(1, 6), classes=st.integers(1, 6), h=side, w=side)
 def test_a_1x1_head_commutes_with_the_pool(c: int, classes: int, h: int, w: int) -> None:
     head, pool = ConvHead(c, classes).double(), FixedAvgPool((h, w))

@@ -13,7 +13,7 @@ sides = st.integers(1, 90)
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(h=sides, w=sides, new_h=sides, new_w=sides, centred=st.booleans(), seed=seeds)
 def test_a_letterbox_and_its_mapping_are_inverse(
     h: int, w: int, new_h: int, new_w: int, centred: bool, seed: int

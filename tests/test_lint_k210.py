@@ -254,7 +254,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 
 @example(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.BatchNorm2d(8)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(networks())
 def test_rules_and_compiler_agree(model: nn.Module) -> None:
     try:

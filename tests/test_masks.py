@@ -172,7 +172,7 @@ def test_the_real_tiles_are_parted_without_a_leak() -> None:
         assert gap > 100, f"exposures of one tile differ by less; {group} by {gap}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tiles=st.lists(st.tuples(st.integers(1, 6), st.sampled_from("ab")), min_size=8, max_size=40),
     share=st.floats(0.1, 0.4),
@@ -218,7 +218,7 @@ def test_parts_keep_what_is_known_of_each_picture() -> None:
         assert np.array_equal(part.numbers, part.labels // 6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), factor=st.integers(1, 4))
 def test_a_mark_is_half_of_the_area_or_more(seed: int, factor: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 2, (3 * factor, 5 * factor), np.uint8)

@@ -44,7 +44,7 @@ def white_extent(picture: torch.Tensor) -> tuple[float, float, float, float]:
     return xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     degrees=st.sampled_from([0.0, 20.0, 180.0]),

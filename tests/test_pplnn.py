@@ -215,7 +215,7 @@ def test_every_way_of_upsampling(upsample: str, tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 9), st.integers(2, 20), st.integers(1, 9), st.integers(2, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_two_products_are_bilinear_resizing(height: int, high: int, width: int, wide: int) -> None:
     x = torch.rand(1, 2, height, width)
     wanted = f.interpolate(x, size=(high, wide), mode="bilinear", align_corners=True)

@@ -40,7 +40,7 @@ def random_weights(seed: int) -> torch.Tensor:
 
 
 @given(seeds, st.sampled_from(sorted(SCHEMES.values(), key=str)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weights_lie_on_a_grid_and_stay_there(seed: int, scheme: Scheme) -> None:
     weights = random_weights(seed)
     rounded = round_weights(weights, scheme)
@@ -54,7 +54,7 @@ def test_weights_lie_on_a_grid_and_stay_there(seed: int, scheme: Scheme) -> None
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_folding_a_normalisation_keeps_the_grid(seed: int) -> None:
     """The reason that nothing is folded while training; with factors of both signs."""
     weights = random_weights(seed)
@@ -64,7 +64,7 @@ def test_folding_a_normalisation_keeps_the_grid(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_k210_compiler_finds_the_same_weights(seed: int) -> None:
     rounded = round_weights(random_weights(seed), K210).numpy()
     words, scales = quantize_weights(rounded.astype(np.float64))
@@ -73,7 +73,7 @@ def test_the_k210_compiler_finds_the_same_weights(seed: int) -> None:
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_tensors_are_rounded_as_bytes(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b) + 0.1
     tensor = RoundedTensor()

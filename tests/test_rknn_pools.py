@@ -41,7 +41,7 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {"input": x})[0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.tuples(KERNELS, KERNELS), st.tuples(SIZES, SIZES), st.integers(0, 2**32 - 1))
 @example((5, 5), (4, 4), 0)
 @example((13, 13), (8, 12), 0)

@@ -32,7 +32,7 @@ def plain(weights: np.ndarray) -> np.ndarray:
     return np.rint(weights / scale) * scale
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0, 0.999))
 def test_a_filter_is_on_the_grid_and_no_worse_than_rounded(
     seed: int, size: int, likeness: float

@@ -318,9 +318,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return save_checkpoint(model, tmp_path_factory.mktemp("pt") / "best.pt").read_bytes()
 
 
-SHARED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SHARED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SHARED
@@ -374,7 +372,7 @@ def test_any_pickle_is_read_or_refused(real_pickle: bytes, data: Any) -> None:
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.recursive(
         PLAIN | st.binary(),

@@ -32,7 +32,7 @@ def masks(seed: int, classes: int, count: int = 2) -> tuple[np.ndarray, np.ndarr
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, threshold=st.floats(0.01, 0.99))
 def test_one_class_is_a_probability_over_the_threshold(seed: int, threshold: float) -> None:
     logits = np.random.default_rng(seed).normal(0, 3, (2, 1, 5, 7))
@@ -64,7 +64,7 @@ def test_logits_have_four_dimensions() -> None:
         to_mask(np.zeros((2, 2)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, height=st.integers(1, 40), width=st.integers(2, 40))
 def test_logits_are_resized_as_in_torch(seed: int, height: int, width: int) -> None:
     """From two columns on: torch 2.15 gives wrong rows to a picture of one."""
@@ -114,7 +114,7 @@ def test_scores_are_those_of_a_count_by_hand() -> None:
     np.testing.assert_allclose(iou(found, wanted, 1), [[2 / 4], [1], [0], [0]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS, classes=st.integers(2, 4))
 def test_scores_are_torchmetrics_where_a_class_is_there(seed: int, classes: int) -> None:
     """On a class that is in neither mask they differ: torchmetrics says NaN or -1, we say 1."""
@@ -135,7 +135,7 @@ def test_scores_are_torchmetrics_where_a_class_is_there(seed: int, classes: int)
         assert np.all(scores[~there] == 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS, classes=st.integers(1, 4))
 def test_scores_obey_their_laws(seed: int, classes: int) -> None:
     found, wanted = masks(seed, classes, count=3)
@@ -152,7 +152,7 @@ def test_masks_of_two_sizes_are_refused() -> None:
         dice(np.zeros((1, 2, 2)), np.zeros((1, 2, 3)), 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS, classes=st.integers(1, 4))
 def test_the_metric_is_of_marked_pictures_and_of_classes_that_are_there(
     seed: int, classes: int

@@ -186,9 +186,7 @@ def files(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> list[byt
     return [compile_v5(*pair, SPEC)[0] for pair in zip(networks, folders, strict=True)]
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_broken_file_is_an_error(files: list[bytes], data: st.DataObject) -> None:
     broken = bytearray(data.draw(st.sampled_from(files)))

@@ -57,7 +57,7 @@ def boxes(draw: st.DrawFn, count: int = 4) -> list[list[float]]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=boxes(), scale=st.integers(0, 2))
 def test_matches_are_those_of_the_description(rows: list[list[float]], scale: int) -> None:
     stride, size = STRIDES[scale], SIDE // STRIDES[scale]

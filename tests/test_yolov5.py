@@ -99,7 +99,7 @@ def test_feature_stages_halve_the_map_one_after_another(options: dict[str, Any])
     assert x.shape[1] == model.lateral5.conv.in_channels
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     channels=st.sampled_from([1, 3]),
     rows=st.integers(1, 3),

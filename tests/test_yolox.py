@@ -293,7 +293,7 @@ def test_networks_that_cannot_take_the_weights_are_refused() -> None:
         from_yolox(create_model("yolox_nano", width=0.0625, stem="3x3"), state)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     channels=st.integers(1, 3),
     out=st.integers(1, 4),
