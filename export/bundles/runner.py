@@ -17,7 +17,7 @@ import numpy as np
 from ...zoo.registry import ModelSpec
 from ..graph import INPUT_NAME
 from ..target import RunResult
-from ..toolchains.process import run_command
+from ..toolchains.process import TIMEOUT_S, run_command
 from .templates import open_templates
 
 README = "README.md"
@@ -66,7 +66,6 @@ def call_runner(
     options: Sequence[str],
     *,
     log: Path,
-    timeout: float,
     python: Path | None = None,
     with_gpu: bool = False,
 ) -> RunResult:
@@ -78,7 +77,6 @@ def call_runner(
         pictures: uint8 ``[N, C, H, W]``.
         options: further ones of the script.
         log: the file to which everything that it prints is appended.
-        timeout: seconds.
         python: whose; by default this process's.
         with_gpu: whether it may use one.
 
@@ -91,6 +89,7 @@ def call_runner(
         np.savez(inputs, allow_pickle=False, input=pictures)
         command = [str(python or sys.executable), str(kit / script_of(kind)), *options]
         command += ["--inputs", str(inputs), "--answers", str(answers)]
+        timeout = TIMEOUT_S + len(pictures)
         run_command(kind, "run", command, cwd=kit, log=log, timeout=timeout, with_gpu=with_gpu)
         with np.load(answers) as file:
             outputs = [file[f"output{index}"] for index in range(len(file.files) - 1)]

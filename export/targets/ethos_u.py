@@ -23,7 +23,7 @@ from ..target import (
     Precision,
     RunResult,
 )
-from .isolated import CALIBRATION_TIMEOUT_S, WorkerTarget, read_placement, write_placement
+from .isolated import WorkerTarget, read_placement, write_placement
 from .litert import LiteRt
 
 _ARTIFACT, _SOURCE = "model.tflite", "source/model.tflite"
@@ -64,9 +64,7 @@ class EthosU(WorkerTarget):
             "out": str(job.out / _ARTIFACT),
             "accelerator": f"ethos-{self.chip}",
         }
-        report, _ = self.call(
-            "compile_for_npu", arguments, log=job.log, timeout=CALIBRATION_TIMEOUT_S
-        )
+        report, _ = self.call("compile_for_npu", arguments, log=job.log)
         macs = sum(count_macs(onnx.load(job.graph.onnx_of_any_opset())).values())
         placement = parse_placement(report["layers"], report["summary"], macs)
         write_placement(placement, job.out / _PLACEMENT)

@@ -9,7 +9,7 @@ from ..lint.executorch import RULES
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, borrowed_packages
+from .isolated import IsolatedTarget, borrowed_packages
 
 
 class ExecuTorch(IsolatedTarget):
@@ -41,7 +41,5 @@ class ExecuTorch(IsolatedTarget):
             "program": str(job.graph.program()),
             "out": str(artifact.path),
         }
-        values, _ = self.call(
-            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
-        )
+        values, _ = self.call("convert", arguments, job.arrays, log=job.log)
         return replace(artifact, settings={**job.normalization, **values})

@@ -17,9 +17,7 @@ import onnx
 import torch
 
 from ..target import Artifact, Placement, RunResult, Target
-from ..toolchains import Toolchain, ToolchainUnavailable, call
-
-CALIBRATION_TIMEOUT_S = 1800  # calibration runs the whole network on every picture
+from ..toolchains import TIMEOUT_S, Toolchain, ToolchainUnavailable, call
 
 
 class WorkerTarget(Target):
@@ -37,7 +35,7 @@ class WorkerTarget(Target):
         arrays: Mapping[str, np.ndarray] | None = None,
         *,
         log: Path,
-        timeout: float = 600,
+        timeout: float = TIMEOUT_S,
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
         return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
@@ -52,8 +50,6 @@ class IsolatedTarget(WorkerTarget):
     ``[N, ...]`` each, in the network's order.
     """
 
-    run_timeout_s: ClassVar[float] = 600  # for all pictures of one call
-
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         """What the worker is told of an artifact."""
         return {
@@ -66,8 +62,9 @@ class IsolatedTarget(WorkerTarget):
 
     def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
         arguments = self.arguments(artifact)
+        timeout = TIMEOUT_S + len(pictures)
         values, arrays = self.call(
-            "run", arguments, {"pictures": pictures}, log=log, timeout=self.run_timeout_s
+            "run", arguments, {"pictures": pictures}, log=log, timeout=timeout
         )
         outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
         return RunResult(outputs, values["ms_per_image"])

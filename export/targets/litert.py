@@ -8,7 +8,7 @@ from ..lint.litert import RULES
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, borrowed_packages
+from .isolated import IsolatedTarget, borrowed_packages
 
 TOOLCHAIN = Toolchain(
     "litert",
@@ -49,9 +49,7 @@ class LiteRt(IsolatedTarget):
             "packages": borrowed_packages(TOOLCHAIN),
             "settings": settings,
         }
-        scales, _ = self.call(
-            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
-        )
+        scales, _ = self.call("convert", arguments, job.arrays, log=job.log)
         return {**settings, **scales} if job.precision == "int8" else settings
 
 

@@ -10,7 +10,7 @@ from ..lint.rule import Rule
 from ..onnx_graph import pool_means, round_weights
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, output_names
+from .isolated import IsolatedTarget, output_names
 
 
 class Mnn(IsolatedTarget):
@@ -34,5 +34,5 @@ class Mnn(IsolatedTarget):
         network = pool_means(onnx.load(source))
         onnx.save(round_weights(network) if is_half else network, mended)
         arguments = {"onnx": str(mended), "out": str(path), "settings": settings, "half": is_half}
-        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        self.call("convert", arguments, job.arrays, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

@@ -6,7 +6,7 @@ from ..lint.ncnn import RULES
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
+from .isolated import IsolatedTarget
 
 _FILES = ("model.ncnn.param", "model.ncnn.bin")
 
@@ -33,7 +33,7 @@ class Ncnn(IsolatedTarget):
             "fp16": job.precision == "float16",
             "out": str(job.out),
         }
-        names, _ = self.call("convert", arguments, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        names, _ = self.call("convert", arguments, log=job.log)
         settings = {
             "pixel_type": "PIXEL_GRAY" if spec.in_channels == 1 else "PIXEL_RGB",
             "mean_vals": list(spec.mean),

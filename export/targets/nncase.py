@@ -26,7 +26,7 @@ from ..lint.rule import Rule
 from ..onnx_graph import count_macs
 from ..target import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
 from ..toolchains import Hint, Toolchain, ToolchainError
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget, read_placement, write_placement
+from .isolated import IsolatedTarget, read_placement, write_placement
 from .litert import LiteRtNchw
 from .nncase_report import NncaseReportError, parse_placement
 from .tflite_names import TfliteNames, count_tflite_macs
@@ -73,7 +73,6 @@ class Nncase(IsolatedTarget):
     toolchain = Toolchain(
         "nncase", packages=("nncase",), python=">=3.9,<3.11", download_mb=28, hints=_HINTS
     )
-    run_timeout_s = 3600
     _network = "source/model.onnx"
 
     def rules(self) -> tuple[Rule, ...]:
@@ -88,9 +87,7 @@ class Nncase(IsolatedTarget):
         network.parent.mkdir(exist_ok=True)
         macs, rename = self._write_network(job, network)
         arguments = {"network": str(network), "out": str(path)}
-        values, _ = self.call(
-            "convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S
-        )
+        values, _ = self.call("convert", arguments, job.arrays, log=job.log)
         try:
             placement, memory = parse_placement(
                 values["operators"], path.read_bytes(), macs, rename

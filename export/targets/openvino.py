@@ -6,7 +6,7 @@ from ..lint.openvino import RULES
 from ..lint.rule import Rule
 from ..target import Artifact, Conversion, Evidence
 from ..toolchains import Toolchain
-from .isolated import CALIBRATION_TIMEOUT_S, IsolatedTarget
+from .isolated import IsolatedTarget
 
 
 class OpenVino(IsolatedTarget):
@@ -31,5 +31,5 @@ class OpenVino(IsolatedTarget):
             "settings": job.normalization,
             "half": job.precision == "float16",
         }
-        self.call("convert", arguments, job.arrays, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        self.call("convert", arguments, job.arrays, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, ("model.xml", "model.bin"))

@@ -70,7 +70,7 @@ class PplNn(Target):
         if program is None:
             return None
         options = ["--pplnn", str(program)]
-        return call_runner(artifact.folder, self.name, pictures, options, log=log, timeout=1800)
+        return call_runner(artifact.folder, self.name, pictures, options, log=log)
 
     def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""

@@ -18,7 +18,6 @@ from ..target import Artifact, Concern, Conversion, Evidence, LayerError, Placem
 from ..toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from ..verify import ratio_db
 from .isolated import (
-    CALIBRATION_TIMEOUT_S,
     IsolatedTarget,
     borrowed_packages,
     read_placement,
@@ -91,7 +90,7 @@ class Rknn(IsolatedTarget):
         if job.quantization.mixed and job.calibration is not None:
             artifact = self._widen(artifact, job.calibration[:_PROBES], job.log)
         arguments = {**self.arguments(artifact), "out": str(job.out / _ARTIFACT)}
-        values, _ = self.call("convert", arguments, log=job.log, timeout=CALIBRATION_TIMEOUT_S)
+        values, _ = self.call("convert", arguments, log=job.log)
         placement = self._parse(values["log"], self._modules(artifact), job.log)
         write_placement(placement, job.out / _PLACEMENT)
         concerns = self._concerns(placement, count_register_overflows(values["log"]))
@@ -163,7 +162,7 @@ class Rknn(IsolatedTarget):
         """The worker's rows of the layers that compute, each with its ``module``."""
         arrays = {"pictures": pictures}
         arguments = self.arguments(artifact)
-        values, _ = self.call("analyze", arguments, arrays, log=log, timeout=CALIBRATION_TIMEOUT_S)
+        values, _ = self.call("analyze", arguments, arrays, log=log)
         modules = self._modules(artifact)
         return [
             {**row, "module": modules.find(row["name"])}

@@ -24,7 +24,6 @@ from ..lint.rule import Rule
 from ..onnx_graph import unshare
 from ..target import Artifact, Conversion, Evidence, RunResult, Target
 from ..toolchains.process import run_command
-from .isolated import CALIBRATION_TIMEOUT_S
 from .onnxruntime import run_onnx
 from .torchscript import run_torchscript
 
@@ -114,4 +113,4 @@ class Rknn1(Target):
             kit = shutil.copytree(folder, Path(scratch, "kit"))
             options = [part for option, path in paths.items() for part in (option, str(path))]
             command = [str(self.toolkit_python), str(kit / CONVERT), "--verbose", *options]
-            run_command(self.name, stage, command, cwd=kit, log=log, timeout=CALIBRATION_TIMEOUT_S)
+            run_command(self.name, stage, command, cwd=kit, log=log)

@@ -85,7 +85,6 @@ class TensorRt(Target):
         return call_runner(
             *(artifact.folder, self.name, pictures, []),
             log=log,
-            timeout=1800,
             python=python,
             with_gpu=True,
         )

@@ -7,6 +7,6 @@ environment).
 """
 
 from .environment import Hint, Toolchain, ToolchainError, ToolchainUnavailable
-from .process import call
+from .process import TIMEOUT_S, call
 
-__all__ = ["Hint", "Toolchain", "ToolchainError", "ToolchainUnavailable", "call"]
+__all__ = ["TIMEOUT_S", "Hint", "Toolchain", "ToolchainError", "ToolchainUnavailable", "call"]

@@ -23,6 +23,8 @@ from ...errors import EdgearkError
 from ...settings import NO_TELEMETRY
 from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
+TIMEOUT_S = 1800  # calibration runs a whole network on every picture, on a busy machine
+
 _running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
 
 _BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
@@ -49,7 +51,7 @@ def call(
     arrays: Mapping[str, np.ndarray] | None = None,
     *,
     log: Path,
-    timeout: float = 600,
+    timeout: float = TIMEOUT_S,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Run ``worker.function(arguments, arrays)`` in the toolchain's environment.
 
@@ -105,7 +107,7 @@ def run_command(
     *,
     cwd: Path,
     log: Path,
-    timeout: float,
+    timeout: float = TIMEOUT_S,
     with_gpu: bool = False,
 ) -> None:
     """Run a program of the user's own under a worker's conditions: environment, log, time limit.
