@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..settings import go_offline
+from ..words import by
 from .console import err, out, print_json, print_table, working
 from .options import (
     AlgorithmOption,
@@ -129,7 +130,7 @@ def run(
     if json:
         return print_json({"outputs": [output.tolist() for output in outputs]})
     rows = [
-        [i, "x".join(map(str, o.shape)), str(o.dtype), float(o.min()), float(o.max()),
+        [i, by(o.shape), str(o.dtype), float(o.min()), float(o.max()),
          int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
         for i, o in enumerate(outputs)
     ]  # fmt: skip

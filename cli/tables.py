@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..words import by
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def print_model(document: Mapping[str, Any]) -> None:
         document["name"], ["what", "value"], [row for row in rows if row[1] not in ("", None)]
     )
     layers = [
-        [layer["name"], layer["kind"], _by(layer["shape"]), layer["parameters"], layer["macs"]]
+        [layer["name"], layer["kind"], by(layer["shape"]), layer["parameters"], layer["macs"]]
         for layer in document["layers"]
     ]
     print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
     stages = [
-        [stage["index"], stage["channels"], stage["reduction"], _by(stage["shape"])]
+        [stage["index"], stage["channels"], stage["reduction"], by(stage["shape"])]
         for stage in document["stages"]
     ]
     if stages:
@@ -99,10 +100,6 @@ def _budget(placement: Placement) -> str:
     if placement.estimated_ms is not None:
         parts.append(f"about {placement.estimated_ms:.1f} ms a picture (estimate)")
     return "; ".join(parts)
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _listed(value: Any) -> Any:

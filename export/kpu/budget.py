@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from ...words import by
 from .describe import LayerCost, describe
 from .format import Kmodel
 from .layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES, KpuTensor
@@ -63,7 +64,7 @@ class Budget:
             if have["used"] > have["limit"]
         ]
         if any(a > b for a, b in zip(self.input_shape[1:], _CAMERA, strict=False)):
-            found.append(f"input: {_by(self.input_shape)}, the camera's pictures are 240x320")
+            found.append(f"input: {by(self.input_shape)}, the camera's pictures are 240x320")
         return found
 
 
@@ -93,7 +94,7 @@ def budget_markdown(title: str, found: Budget) -> str:
         for name, have in found.memory.items()
     ]
     rows += [
-        ("input", _by(found.input_shape), "the camera's 240x320"),
+        ("input", by(found.input_shape), "the camera's 240x320"),
         ("smallest side of a map on the KPU", str(min(sides, default=0)), "4 at least"),
         ("most channels on the KPU", str(max(channels, default=0)), "1024 at most"),
         ("multiplications on the KPU", _share(sum(c.macs for c in on_kpu), total), ""),
@@ -123,8 +124,8 @@ def _layer_row(name: str, cost: LayerCost) -> tuple[str, ...]:
         name,
         cost.kind,
         cost.place,
-        _by(cost.input_shape),
-        _by(cost.output_shape),
+        by(cost.input_shape),
+        by(cost.output_shape),
         f"{cost.macs:,}",
         f"{cost.kpu_bytes / 1024:.0f}",
         f"{cost.main_bytes / 1024:.0f}",
@@ -143,7 +144,3 @@ def _mib(size: int) -> str:
 
 def _share(part: int, total: int) -> str:
     return f"{100 * part / total:.1f} %" if total else "-"
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ...words import by
 from . import litert, sights
-from .network import Op, by
+from .network import Op
 from .rule import Rule, op_rule
 
 _CPU = "Vela leaves it to the microcontroller's CPU"

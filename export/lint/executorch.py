@@ -5,8 +5,9 @@ Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees
 
 from __future__ import annotations
 
+from ...words import by
 from . import common, sights
-from .network import Op, by
+from .network import Op
 from .rule import Rule, op_rule
 
 _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...words import by
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ..kpu.layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES
 from . import kpu
-from .network import Network, Op, by
+from .network import Network, Op
 from .rule import Rule, Sighting, op_rule
 
 _CAMERA = (240, 320)

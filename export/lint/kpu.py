@@ -181,7 +181,7 @@ def pool_place(op: Op) -> Literal["KPU", "mean", "CPU", ""]:
 
 def pool_of_a_skip(op: Op) -> str | None:
     """A pool that the KPU has, of a tensor that something else reads too."""
-    source = op.inputs[0]
+    source = op.before
     shared = source is not None and (len(source.users) > 1 or source.is_output)
     return "a pool of a tensor that is wanted whole as well" if shared else None
 
@@ -216,9 +216,9 @@ def different_tensors(op: Op) -> bool:
 def channel_constants(op: Op) -> str | None:
     """Arithmetic with a number for each channel, or normalisation that no convolution takes."""
     if kind(op) == "batch_norm":
-        source = op.inputs[0]
+        source = op.before
         while source is not None and kind(source) == "batch_norm" and len(source.users) == 1:
-            source = source.inputs[0]  # several fold one after another
+            source = source.before  # several fold one after another
         if source is not None and kind(source) == "conv2d" and len(source.users) == 1:
             return None
         return "batch normalisation that is not right behind a convolution"

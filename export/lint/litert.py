@@ -7,8 +7,9 @@ views.
 
 from __future__ import annotations
 
+from ...words import by
 from . import common, sights
-from .network import Op, by
+from .network import Op
 from .rule import Rule, op_rule
 
 _REFUSED = "litert-torch refuses it"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...words import by
 from . import common, sights
 from .nearest import by_inverse, nearest_rounding
-from .network import Network, Op, by
+from .network import Network, Op
 from .rule import Rule, Sighting, op_rule
 
 _NOT_LOADED = "pnnx writes a layer that ncnn does not load"

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .network import Op, by
+from ...words import by
+from .network import Op
 from .rule import Rule, op_rule
 
 Place = Callable[[np.ndarray, int, int, float | None], np.ndarray]

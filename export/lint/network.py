@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...errors import EdgearkError
+from ...words import by
 from ...zoo.modes import evaluating
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -167,11 +168,6 @@ class Network:
 
     def of_kind(self, *kinds: str) -> Iterator[Op]:
         return (op for op in self.ops if op.kind in kinds)
-
-
-def by(size: Sequence[int]) -> str:
-    """A size in words: ``3x224x224``."""
-    return "x".join(map(str, size))
 
 
 def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...words import by
 from ..kpu.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from . import common, kpu, onnx_file, sights
-from .network import Op, by
+from .network import Op
 from .rule import Rule, op_rule
 
 _RESIZES = (

@@ -30,7 +30,7 @@ def padded_max_pool(op: Op) -> str | None:
         return None
     given = padding.arguments
     is_zero = given.get("mode", "constant") == "constant" and not given["value"]
-    source = padding.inputs[0]
+    source = padding.before
     is_harmless = source is not None and source.kind in _NOT_NEGATIVE
     return "zeros around a max pool" if is_zero and not is_harmless else None
 

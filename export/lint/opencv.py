@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import torch
 
+from ...words import by
 from . import common, onnx_file, sights
 from .nearest import by_double_ratio, nearest_rounding
-from .network import Network, Op, by
+from .network import Network, Op
 from .rule import Rule, Sighting, op_rule
 
 REFUSED = "OpenCV refuses it"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ...words import by
 from . import common, onnx_file, sights
 from .nearest import by_ratio, nearest_rounding
-from .network import Op, by
+from .network import Op
 from .opencv import (
     BY_RATIO,
     NO_FILTER,

@@ -7,8 +7,9 @@ once and is not to be had here. The export checks the file itself besides, node 
 
 from __future__ import annotations
 
+from ...words import by
 from . import onnx_file
-from .network import Op, by
+from .network import Op
 from .rule import Rule, op_rule
 
 # Operators of torch, and what of their ONNX form PPLNN does not have.

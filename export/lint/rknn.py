@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ...words import by
 from ..targets.rknn_mends import OVERFLOW_MEND
 from ..targets.rknn_pools import is_misread, is_splittable
 from . import onnx_file
-from .network import Network, Op, by
+from .network import Network, Op
 from .rule import Rule, Sighting, op_rule
 
 MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
@@ -77,8 +78,8 @@ def norm(op: Op) -> str | None:
 )
 def strided_slice(op: Op) -> str | None:
     root = op
-    while root.kind == "slice" and root.inputs[0] is not None:
-        root = root.inputs[0]
+    while root.kind == "slice" and root.before is not None:
+        root = root.before
     of_picture = root.kind == "slice"
     step = op.arguments["step"]
     return None if step == 1 or of_picture else f"a slice of step {step}"
