@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,20 +144,11 @@ class Op:
 
 
 class Network:
-    """The operators in the order of computation."""
+    """The operators in the order of computation; ``constants``: what its other nodes hold."""
 
-    def __init__(self, program: torch.export.ExportedProgram) -> None:
-        signature = program.graph_signature
-        names = {
-            **signature.inputs_to_parameters,
-            **signature.inputs_to_buffers,
-            **signature.inputs_to_lifted_tensor_constants,
-        }
-        values = {**program.state_dict, **program.constants}
-        nodes = program.graph.nodes
-        self.constants: dict[fx.Node, Any] = {
-            node: values.get(names[node.name]) for node in nodes if node.name in names
-        }
+    def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> None:
+        nodes = graph.nodes
+        self.constants = constants
         self.ops = [Op(node, self) for node in nodes if node.op == "call_function"]
         self.by_node = {op.node: op for op in self.ops}
         self.input_shapes = [
@@ -171,6 +162,25 @@ class Network:
 
 
 def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
+    """What rules look at: :func:`export_program`, which says what it raises."""
+    program = export_program(model, input_shape)
+    values = {**program.state_dict, **program.constants}
+    named = constant_names(program)
+    return Network(program.graph, {node: values.get(name) for node, name in named.items()})
+
+
+def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:
+    """Parameters, buffers and other constants, by their names in the network."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    return {node: names[node.name] for node in program.graph.nodes if node.name in names}
+
+
+def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export.ExportedProgram:
     """The graph of ``model`` in evaluation mode for one float32 input ``[1, C, H, W]``.
 
     Raises:
@@ -179,7 +189,7 @@ def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
     place = next((p.device for p in model.parameters()), None)
     try:
         with _quiet(), evaluating(model):
-            program = torch.export.export(model, (torch.zeros(*input_shape, device=place),))
+            return torch.export.export(model, (torch.zeros(*input_shape, device=place),))
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
@@ -188,7 +198,6 @@ def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
             f"no static graph for an input of {by(input_shape)}: {shown}",
             find_source(trace),
         ) from error
-    return Network(program)
 
 
 @contextmanager

@@ -1,0 +1,308 @@
+"""Mends of arithmetic: activations, reductions, norms, products and conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch.nn import functional as f
+
+from ..lint.sights import sides
+from .mend import Mend, mend
+
+_aten = torch.ops.aten
+
+# What PyTorch itself writes in operators that every runtime has.
+_DECOMPOSED = {
+    "mish": "x times the tanh of its softplus",
+    "addcmul": "a product and a sum",
+    "celu": "an exponential where it is negative",
+    "hardshrink": "a where of a comparison",
+    "softshrink": "a where of a comparison",
+    "pixel_unshuffle": "reshape and permute",
+    "channel_shuffle": "reshape and transpose",
+    "rot90": "flip and transpose",
+    "floor_divide": "a division that rounds down",
+}
+decomposed = tuple(
+    Mend((name,), done, decomposition_table[getattr(_aten, name).default])
+    for name, done in _DECOMPOSED.items()
+)
+
+
+@mend("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum")
+def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    return start + (end - start) * weight
+
+
+@mend("log_sigmoid", done="the smaller of x and 0, less a logarithm of 1 and more")
+def log_sigmoid(x: Tensor) -> Tensor:
+    return x.clamp(max=0) - (-x.abs()).exp().log1p()
+
+
+@mend("logaddexp", done="the larger one, and a logarithm of 1 and more")
+def logaddexp(x: Tensor, y: Tensor) -> Tensor:
+    return torch.maximum(x, y) + (-(x - y).abs()).exp().log1p()
+
+
+@mend("hardsigmoid", done="relu6(x + 3) / 6")
+def hardsigmoid(x: Tensor) -> Tensor:
+    return f.relu6(x + 3) / 6
+
+
+@mend("tanh", done="2 * sigmoid(2 * x) - 1", suits_warnings=True)
+def tanh(x: Tensor) -> Tensor:
+    return (x * 2).sigmoid() * 2 - 1
+
+
+@mend("gelu", done="its formula, with erf or a sigmoid", suits_warnings=True)
+def gelu(x: Tensor, approximate: str) -> Tensor:
+    """Hendrycks and Gimpel, 2016; tanh(u) is 2 * sigmoid(2 * u) - 1."""
+    if approximate == "none":
+        return x * ((x * math.sqrt(0.5)).erf() * 0.5 + 0.5)
+    return x * ((x * x * x * 0.044715 + x) * math.sqrt(8 / math.pi)).sigmoid()
+
+
+@mend("linalg_vector_norm", done="written out: squares, their sum, its root")
+def vector_norm(
+    x: Tensor, order: float, dims: list[int] | None, keepdim: bool, dtype: Any
+) -> Tensor | None:
+    if dims is None or dtype is not None or order not in (1, 2):
+        return None
+    if order == 1:
+        return _reduced(x.abs(), dims, keepdim, torch.sum)
+    return _reduced(x * x, dims, keepdim, torch.sum).sqrt()
+
+
+@mend("cosine_similarity", done="written out: a sum of products of x / max(norm, eps)")
+def cosine_similarity(x: Tensor, y: Tensor, dim: int, eps: float) -> Tensor:
+    x, y = (one / (one * one).sum(dim, True).sqrt().clamp(min=eps) for one in (x, y))
+    return (x * y).sum(dim)
+
+
+@mend("logsumexp", done="written out: exponentials of what is below the maximum")
+def logsumexp(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
+    peak = x.amax(dims, True)
+    total = (x - peak).exp().sum(dims, True).log() + peak
+    return total if keepdim else _without(total, dims)
+
+
+@mend(
+    "mean.dim",
+    done="a mean that keeps its dimensions, and a reshape",
+    suits_warnings=True,
+)
+def keeping_mean(x: Tensor, dims: list[int] | None, keepdim: bool, dtype: Any) -> Tensor | None:
+    if keepdim or not dims or dtype is not None:
+        return None
+    return _without(x.mean(dims, True), dims)
+
+
+def _reduced(
+    x: Tensor, dims: Sequence[int], keepdim: bool, reduce: Callable[..., Tensor]
+) -> Tensor:
+    """Over height and width first, then over channels: OpenCV takes no three at a time."""
+    axes = sorted(dim % x.ndim for dim in dims)
+    steps = [[2, 3], [1]] if axes == [1, 2, 3] and x.ndim == 4 else [axes]
+    for step in steps:
+        x = reduce(x, step, True)
+    return x if keepdim else _without(x, axes)
+
+
+def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """A reduced tensor without its dimensions of one."""
+    gone = {dim % x.ndim for dim in dims}
+    return x.reshape([n for axis, n in enumerate(x.shape) if axis not in gone])
+
+
+def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> Mend:
+    def stepwise(x: Tensor, dims: list[int] | None, keepdim: bool, *dtype: Any) -> Tensor | None:
+        is_whole = x.ndim == 4 and sorted(dim % 4 for dim in dims or ()) == [1, 2, 3]
+        is_plain = is_whole and dtype in ((), (None,))
+        return _reduced(x, dims or (), keepdim, reduce) if is_plain else None
+
+    return Mend((operator,), "one over height and width, then one over channels", stepwise)
+
+
+in_steps = (
+    _in_steps("mean.dim", torch.mean),
+    _in_steps("sum.dim_IntList", torch.sum),
+    _in_steps("amax", torch.amax),
+    _in_steps("amin", torch.amin),
+)
+
+
+@mend("var.correction", done="written out: means of squares")
+def variance(
+    x: Tensor, dims: list[int] | None, correction: float | None, keepdim: bool
+) -> Tensor | None:
+    if not dims:
+        return None
+    apart = x - _reduced(x, dims, True, torch.mean)
+    count = math.prod(x.shape[dim] for dim in dims)
+    least = 1 if correction is None else correction
+    return _reduced(apart * apart, dims, keepdim, torch.mean) * (count / (count - least))
+
+
+@mend("std.correction", done="written out: the root of means of squares")
+def deviation(
+    x: Tensor, dims: list[int] | None, correction: float | None, keepdim: bool
+) -> Tensor | None:
+    squares = variance.function(x, dims, correction, keepdim)
+    return None if squares is None else squares.sqrt()
+
+
+@mend("group_norm", done="a layer norm of each group, times weight, plus bias")
+def group_norm(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
+) -> Tensor:
+    flat = x.reshape(x.shape[0], groups, -1)
+    y = f.layer_norm(flat, flat.shape[2:], eps=eps).reshape(x.shape)
+    by_channel = [-1, *[1] * (x.ndim - 2)]
+    return _affine(y, weight, bias, by_channel)
+
+
+@mend("layer_norm", done="a layer norm of one dimension, times weight, plus bias")
+def layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
+) -> Tensor | None:
+    if len(shape) == 1:
+        return None
+    flat = x.flatten(x.ndim - len(shape))
+    return _affine(f.layer_norm(flat, flat.shape[-1:], eps=eps).reshape(x.shape), weight, bias)
+
+
+def _affine(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: list[int] | None = None
+) -> Tensor:
+    for value, join in ((weight, torch.mul), (bias, torch.add)):
+        if value is not None:
+            x = join(x, value if shape is None else value.reshape(shape))
+    return x
+
+
+@mend("softmax.int", done="over the last of three dimensions")
+def softmax(x: Tensor, dim: int, dtype: Any) -> Tensor | None:
+    if x.ndim != 4 or dim % 4 != 3 or dtype is not None:
+        return None
+    return x.flatten(1, 2).softmax(2).reshape(x.shape)
+
+
+@mend("unsqueeze", done="a reshape")
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    return x.reshape(_aten.unsqueeze(x, dim).shape)
+
+
+@mend("squeeze", done="a reshape")
+def squeeze(x: Tensor) -> Tensor:
+    return x.reshape([n for n in x.shape if n != 1])
+
+
+@mend("add.Tensor", done="both made as large first")
+def expanded_sum(x: Tensor, y: Tensor | float, alpha: float) -> Tensor | None:
+    if not isinstance(y, Tensor) or x.shape == y.shape or alpha != 1:
+        return None
+    size = torch.broadcast_shapes(x.shape, y.shape)
+    return torch.add(*(one if one.shape == size else one.expand(size) for one in (x, y)))
+
+
+@mend("matmul", "mv", done="a product with a matrix of one column or row")
+def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
+    if min(x.ndim, y.ndim) > 1 or max(x.ndim, y.ndim) == 1:
+        return None
+    if y.ndim == 1:
+        return torch.matmul(x, y.reshape(-1, 1)).reshape(x.shape[:-1])
+    product = torch.matmul(x.reshape(1, -1), y)
+    return product.reshape(*y.shape[:-2], y.shape[-1])
+
+
+def _of_numbers(*operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]) -> Mend:
+    """A condition of two conditions, by arithmetic with 0 and 1."""
+
+    def joined(x: Tensor, y: Tensor | bool) -> Tensor | None:
+        if not isinstance(y, Tensor) or {x.dtype, y.dtype} != {torch.bool}:
+            return None
+        return join(x.float(), y.float()) > 0.5
+
+    return Mend(operators, done, joined)
+
+
+conditions = (
+    _of_numbers(
+        *("__or__.Tensor", "logical_or", "bitwise_or.Tensor"),
+        done="a sum of 0 and 1, compared",
+        join=torch.add,
+    ),
+    _of_numbers(
+        *("__and__.Tensor", "logical_and", "bitwise_and.Tensor"),
+        done="a product of 0 and 1, compared",
+        join=torch.mul,
+    ),
+    _of_numbers(
+        *("__xor__.Tensor", "logical_xor", "bitwise_xor.Tensor"),
+        done="a difference of 0 and 1, compared",
+        join=lambda x, y: (x - y).abs(),
+    ),
+)
+
+
+@mend("conv1d", "conv2d", "conv3d", done="padding behind it, and then the bias")
+def padded_behind(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int] | str,
+    dilation: list[int],
+    groups: int,
+) -> Tensor | None:
+    """Of a 1x1 convolution, to which zeros are zeros."""
+    dims = x.ndim - 2
+    if set(weight.shape[2:]) != {1} or {*stride} != {1} or isinstance(padding, str):
+        return None
+    margins = [side for one in reversed(sides(padding, dims)) for side in (one, one)]
+    if not any(margins):
+        return None
+    conv = getattr(_aten, f"conv{dims}d")
+    y = f.pad(conv(x, weight, None, groups=groups), margins)
+    return y if bias is None else y + bias.reshape(-1, *[1] * dims)
+
+
+def _reshaped(kind: str) -> Mend:
+    """For what takes the rows of a 1-D convolution for a map."""
+
+    def reshaped(*given: Any) -> Tensor:
+        y = getattr(_aten, kind)(*given)
+        return y.reshape(y.shape)
+
+    return Mend((kind,), "a reshape behind it", reshaped)
+
+
+@mend("conv_transpose1d", done="the same in two dimensions")
+def transposed_rows(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any
+) -> Tensor:
+    stride, padding, more, groups, dilation = given
+    y = f.conv_transpose2d(
+        x.unsqueeze(2),
+        weight.unsqueeze(2),
+        bias,
+        (1, *stride),
+        (0, *padding),
+        (0, *more),
+        groups,
+        (1, *dilation),
+    )
+    return y.squeeze(2)
+
+
+MENDS = (
+    *(*decomposed, lerp, log_sigmoid, logaddexp, hardsigmoid, tanh, gelu, vector_norm),
+    *(cosine_similarity, logsumexp, *in_steps, keeping_mean, variance, deviation, group_norm),
+    *(layer_norm, softmax, unsqueeze, squeeze, expanded_sum, matrix_product, *conditions),
+    *(padded_behind, _reshaped("conv1d"), _reshaped("conv_transpose1d"), transposed_rows),
+)

@@ -1,0 +1,186 @@
+"""A user's own network, mended for its targets and proven equal.
+
+The rules of ``edgeark check`` say where; :mod:`.maps` and :mod:`.algebra` know the same function in
+other operators. A mend is kept only where the rules then find less, so that none leads to another
+finding, and the whole network has to answer as it did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from ...errors import EdgearkError
+from ...zoo.modes import evaluating
+from ..lint.network import LintError, Network, Op, export_program
+from ..lint.rule import Finding, Rule, Sighting, check
+from ..target import Target
+from . import algebra, maps
+from .draft import Draft, begin
+from .mend import Mend, by_operator
+
+_PICTURES = 3
+_TOLERANCE = 1e-4  # of the largest answer, or of 1
+_FLIPPED = 1e-3  # the share of whole numbers that rounding in front of them may turn
+_MENDS = by_operator((*maps.MENDS, *algebra.MENDS))
+
+
+class RewriteError(EdgearkError):
+    """The network cannot be rewritten; the message says why."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One operator that is now others. ``rule``: what fired; ``source`` is ``file:line``."""
+
+    rule: str
+    module: str
+    source: str
+    done: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A mended network.
+
+    Args:
+        model: takes and gives what the original does; parameters and buffers have their names.
+        changes: in the order in which they were made.
+        left: what the rules still find, with what to do about it.
+        max_abs_error: against the original, on random pictures.
+    """
+
+    model: fx.GraphModule
+    changes: tuple[Change, ...]
+    left: tuple[Finding, ...]
+    max_abs_error: float
+
+
+def rewrite(
+    model: nn.Module, input_shape: Sequence[int], targets: Sequence[Target]
+) -> Rewritten:
+    """Mend what the targets' rules find wherever there is an exact mend.
+
+    Args:
+        model: looked at in evaluation mode; it stays as it is, and shares its parameters.
+        input_shape: ``[1, C, H, W]``.
+        targets: whose rules to follow.
+
+    Raises:
+        RewriteError: there is no static graph, or the mended network answers otherwise.
+    """
+    try:
+        draft = begin(export_program(model, input_shape))
+    except LintError as error:
+        where = f"{error.source}: " if error.source else ""
+        raise RewriteError(f"{where}{error}") from error
+    draft, changes = _mend(draft, [rule for target in targets for rule in target.rules()])
+    mended, network = draft.module(), draft.network()
+    left = [one for t in targets for one in check(network, t.rules(), t.full_name)]
+    error = _compare(model, mended, input_shape)
+    return Rewritten(mended, tuple(changes), tuple(left), error)
+
+
+def _mend(draft: Draft, rules: Sequence[Rule]) -> tuple[Draft, list[Change]]:
+    """Until no mend makes the rules find less."""
+    changes: list[Change] = []
+    hopeless: set[_Key] = set()
+    while (step := _next(draft, rules, hopeless)) is not None:
+        draft, change = step
+        changes.append(change)
+    return draft, changes
+
+
+_Key = tuple[str, str, str, str]
+
+
+def _next(
+    draft: Draft, rules: Sequence[Rule], hopeless: set[_Key]
+) -> tuple[Draft, Change] | None:
+    """The first mend that helps; what cannot be mended becomes ``hopeless``."""
+    network = draft.network()
+    sightings = _look(network, rules)
+    before = _weight(sightings)
+    for rule, sighting in sightings:
+        op = sighting.op
+        if op is None or (key := _key(rule, op)) in hopeless:
+            continue
+        for culprit, mend in _candidates(op):
+            if rule.severity == "warning" and not mend.suits_warnings:
+                continue
+            other = draft.replace(culprit, mend.function)
+            if other is not None and _weight(_look(other.network(), rules)) < before:
+                return other, Change(rule.name, op.module, op.source, _done(culprit, mend))
+        hopeless.add(key)
+    return None
+
+
+def _look(network: Network, rules: Sequence[Rule]) -> list[tuple[Rule, Sighting]]:
+    return [(rule, sighting) for rule in rules for sighting in rule.find(network)]
+
+
+def _weight(sightings: Sequence[tuple[Rule, Sighting]]) -> tuple[int, int]:
+    """Errors before warnings: one of these may take the place of one of those."""
+    count = Counter(rule.severity for rule, _ in sightings)
+    return count["error"], count["warning"]
+
+
+def _candidates(op: Op) -> Iterator[tuple[Op, Mend]]:
+    """Mends of the operator, then of those in front of it: some rules are about two of them."""
+    for culprit in (op, *op.inputs):
+        if culprit is not None:
+            name = str(culprit.node.target).removeprefix("aten.").removesuffix(".default")
+            yield from ((culprit, mend) for mend in _MENDS.get(name, ()))
+
+
+def _key(rule: Rule, op: Op) -> _Key:
+    """What is the same in the next draft, where nodes are others."""
+    return rule.name, op.module, op.source, f"{op.kind} {op.input_shapes} {op.shape}"
+
+
+def _done(culprit: Op, mend: Mend) -> str:
+    return f"{culprit.kind.strip('_')} is now {mend.done}"
+
+
+def _compare(model: nn.Module, mended: nn.Module, input_shape: Sequence[int]) -> float:
+    """The largest absolute error on random pictures.
+
+    Raises:
+        RewriteError: it is more than float's rounding.
+    """
+    place = next((p.device for p in model.parameters()), None)
+    dice = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for scale in (1.0,) * (_PICTURES - 1) + (8.0,):
+        picture = (torch.randn(*input_shape, generator=dice) * scale).to(place)
+        with torch.no_grad(), evaluating(model):
+            wanted, got = (pytree.tree_leaves(one(picture.clone())) for one in (model, mended))
+        for a, b in zip(wanted, got, strict=True):
+            error, limit = _distance(a, b)
+            if not error <= limit:
+                raise RewriteError(
+                    f"the rewritten network is off by {error:.2g}, where {limit:.2g} is rounding: "
+                    "a fault of edgeark's, please report it with this network"
+                )
+            worst = max(worst, error if a.is_floating_point() else 0.0)
+    return worst
+
+
+def _distance(wanted: Tensor, got: Tensor) -> tuple[float, float]:
+    """The error, and what is allowed: of whole numbers and conditions, a share that differs."""
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        return float("inf"), 0.0
+    same = (wanted == got) | (wanted.isnan() & got.isnan())
+    if not wanted.is_floating_point():
+        return 1 - same.float().mean().item(), _FLIPPED
+    error = torch.where(same, 0.0, (wanted - got).abs()).max().item()
+    peak = wanted.nan_to_num(0, 0, 0).abs().max().item()
+    return error, _TOLERANCE * max(1.0, peak)

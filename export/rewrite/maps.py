@@ -1,0 +1,311 @@
+"""Mends of what moves or joins pixels: resizing, padding, pools, slices and index lists.
+
+What interpolates is a linear function of each row and each column. Its matrix is what PyTorch makes
+of the unit vectors, so that the mended network has PyTorch's own coefficients, whatever the mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as f
+
+from ..lint.sights import sides
+from .mend import Mend, constant, mend
+
+_aten = torch.ops.aten
+_LEAST = torch.finfo(torch.float32).min
+_POOLS = {1: _aten.avg_pool1d, 2: _aten.avg_pool2d, 3: _aten.avg_pool3d}
+
+_INTERPOLATIONS = (
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+)
+_NEAREST = (
+    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+    *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
+)
+
+
+def _along_each_side(
+    kind: str, along: Callable[[Tensor, int, Callable[[Tensor], Tensor]], Tensor]
+) -> Callable[..., Tensor]:
+    """Resizing one side after another, each by ``along(x, axis, resize a map of that side)``."""
+    overload = getattr(_aten, kind).vec
+
+    def resized(x: Tensor, size: list[int] | None, *options: Any) -> Tensor:
+        *flags, factors = options
+        for side in range(x.ndim - 2):
+
+            def resize(line: Tensor, side: int = side) -> Tensor:
+                return overload(line, _alone(size, side, 1), *flags, _alone(factors, side, 1.0))
+
+            x = along(x, side + 2, resize)
+        return x
+
+    return resized
+
+
+def _alone(values: Sequence[Any] | None, side: int, other: Any) -> list[Any] | None:
+    """Of one side; the others have a pixel, and keep it."""
+    if values is None:
+        return None
+    return [value if index == side else other for index, value in enumerate(values)]
+
+
+def _take(x: Tensor, axis: int, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """Those pixels along ``axis`` that ``move`` brings to each place."""
+    length = x.shape[axis]
+    line = [length if a == axis else 1 for a in range(x.ndim)]
+    places = constant(lambda: move(torch.arange(float(length)).view(line)).flatten().long())
+    return x.index_select(axis, places)
+
+
+def _weigh(x: Tensor, axis: int, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """The product with the matrix of ``move``, a linear function of what lies along ``axis``."""
+    length = x.shape[axis]
+    # A unit vector in each channel
+    line = [length if a in (1, axis) else 1 for a in range(x.ndim)]
+    matrix = constant(lambda: move(torch.eye(length).view(line)).reshape(length, -1).T)
+    if axis == x.ndim - 1:
+        return torch.matmul(x, matrix.T)
+    rows = torch.matmul(matrix, x.flatten(axis + 1))
+    return rows.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+
+
+interpolations = tuple(
+    Mend(
+        (f"{kind}.vec",),
+        "a product with a constant matrix on each side",
+        _along_each_side(kind, _weigh),
+    )
+    for kind in _INTERPOLATIONS
+)
+nearest = tuple(
+    Mend((f"{kind}.vec",), "an index_select of constant places", _along_each_side(kind, _take))
+    for kind in _NEAREST
+)
+
+
+@mend("adaptive_avg_pool2d", done="a pool with a fixed kernel", suits_warnings=True)
+def even_pool(x: Tensor, size: list[int]) -> Tensor | None:
+    kernel = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
+    is_even = all(n % m == 0 for n, m in zip(x.shape[2:], size, strict=True))
+    return f.avg_pool2d(x, kernel) if is_even else None
+
+
+@mend("adaptive_avg_pool2d", done="a product with a constant matrix on each side")
+def uneven_pool(x: Tensor, size: list[int]) -> Tensor:
+    high, wide = size
+    x = _weigh(x, 2, lambda line: f.adaptive_avg_pool2d(line, (high, 1)))
+    return _weigh(x, 3, lambda line: f.adaptive_avg_pool2d(line, (1, wide)))
+
+
+@mend("avg_pool1d", "avg_pool2d", "avg_pool3d", done="a plain pool, times what the divisors differ")
+def plain_average(x: Tensor, *given: Any) -> Tensor | None:
+    """Without ``ceil_mode``, another divisor or uncounted padding, where the size stays."""
+    dims = x.ndim - 2
+    kernel, stride, padding = _window(given, dims)
+    if (given[3:] or [False])[0] is False and given[4:] in ([], (), (True,), (True, None)):
+        return None
+    return _scaled(x, given, lambda map_: _POOLS[dims](map_, kernel, stride, padding))
+
+
+@mend("avg_pool1d", "avg_pool2d", "avg_pool3d", done="zeros around it, and a pool without padding")
+def padded_average(x: Tensor, *given: Any) -> Tensor | None:
+    """With ``ceil_mode`` by a row or a column more."""
+    dims = x.ndim - 2
+    kernel, stride, padding = _window(given, dims)
+    size = _size_of(_POOLS[dims], x, given)
+    margins = _margins(x.shape[2:], size, kernel, stride, padding)
+    if not any(margins):
+        return None
+    return _scaled(x, given, lambda map_: _POOLS[dims](f.pad(map_, margins), kernel, stride))
+
+
+def _scaled(x: Tensor, given: Sequence[Any], pool: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """``pool``, times what makes of a map of ones the same as the average that was asked for."""
+    ones = constant(lambda: torch.ones(1, 1, *x.shape[2:]))
+    wanted = constant(lambda: _POOLS[x.ndim - 2](ones, *given))
+    plain = constant(lambda: pool(ones))
+    if wanted.shape != plain.shape:
+        return None
+    factors = constant(lambda: wanted / plain)
+    first, *others = set(constant(lambda: factors.flatten()).tolist())
+    pooled = pool(x)
+    if others:
+        return pooled * factors
+    return pooled if first == 1 else pooled * first
+
+
+def _window(given: Sequence[Any], dims: int) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride and padding of a pool."""
+    kernel = sides(given[0], dims)
+    return kernel, sides(given[1], dims) or kernel, sides(given[2], dims)
+
+
+def _size_of(pool: Callable[..., Tensor], x: Tensor, given: Sequence[Any]) -> list[int]:
+    shape = [1, 1, *x.shape[2:]]
+    return [*constant(lambda: pool(torch.zeros(shape), *given)).shape[2:]]
+
+
+def _margins(
+    before: Sequence[int],
+    after: Sequence[int],
+    spans: Sequence[int],
+    strides: Sequence[int],
+    paddings: Sequence[int],
+) -> list[int]:
+    """For ``pad``, last side first: the padding, and at the end as much as the last window wants."""
+    margins = []
+    for n, m, span, stride, padding in zip(
+        before, after, spans, strides, paddings, strict=True
+    ):
+        wanted = (m - 1) * stride + span - n - padding
+        margins.append([padding, max(wanted, 0)])
+    return [one for pair in reversed(margins) for one in pair]
+
+
+@mend("max_pool2d", done="the same pool, without ceil_mode and with its stride written out")
+def plain_maximum(
+    x: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor | None:
+    given = (kernel, stride or kernel, padding, dilation)
+    is_cut = _size_of(_aten.max_pool2d, x, (*given, ceil_mode)) != _size_of(
+        _aten.max_pool2d, x, given
+    )
+    return None if is_cut else _aten.max_pool2d(x, *given)
+
+
+@mend("max_pool2d", done="the maximum of shifted slices")
+def dilated_maximum(
+    x: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor | None:
+    """Down each column first, then along each row."""
+    kernels, steps, paddings = _window((kernel, stride, padding), 2)
+    holes = sides(dilation, 2)
+    if holes == [1, 1]:
+        return None
+    size = _size_of(_aten.max_pool2d, x, (kernel, stride, padding, dilation, ceil_mode))
+    spans = [hole * (count - 1) + 1 for count, hole in zip(kernels, holes, strict=True)]
+    margins = _margins(x.shape[2:], size, spans, steps, paddings)
+    if any(margins):
+        x = f.pad(x, margins, value=_LEAST)
+    for axis, count, step, hole, length in zip((2, 3), kernels, steps, holes, size, strict=True):
+        first, *others = (
+            _aten.slice(x, axis, i * hole, i * hole + (length - 1) * step + 1, step)
+            for i in range(count)
+        )
+        for other in others:
+            first = torch.maximum(first, other)
+        x = first
+    return x
+
+
+@mend("pad", "constant_pad_nd", done="a slice")
+def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
+    """Negative padding; what of it is positive stays."""
+    mode, value = options if len(options) == 2 else ("constant", *options)
+    if mode != "constant" or min(pads) >= 0:
+        return None
+    for index, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        axis = x.ndim - 1 - index
+        start, end = max(-before, 0), x.shape[axis] - max(-after, 0)
+        if (start, end) != (0, x.shape[axis]):
+            x = _aten.slice(x, axis, start, end)
+    rest = [max(side, 0) for side in pads]
+    return f.pad(x, rest, value=value) if any(rest) else x
+
+
+@mend("pad", done="an index_select of constant places")
+def mirrored(x: Tensor, pads: list[int], mode: str, _: float | None) -> Tensor | None:
+    """Circular, reflecting and replicating padding."""
+    if mode == "constant":
+        return None
+    for index, pair in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        if any(pair):
+            line = lambda t, pair=pair: f.pad(t.view(1, 1, -1), pair, mode)  # noqa: E731
+            x = _take(x, x.ndim - 1 - index, line)
+    return x
+
+
+@mend("pad", "constant_pad_nd", done="a cat with constants")
+def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
+    """For what a runtime makes of padding in front of a convolution or a pool."""
+    mode, value = options if len(options) == 2 else ("constant", *options)
+    if mode != "constant" or min(pads) < 0:
+        return None
+    for index, pair in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        axis = x.ndim - 1 - index
+        before, after = (_filled(x.shape, axis, width, value or 0.0) for width in pair)
+        parts = [part for part in (before, x, after) if part is not None]
+        x = torch.cat(parts, axis) if len(parts) > 1 else x
+    return x
+
+
+def _filled(shape: Sequence[int], axis: int, width: int, value: float) -> Tensor | None:
+    if not width:
+        return None
+    size = [width if a == axis else n for a, n in enumerate(shape)]
+    return constant(lambda: torch.full(size, float(value)))
+
+
+@mend(
+    "slice.Tensor",
+    done="a 1x1 depthwise convolution of ones with a stride",
+    suits_warnings=True,
+)
+def strided_slice(
+    x: Tensor, axis: int, start: int | None, end: int | None, step: int
+) -> Tensor | None:
+    axis %= x.ndim
+    if step == 1 or x.ndim != 4 or axis < 2 or not x.is_floating_point():
+        return None
+    length = x.shape[axis]
+    first, last, _ = slice(start, end).indices(length)
+    if (first, last) != (0, length):
+        x = _aten.slice(x, axis, first, last)
+    channels = x.shape[1]
+    ones = constant(lambda: torch.ones(channels, 1, 1, 1))
+    stride = (step, 1) if axis == 2 else (1, step)
+    return f.conv2d(x, ones, stride=stride, groups=channels)
+
+
+@mend("index.Tensor", done="an index_select of constant places, counted from the front")
+def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
+    """One list of constant places along one axis."""
+    given = [(axis, one) for axis, one in enumerate(lists) if one is not None]
+    if len(given) != 1 or given[0][1].ndim != 1:
+        return None
+    ((axis, places),) = given
+    if places.dtype not in (torch.int32, torch.int64):
+        return None
+    length = x.shape[axis]
+    return x.index_select(axis, constant(lambda: places.long() % length))
+
+
+@mend("flip", done="an index_select of constant places")
+def reversed_(x: Tensor, axes: list[int]) -> Tensor:
+    for axis in axes:
+        x = _take(x, axis % x.ndim, lambda line: line.flatten().flip(0))
+    return x
+
+
+MENDS = (
+    *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
+    *(plain_maximum, dilated_maximum, crop, mirrored, joined, strided_slice, counted),
+    reversed_,
+)

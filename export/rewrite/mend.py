@@ -1,0 +1,55 @@
+"""A mend: the same function in other operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+Function = Callable[..., "Tensor | None"]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What can take the place of an operator.
+
+    Args:
+        operators: of ``aten``: ``mish``, or with an overload, ``mean.dim``.
+        done: what was done, in few words that follow "it is".
+        function: takes an operator's arguments in the order of its schema, and computes the same up
+            to the rounding of floats; None where it does not apply. It is traced by
+            ``torch.export`` for fixed shapes; what is to be computed now, and kept as a constant,
+            goes into :func:`constant`.
+        suits_warnings: it was seen to help where a rule warns of what is slow; the others are for
+            what is refused or wrong, since they may be as slow.
+    """
+
+    operators: tuple[str, ...]
+    done: str
+    function: Function
+    suits_warnings: bool = False
+
+
+def mend(
+    *operators: str, done: str, suits_warnings: bool = False
+) -> Callable[[Function], Mend]:
+    """Make a mend of a function."""
+    return lambda function: Mend(operators, done, function, suits_warnings)
+
+
+def by_operator(mends: Iterable[Mend]) -> dict[str, list[Mend]]:
+    """In their order: the first that helps is taken."""
+    found: dict[str, list[Mend]] = {}
+    for one in mends:
+        for operator in one.operators:
+            found.setdefault(operator, []).append(one)
+    return found
+
+
+def constant(make: Callable[[], Tensor]) -> Tensor:
+    """What ``make`` computes, as a constant of the graph that is being traced."""
+    with unset_fake_temporarily(), disable_proxy_modes_tracing():
+        return make().contiguous()
