@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, targets, training, zoo
+from . import check, exports, layers, rewrite, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for _name, _command in {
     "run": exports.run,
     "bundle": exports.bundle,
     "check": check.check,
+    "rewrite": rewrite.rewrite,
     "layers": layers.layers,
     "demo": exports.demo,
 }.items():

@@ -74,6 +74,7 @@ def try_each(
     precision: Precision = "float32",
     runs: bool = True,
     without: Sequence[str] = (),
+    around: Callable[[Function], nn.Module] = Between,
 ) -> list[Try]:
     """Convert a network around each function, and run it on pictures.
 
@@ -86,6 +87,7 @@ def try_each(
         precision: int8 is calibrated on these pictures.
         runs: whether there is something that runs them.
         without: mends that the worker is to leave out.
+        around: makes the network.
     """
     pictures = make_pictures(4, SPEC.input_shape[1:], seed=0)
     is_int8 = precision == "int8"
@@ -93,7 +95,7 @@ def try_each(
     for name, function in [("control", f.relu), *((str(i), g) for i, g in enumerate(functions))]:
         out = folder / name
         out.mkdir()
-        graphs.append(Graph(Between(function), SPEC, out))
+        graphs.append(Graph(around(function), SPEC, out))
         calibration = pictures if is_int8 else None
         job = Conversion(graphs[-1], precision, out, out / "log.txt", calibration)
         arguments = _arguments(target, job)

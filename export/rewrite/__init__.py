@@ -1,5 +1,7 @@
 """Rewriting: a user's own network in operators that its targets have, and proven equal."""
 
-from .engine import Change, RewriteError, Rewritten, rewrite
+from .draft import RewriteError
+from .engine import Change, Rewritten, rewrite
+from .writing import write_network
 
-__all__ = ["Change", "RewriteError", "Rewritten", "rewrite"]
+__all__ = ["Change", "RewriteError", "Rewritten", "rewrite", "write_network"]

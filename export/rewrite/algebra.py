@@ -12,7 +12,7 @@ from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
 from ..lint.sights import sides
-from .mend import Mend, mend
+from .mend import Mend, mend, reshape
 
 _aten = torch.ops.aten
 
@@ -25,7 +25,6 @@ _DECOMPOSED = {
     "softshrink": "a where of a comparison",
     "pixel_unshuffle": "reshape and permute",
     "channel_shuffle": "reshape and transpose",
-    "rot90": "flip and transpose",
     "floor_divide": "a division that rounds down",
 }
 decomposed = tuple(
@@ -116,7 +115,7 @@ def _reduced(
 def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
     """A reduced tensor without its dimensions of one."""
     gone = {dim % x.ndim for dim in dims}
-    return x.reshape([n for axis, n in enumerate(x.shape) if axis not in gone])
+    return reshape(x, [n for axis, n in enumerate(x.shape) if axis not in gone])
 
 
 def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> Mend:
@@ -136,32 +135,38 @@ in_steps = (
 )
 
 
-@mend("var.correction", done="written out: means of squares")
-def variance(
-    x: Tensor, dims: list[int] | None, correction: float | None, keepdim: bool
-) -> Tensor | None:
-    if not dims:
-        return None
-    apart = x - _reduced(x, dims, True, torch.mean)
-    count = math.prod(x.shape[dim] for dim in dims)
-    least = 1 if correction is None else correction
-    return _reduced(apart * apart, dims, keepdim, torch.mean) * (count / (count - least))
+def _spread(kind: str, is_root: bool) -> list[Mend]:
+    """Variance and standard deviation: written out, as means of squares."""
 
+    def spread(x: Tensor, dims: list[int] | None, keepdim: bool, less: float) -> Tensor | None:
+        if not dims:
+            return None
+        apart = x - _reduced(x, dims, True, torch.mean)
+        count = math.prod(x.shape[dim] for dim in dims)
+        squares = _reduced(apart * apart, dims, keepdim, torch.mean) * (count / (count - less))
+        return squares.sqrt() if is_root else squares
 
-@mend("std.correction", done="written out: the root of means of squares")
-def deviation(
-    x: Tensor, dims: list[int] | None, correction: float | None, keepdim: bool
-) -> Tensor | None:
-    squares = variance.function(x, dims, correction, keepdim)
-    return None if squares is None else squares.sqrt()
+    def of_flag(x: Tensor, dims: list[int] | None, unbiased: bool, keepdim: bool) -> Tensor | None:
+        return spread(x, dims, keepdim, int(unbiased))
+
+    def of_number(
+        x: Tensor, dims: list[int] | None, correction: float | None, keepdim: bool
+    ) -> Tensor | None:
+        return spread(x, dims, keepdim, 1 if correction is None else correction)
+
+    done = f"written out: {'the root of ' * is_root}a mean of squares"
+    return [
+        Mend((f"{kind}.dim",), done, of_flag),
+        Mend((f"{kind}.correction",), done, of_number),
+    ]
 
 
 @mend("group_norm", done="a layer norm of each group, times weight, plus bias")
 def group_norm(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
 ) -> Tensor:
-    flat = x.reshape(x.shape[0], groups, -1)
-    y = f.layer_norm(flat, flat.shape[2:], eps=eps).reshape(x.shape)
+    flat = reshape(x, [1, groups, math.prod(x.shape[1:]) // groups])
+    y = reshape(f.layer_norm(flat, flat.shape[2:], eps=eps), x.shape)
     by_channel = [-1, *[1] * (x.ndim - 2)]
     return _affine(y, weight, bias, by_channel)
 
@@ -173,7 +178,8 @@ def layer_norm(
     if len(shape) == 1:
         return None
     flat = x.flatten(x.ndim - len(shape))
-    return _affine(f.layer_norm(flat, flat.shape[-1:], eps=eps).reshape(x.shape), weight, bias)
+    y = reshape(f.layer_norm(flat, flat.shape[-1:], eps=eps), x.shape)
+    return _affine(y, weight, bias)
 
 
 def _affine(
@@ -189,12 +195,12 @@ def _affine(
 def softmax(x: Tensor, dim: int, dtype: Any) -> Tensor | None:
     if x.ndim != 4 or dim % 4 != 3 or dtype is not None:
         return None
-    return x.flatten(1, 2).softmax(2).reshape(x.shape)
+    return reshape(x.flatten(1, 2).softmax(2), x.shape)
 
 
 @mend("unsqueeze", done="a reshape")
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    return x.reshape(_aten.unsqueeze(x, dim).shape)
+def unsqueeze(x: Tensor, dim: int) -> Tensor | None:
+    return None if dim == 0 else reshape(x, _aten.unsqueeze(x, dim).shape)
 
 
 @mend("squeeze", done="a reshape")
@@ -207,7 +213,15 @@ def expanded_sum(x: Tensor, y: Tensor | float, alpha: float) -> Tensor | None:
     if not isinstance(y, Tensor) or x.shape == y.shape or alpha != 1:
         return None
     size = torch.broadcast_shapes(x.shape, y.shape)
-    return torch.add(*(one if one.shape == size else one.expand(size) for one in (x, y)))
+    return torch.add(_expanded(x, size), _expanded(y, size))
+
+
+def _expanded(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The sides that stay are left open: the batch, for one."""
+    if x.shape == size:
+        return x
+    kept = [1] * (len(size) - x.ndim) + [*x.shape]
+    return x.expand([-1 if own == n else n for own, n in zip(kept, size, strict=True)])
 
 
 @mend("matmul", "mv", done="a product with a matrix of one column or row")
@@ -215,9 +229,8 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
     if min(x.ndim, y.ndim) > 1 or max(x.ndim, y.ndim) == 1:
         return None
     if y.ndim == 1:
-        return torch.matmul(x, y.reshape(-1, 1)).reshape(x.shape[:-1])
-    product = torch.matmul(x.reshape(1, -1), y)
-    return product.reshape(*y.shape[:-2], y.shape[-1])
+        return reshape(torch.matmul(x, y.reshape(-1, 1)), x.shape[:-1])
+    return reshape(torch.matmul(x.reshape(1, -1), y), [*y.shape[:-2], y.shape[-1]])
 
 
 def _of_numbers(*operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]) -> Mend:
@@ -277,15 +290,13 @@ def _reshaped(kind: str) -> Mend:
 
     def reshaped(*given: Any) -> Tensor:
         y = getattr(_aten, kind)(*given)
-        return y.reshape(y.shape)
+        return reshape(y, y.shape)
 
     return Mend((kind,), "a reshape behind it", reshaped)
 
 
 @mend("conv_transpose1d", done="the same in two dimensions")
-def transposed_rows(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any
-) -> Tensor:
+def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> Tensor:
     stride, padding, more, groups, dilation = given
     y = f.conv_transpose2d(
         x.unsqueeze(2),
@@ -301,8 +312,17 @@ def transposed_rows(
 
 
 MENDS = (
-    *(*decomposed, lerp, log_sigmoid, logaddexp, hardsigmoid, tanh, gelu, vector_norm),
-    *(cosine_similarity, logsumexp, *in_steps, keeping_mean, variance, deviation, group_norm),
-    *(layer_norm, softmax, unsqueeze, squeeze, expanded_sum, matrix_product, *conditions),
+    *(*decomposed, lerp, log_sigmoid, logaddexp, hardsigmoid, tanh, gelu),
+    *(vector_norm, cosine_similarity, logsumexp, *in_steps, keeping_mean),
+    *(
+        *_spread("var", False),
+        *_spread("std", True),
+        group_norm,
+        layer_norm,
+        softmax,
+        unsqueeze,
+        squeeze,
+    ),
+    *(expanded_sum, matrix_product, *conditions),
     *(padded_behind, _reshaped("conv1d"), _reshaped("conv_transpose1d"), transposed_rows),
 )

@@ -6,6 +6,8 @@ the module and the line of the user's that the replaced one had.
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +16,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from ...errors import EdgearkError
 from ..lint.network import Network, Op, constant_names
 
 _WHOSE = ("nn_module_stack", "stack_trace")
 _SURE = ("aten._assert_tensor_metadata.default",)  # says what the graph knows
 _COPY = "aten.lift_fresh_copy.default"
+
+
+class RewriteError(EdgearkError):
+    """The network cannot be rewritten; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,19 @@ class Draft:
 
 
 def begin(program: torch.export.ExportedProgram) -> Draft:
-    """Of the graph that ``export_program`` gives."""
+    """Of the graph that ``export_program`` gives.
+
+    Raises:
+        RewriteError: it has parts that are no operators, or a name that fx cannot write.
+    """
     names = constant_names(program)
+    for name in names.values():
+        if strange := [part for part in name.split(".") if not _is_writable(part)]:
+            raise RewriteError(f"{strange[0]!r} in {name!r} is no name for code: rename the module")
+    if program.graph.find_nodes(op="get_attr"):
+        raise RewriteError(
+            "the network has graphs within its graph (torch.no_grad, cond ...): leave them out"
+        )
     values = {**program.state_dict, **program.constants}
     graph = fx.Graph()
     placed: dict[fx.Node, fx.Node] = {}
@@ -85,6 +103,10 @@ def begin(program: torch.export.ExportedProgram) -> Draft:
     graph.eliminate_dead_code()
     held = {str(node.target) for node in graph.find_nodes(op="get_attr")}
     return Draft(graph, {name: values[name] for name in held})
+
+
+def _is_writable(part: str) -> bool:
+    return bool(re.fullmatch(r"\w+", part, re.ASCII)) and not keyword.iskeyword(part)
 
 
 def register(root: nn.Module, name: str, tensor: Tensor) -> None:

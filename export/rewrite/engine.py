@@ -15,23 +15,18 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from ...errors import EdgearkError
 from ...zoo.modes import evaluating
 from ..lint.network import LintError, Network, Op, export_program
 from ..lint.rule import Finding, Rule, Sighting, check
 from ..target import Target
 from . import algebra, maps
-from .draft import Draft, begin
-from .mend import Mend, by_operator
+from .draft import Draft, RewriteError, begin
+from .mend import Mend
 
 _PICTURES = 3
 _TOLERANCE = 1e-4  # of the largest answer, or of 1
 _FLIPPED = 1e-3  # the share of whole numbers that rounding in front of them may turn
-_MENDS = by_operator((*maps.MENDS, *algebra.MENDS))
-
-
-class RewriteError(EdgearkError):
-    """The network cannot be rewritten; the message says why."""
+_MENDS = (*maps.MENDS, *algebra.MENDS)
 
 
 @dataclass(frozen=True)
@@ -64,9 +59,7 @@ class Rewritten:
     max_abs_error: float
 
 
-def rewrite(
-    model: nn.Module, input_shape: Sequence[int], targets: Sequence[Target]
-) -> Rewritten:
+def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Target]) -> Rewritten:
     """Mend what the targets' rules find wherever there is an exact mend.
 
     Args:
@@ -102,9 +95,7 @@ def _mend(draft: Draft, rules: Sequence[Rule]) -> tuple[Draft, list[Change]]:
 _Key = tuple[str, str, str, str]
 
 
-def _next(
-    draft: Draft, rules: Sequence[Rule], hopeless: set[_Key]
-) -> tuple[Draft, Change] | None:
+def _next(draft: Draft, rules: Sequence[Rule], hopeless: set[_Key]) -> tuple[Draft, Change] | None:
     """The first mend that helps; what cannot be mended becomes ``hopeless``."""
     network = draft.network()
     sightings = _look(network, rules)
@@ -134,11 +125,16 @@ def _weight(sightings: Sequence[tuple[Rule, Sighting]]) -> tuple[int, int]:
 
 
 def _candidates(op: Op) -> Iterator[tuple[Op, Mend]]:
-    """Mends of the operator, then of those in front of it: some rules are about two of them."""
-    for culprit in (op, *op.inputs):
-        if culprit is not None:
-            name = str(culprit.node.target).removeprefix("aten.").removesuffix(".default")
-            yield from ((culprit, mend) for mend in _MENDS.get(name, ()))
+    """Mends of the operator and of those in front of it: some rules are about two of them."""
+    for mend in _MENDS:
+        for culprit in (op, *op.inputs):
+            if culprit is not None and _operator(culprit) in mend.operators:
+                yield culprit, mend
+
+
+def _operator(op: Op) -> str:
+    """With its overload, where that is not the default: ``mean.dim``."""
+    return str(op.node.target).removeprefix("aten.").removesuffix(".default")
 
 
 def _key(rule: Rule, op: Op) -> _Key:

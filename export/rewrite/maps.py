@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from ..lint.sights import sides
-from .mend import Mend, constant, mend
+from .mend import Mend, constant, mend, reshape
 
 _aten = torch.ops.aten
 _LEAST = torch.finfo(torch.float32).min
@@ -30,10 +30,17 @@ _NEAREST = (
 )
 
 
-def _along_each_side(
-    kind: str, along: Callable[[Tensor, int, Callable[[Tensor], Tensor]], Tensor]
+Resize = Callable[[Tensor], Tensor]
+"""Of one side of a map; the others have two pixels, and keep them.
+
+With one, PyTorch 2.15 computes ``antialias`` wrongly.
+"""
+
+
+def _side_by_side(
+    kind: str, along: Callable[[Tensor, int, Resize], Tensor]
 ) -> Callable[..., Tensor]:
-    """Resizing one side after another, each by ``along(x, axis, resize a map of that side)``."""
+    """Resizing one side after another, each by ``along(x, axis, resize)``."""
     overload = getattr(_aten, kind).vec
 
     def resized(x: Tensor, size: list[int] | None, *options: Any) -> Tensor:
@@ -41,7 +48,7 @@ def _along_each_side(
         for side in range(x.ndim - 2):
 
             def resize(line: Tensor, side: int = side) -> Tensor:
-                return overload(line, _alone(size, side, 1), *flags, _alone(factors, side, 1.0))
+                return overload(line, _alone(size, side, 2), *flags, _alone(factors, side, 1.0))
 
             x = along(x, side + 2, resize)
         return x
@@ -50,42 +57,53 @@ def _along_each_side(
 
 
 def _alone(values: Sequence[Any] | None, side: int, other: Any) -> list[Any] | None:
-    """Of one side; the others have a pixel, and keep it."""
     if values is None:
         return None
     return [value if index == side else other for index, value in enumerate(values)]
 
 
-def _take(x: Tensor, axis: int, move: Callable[[Tensor], Tensor]) -> Tensor:
-    """Those pixels along ``axis`` that ``move`` brings to each place."""
-    length = x.shape[axis]
-    line = [length if a == axis else 1 for a in range(x.ndim)]
-    places = constant(lambda: move(torch.arange(float(length)).view(line)).flatten().long())
-    return x.index_select(axis, places)
+def _resize_rows(rows: Tensor, dims: int, axis: int, resize: Resize) -> Tensor:
+    """Each of ``rows``, as a channel of a map of so many dimensions that varies along ``axis``."""
+    count, length = rows.shape
+    shape = [1, count, *(length if a == axis else 1 for a in range(2, dims))]
+    size = [1, count, *(length if a == axis else 2 for a in range(2, dims))]
+    resized = resize(rows.reshape(shape).expand(size).contiguous())
+    return resized.movedim(axis, 2).reshape(count, resized.shape[axis], -1)[..., 0]
 
 
-def _weigh(x: Tensor, axis: int, move: Callable[[Tensor], Tensor]) -> Tensor:
-    """The product with the matrix of ``move``, a linear function of what lies along ``axis``."""
-    length = x.shape[axis]
-    # A unit vector in each channel
-    line = [length if a in (1, axis) else 1 for a in range(x.ndim)]
-    matrix = constant(lambda: move(torch.eye(length).view(line)).reshape(length, -1).T)
-    if axis == x.ndim - 1:
-        return torch.matmul(x, matrix.T)
-    rows = torch.matmul(matrix, x.flatten(axis + 1))
-    return rows.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+def _take(x: Tensor, axis: int, resize: Resize) -> Tensor:
+    """The pixels that nearest resizing takes."""
+    length, dims = x.shape[axis], x.ndim
+
+    def places() -> Tensor:
+        return _resize_rows(torch.arange(float(length))[None], dims, axis, resize)[0].long()
+
+    return x.index_select(axis, constant(places))
+
+
+def _weigh(x: Tensor, axis: int, resize: Resize) -> Tensor:
+    """The product with the matrix of what makes weighted sums along ``axis``."""
+    length, dims = x.shape[axis], x.ndim
+    matrix = constant(lambda: _resize_rows(torch.eye(length), dims, axis, resize))
+    if axis == dims - 1:
+        return torch.matmul(x, matrix)
+    matrix = constant(lambda: matrix.T)
+    if axis == dims - 2:
+        return torch.matmul(matrix, x)
+    after = [*x.shape[:axis], matrix.shape[0], *x.shape[axis + 1 :]]
+    return reshape(torch.matmul(matrix, x.flatten(axis + 1)), after)
 
 
 interpolations = tuple(
     Mend(
         (f"{kind}.vec",),
         "a product with a constant matrix on each side",
-        _along_each_side(kind, _weigh),
+        _side_by_side(kind, _weigh),
     )
     for kind in _INTERPOLATIONS
 )
 nearest = tuple(
-    Mend((f"{kind}.vec",), "an index_select of constant places", _along_each_side(kind, _take))
+    Mend((f"{kind}.vec",), "an index_select of constant places", _side_by_side(kind, _take))
     for kind in _NEAREST
 )
 
@@ -100,8 +118,8 @@ def even_pool(x: Tensor, size: list[int]) -> Tensor | None:
 @mend("adaptive_avg_pool2d", done="a product with a constant matrix on each side")
 def uneven_pool(x: Tensor, size: list[int]) -> Tensor:
     high, wide = size
-    x = _weigh(x, 2, lambda line: f.adaptive_avg_pool2d(line, (high, 1)))
-    return _weigh(x, 3, lambda line: f.adaptive_avg_pool2d(line, (1, wide)))
+    x = _weigh(x, 2, lambda line: f.adaptive_avg_pool2d(line, (high, 2)))
+    return _weigh(x, 3, lambda line: f.adaptive_avg_pool2d(line, (2, wide)))
 
 
 @mend("avg_pool1d", "avg_pool2d", "avg_pool3d", done="a plain pool, times what the divisors differ")
@@ -134,7 +152,7 @@ def _scaled(x: Tensor, given: Sequence[Any], pool: Callable[[Tensor], Tensor]) -
     if wanted.shape != plain.shape:
         return None
     factors = constant(lambda: wanted / plain)
-    first, *others = set(constant(lambda: factors.flatten()).tolist())
+    first, *others = set(constant(factors.flatten).tolist())
     pooled = pool(x)
     if others:
         return pooled * factors
@@ -159,11 +177,9 @@ def _margins(
     strides: Sequence[int],
     paddings: Sequence[int],
 ) -> list[int]:
-    """For ``pad``, last side first: the padding, and at the end as much as the last window wants."""
+    """For ``pad``, last side first: the padding, and at the end what the last window wants."""
     margins = []
-    for n, m, span, stride, padding in zip(
-        before, after, spans, strides, paddings, strict=True
-    ):
+    for n, m, span, stride, padding in zip(before, after, spans, strides, paddings, strict=True):
         wanted = (m - 1) * stride + span - n - padding
         margins.append([padding, max(wanted, 0)])
     return [one for pair in reversed(margins) for one in pair]
@@ -183,36 +199,6 @@ def plain_maximum(
         _aten.max_pool2d, x, given
     )
     return None if is_cut else _aten.max_pool2d(x, *given)
-
-
-@mend("max_pool2d", done="the maximum of shifted slices")
-def dilated_maximum(
-    x: Tensor,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    ceil_mode: bool,
-) -> Tensor | None:
-    """Down each column first, then along each row."""
-    kernels, steps, paddings = _window((kernel, stride, padding), 2)
-    holes = sides(dilation, 2)
-    if holes == [1, 1]:
-        return None
-    size = _size_of(_aten.max_pool2d, x, (kernel, stride, padding, dilation, ceil_mode))
-    spans = [hole * (count - 1) + 1 for count, hole in zip(kernels, holes, strict=True)]
-    margins = _margins(x.shape[2:], size, spans, steps, paddings)
-    if any(margins):
-        x = f.pad(x, margins, value=_LEAST)
-    for axis, count, step, hole, length in zip((2, 3), kernels, steps, holes, size, strict=True):
-        first, *others = (
-            _aten.slice(x, axis, i * hole, i * hole + (length - 1) * step + 1, step)
-            for i in range(count)
-        )
-        for other in others:
-            first = torch.maximum(first, other)
-        x = first
-    return x
 
 
 @mend("pad", "constant_pad_nd", done="a slice")
@@ -236,13 +222,19 @@ def mirrored(x: Tensor, pads: list[int], mode: str, _: float | None) -> Tensor |
     if mode == "constant":
         return None
     for index, pair in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        axis = x.ndim - 1 - index
         if any(pair):
-            line = lambda t, pair=pair: f.pad(t.view(1, 1, -1), pair, mode)  # noqa: E731
-            x = _take(x, x.ndim - 1 - index, line)
+            x = x.index_select(axis, _padded_places(x.shape[axis], pair, mode))
     return x
 
 
-@mend("pad", "constant_pad_nd", done="a cat with constants")
+def _padded_places(length: int, pair: Sequence[int], mode: str) -> Tensor:
+    return constant(
+        lambda: f.pad(torch.arange(float(length)).view(1, 1, -1), pair, mode).flatten().long()
+    )
+
+
+@mend("pad", "constant_pad_nd", done="a cat with what was padded")
 def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """For what a runtime makes of padding in front of a convolution or a pool."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -250,17 +242,11 @@ def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
         return None
     for index, pair in enumerate(zip(pads[::2], pads[1::2], strict=True)):
         axis = x.ndim - 1 - index
-        before, after = (_filled(x.shape, axis, width, value or 0.0) for width in pair)
-        parts = [part for part in (before, x, after) if part is not None]
-        x = torch.cat(parts, axis) if len(parts) > 1 else x
+        if any(pair):
+            line = torch.full_like(_aten.slice(x, axis, 0, 1), value or 0.0)
+            before, after = pair
+            x = torch.cat([line] * before + [x] + [line] * after, axis)
     return x
-
-
-def _filled(shape: Sequence[int], axis: int, width: int, value: float) -> Tensor | None:
-    if not width:
-        return None
-    size = [width if a == axis else n for a, n in enumerate(shape)]
-    return constant(lambda: torch.full(size, float(value)))
 
 
 @mend(
@@ -300,12 +286,52 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
 @mend("flip", done="an index_select of constant places")
 def reversed_(x: Tensor, axes: list[int]) -> Tensor:
     for axis in axes:
-        x = _take(x, axis % x.ndim, lambda line: line.flatten().flip(0))
+        x = x.index_select(axis, _backwards(x.shape[axis]))
+    return x
+
+
+def _backwards(length: int) -> Tensor:
+    return constant(lambda: torch.arange(length).flip(0))
+
+
+@mend("rot90", done="an index_select of constant places, and a transpose")
+def rotated(x: Tensor, times: int, axes: list[int]) -> Tensor:
+    first, second = axes
+    turned = {0: (), 1: (second,), 2: axes, 3: (first,)}[times % 4]
+    x = reversed_.function(x, turned)
+    return x.transpose(first, second) if times % 2 else x
+
+
+@mend("max_pool2d", done="the maximum of shifted slices")
+def sliced_maximum(
+    x: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor:
+    """Down each column first, then along each row."""
+    kernels, steps, paddings = _window((kernel, stride, padding), 2)
+    holes = sides(dilation, 2)
+    size = _size_of(_aten.max_pool2d, x, (kernel, stride, padding, dilation, ceil_mode))
+    spans = [hole * (count - 1) + 1 for count, hole in zip(kernels, holes, strict=True)]
+    margins = _margins(x.shape[2:], size, spans, steps, paddings)
+    if any(margins):
+        x = f.pad(x, margins, value=_LEAST)
+    for axis, count, step, hole, length in zip((2, 3), kernels, steps, holes, size, strict=True):
+        first, *others = (
+            _aten.slice(x, axis, i * hole, i * hole + (length - 1) * step + 1, step)
+            for i in range(count)
+        )
+        for other in others:
+            first = torch.maximum(first, other)
+        x = first
     return x
 
 
 MENDS = (
     *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
-    *(plain_maximum, dilated_maximum, crop, mirrored, joined, strided_slice, counted),
-    reversed_,
+    *(plain_maximum, crop, mirrored, joined, strided_slice, counted),
+    *(reversed_, rotated, sliced_maximum),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -33,23 +33,17 @@ class Mend:
     suits_warnings: bool = False
 
 
-def mend(
-    *operators: str, done: str, suits_warnings: bool = False
-) -> Callable[[Function], Mend]:
+def mend(*operators: str, done: str, suits_warnings: bool = False) -> Callable[[Function], Mend]:
     """Make a mend of a function."""
     return lambda function: Mend(operators, done, function, suits_warnings)
-
-
-def by_operator(mends: Iterable[Mend]) -> dict[str, list[Mend]]:
-    """In their order: the first that helps is taken."""
-    found: dict[str, list[Mend]] = {}
-    for one in mends:
-        for operator in one.operators:
-            found.setdefault(operator, []).append(one)
-    return found
 
 
 def constant(make: Callable[[], Tensor]) -> Tensor:
     """What ``make`` computes, as a constant of the graph that is being traced."""
     with unset_fake_temporarily(), disable_proxy_modes_tracing():
         return make().contiguous()
+
+
+def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """To ``shape``, whose first number is the batch's, which is left open."""
+    return x.reshape([-1, *shape[1:]] if shape else [])
