@@ -25,7 +25,6 @@ _DECOMPOSED = {
     "softshrink": "a where of a comparison",
     "pixel_unshuffle": "reshape and permute",
     "channel_shuffle": "reshape and transpose",
-    "floor_divide": "a division that rounds down",
 }
 decomposed = tuple(
     Mend((name,), done, decomposition_table[getattr(_aten, name).default])

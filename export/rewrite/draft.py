@@ -130,7 +130,7 @@ def _out_of_place(node: fx.Node) -> None:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.name.endswith("_"):
         return
-    source = node.args[0]
+    source: Any = node.args[0]
     readers = list(source.users)
     later = any(reader > node for reader in readers)
     if later or source.op != "call_function" or any(map(_is_view, [source, *readers])):
@@ -214,7 +214,8 @@ def _inline(
             return placed[result]
         if node in names:
             name = _free_name(constants)
-            constants[name] = program.constants[names[node]].to(op.node.meta["val"].device)
+            value: Any = program.constants[names[node]]
+            constants[name] = value.to(op.node.meta["val"].device)
             placed[node] = _hold(graph, name, node)
         elif node.op == "placeholder":
             placed[node] = next(sources)

@@ -284,7 +284,18 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
 
 
 @mend("flip", done="an index_select of constant places")
-def reversed_(x: Tensor, axes: list[int]) -> Tensor:
+def flipped(x: Tensor, axes: list[int]) -> Tensor:
+    return _flip(x, axes)
+
+
+@mend("rot90", done="an index_select of constant places, and a transpose")
+def rotated(x: Tensor, times: int, axes: list[int]) -> Tensor:
+    first, second = axes
+    turned = _flip(x, {0: [], 1: [second], 2: axes, 3: [first]}[times % 4])
+    return turned.transpose(first, second) if times % 2 else turned
+
+
+def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
     for axis in axes:
         x = x.index_select(axis, _backwards(x.shape[axis]))
     return x
@@ -292,14 +303,6 @@ def reversed_(x: Tensor, axes: list[int]) -> Tensor:
 
 def _backwards(length: int) -> Tensor:
     return constant(lambda: torch.arange(length).flip(0))
-
-
-@mend("rot90", done="an index_select of constant places, and a transpose")
-def rotated(x: Tensor, times: int, axes: list[int]) -> Tensor:
-    first, second = axes
-    turned = {0: (), 1: (second,), 2: axes, 3: (first,)}[times % 4]
-    x = reversed_.function(x, turned)
-    return x.transpose(first, second) if times % 2 else x
 
 
 @mend("max_pool2d", done="the maximum of shifted slices")
@@ -333,5 +336,5 @@ def sliced_maximum(
 MENDS = (
     *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
     *(plain_maximum, crop, mirrored, joined, strided_slice, counted),
-    *(reversed_, rotated, sliced_maximum),
+    *(flipped, rotated, sliced_maximum),
 )
