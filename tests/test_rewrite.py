@@ -23,7 +23,7 @@ from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.targets.onnxruntime import OnnxRuntime
 from edgeark.export.verify import compare
 from engine_cases import is_right, sample
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from settled import SPEC, make_pictures
@@ -43,7 +43,7 @@ LEFT = {
         *["atan2", "isnan", "nan_to_num", "xlogy", "col2im", "fmod", "index_put"],
         *("eq of floats", "ne of floats", "bicubic grid_sample", "grid_sample with reflection"),
     },
-    "openvino": set(),
+    "openvino": {f"{kind} between two max pools" for kind in ("gelu", "silu", "hardswish")},
     "onnxruntime": set(),
     "opencv": {
         *_UNKNOWN,
@@ -69,6 +69,10 @@ LEFT = {
 }
 
 
+# MNN computes x < -0.1 wrongly by itself, which both of its conditions with "or" hold
+OTHER_FAULTS = {"mnn": {"wrong-operator"}}
+
+
 def rewritten(function: Function, *targets: str) -> Rewritten:
     return rewrite(Between(function), SPEC.input_shape, [find_target(name) for name in targets])
 
@@ -76,10 +80,10 @@ def rewritten(function: Function, *targets: str) -> Rewritten:
 def mended_cases(name: str) -> tuple[list[Function], set[str]]:
     """Of an engine's table: the networks in which nothing is left, and what is left in others."""
     mended, left = [], set()
-    for _, bad, _ in ENGINES[name][1]:
+    for rule, bad, _ in ENGINES[name][1]:
         found = rewritten(bad, name).left
         left |= {finding.reason.partition(": ")[0] for finding in found}
-        mended += [] if found else [bad]
+        mended += [] if found or rule in OTHER_FAULTS.get(name, ()) else [bad]
     return mended, left
 
 
@@ -92,6 +96,18 @@ def test_the_engine_computes_what_is_rewritten(name: str, tmp_path: Path) -> Non
     tried = try_each(target, mended, tmp_path, around=lambda bad: rewritten(bad, name).model)
     wrong = [(rewritten(bad, name).changes, t) for bad, t in zip(mended, tried, strict=True)]
     assert [(changes, t) for changes, t in wrong if not is_right(t)] == []
+
+
+def test_mnn_computes_a_rewritten_or(tmp_path: Path) -> None:
+    """Of conditions that it knows."""
+
+    def either(x: Tensor) -> Tensor:
+        return ((x > 0.4) | (-x > 0.1)).float()
+
+    target = installed_target("mnn")
+    assert isinstance(target, WorkerTarget)
+    (tried,) = try_each(target, [either], tmp_path, around=lambda g: rewritten(g, "mnn").model)
+    assert is_right(tried)
 
 
 @pytest.mark.parametrize("bad", [bad for _, bad, _ in ONNXRUNTIME])
@@ -123,10 +139,12 @@ class _Whole(nn.Module):
         return self.function(x)
 
 
+few = settings(max_examples=12)  # each is traced twice
 SIDES = st.tuples(st.integers(2, 13), st.integers(2, 13))
 FACTORS = st.tuples(st.floats(0.5, 3), st.floats(0.5, 3))
 
 
+@few
 @given(SIDES, SIDES | FACTORS, st.sampled_from(["bicubic", "bilinear"]), st.booleans())
 def test_interpolation_is_a_product_on_each_side(
     before: tuple[int, int], after: tuple[float, float], mode: str, is_filtered: bool
@@ -136,11 +154,15 @@ def test_interpolation_is_a_product_on_each_side(
     assume(mode == "bicubic" or any(m < n for n, m in zip(before, after, strict=True)))
     if isinstance(after[0], float):
         assume(mode == "bicubic" or all(factor < 1 for factor in after))
+    if is_filtered:  # of one pixel PyTorch 2.15 makes this or that, as the map lies in memory
+        sizes = [n * factor for n, factor in zip(before, after, strict=True)]
+        assume(min(after if isinstance(after[0], int) else sizes) >= 2)
     how = "size" if isinstance(after[0], int) else "scale_factor"
     options: dict[str, Any] = {how: after, "mode": mode, "antialias": is_filtered}
     same(lambda x: f.interpolate(x, **options), torch.randn(1, 3, *before), "opencv")
 
 
+@few
 @given(SIDES, SIDES)
 def test_uneven_pools_are_products(before: tuple[int, int], after: tuple[int, int]) -> None:
     assume(any(n % m for n, m in zip(before, after, strict=True)))
@@ -148,6 +170,7 @@ def test_uneven_pools_are_products(before: tuple[int, int], after: tuple[int, in
     same(lambda x: f.adaptive_avg_pool2d(x, after), x, "opencv")
 
 
+@few
 @given(SIDES, st.integers(2, 4), st.integers(1, 3), st.booleans(), st.booleans(), st.data())
 def test_averages_are_plain_pools(
     before: tuple[int, int],
@@ -167,6 +190,7 @@ def test_averages_are_plain_pools(
         assert not rewrite(pool, x.shape, targets).left
 
 
+@few
 @given(SIDES, st.integers(2, 3), st.integers(1, 3), st.integers(2, 3), st.booleans(), st.data())
 def test_dilated_pools_are_maxima_of_slices(
     before: tuple[int, int],
@@ -177,11 +201,12 @@ def test_dilated_pools_are_maxima_of_slices(
     data: st.DataObject,
 ) -> None:
     padding = data.draw(st.integers(0, kernel // 2))
-    assume(min(before) + 2 * padding > dilation * (kernel - 1))
+    assume(min(before) > dilation * (kernel - 1))  # no window is padding alone
     pool = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=is_cut)
     same(pool, torch.randn(1, 3, *before), "mnn")
 
 
+@few
 @given(
     SIDES,
     st.lists(st.integers(-2, 3), min_size=4, max_size=4),
@@ -219,7 +244,7 @@ def test_padding_is_slices_or_places(before: tuple[int, int], sides: list[int], 
         (lambda x: f.layer_norm(x, x.shape[1:]), "ncnn"),
         (lambda x: f.max_pool2d(x, 2), "ncnn"),
         (lambda x: x.std((2, 3), keepdim=True), "ncnn"),
-        (lambda x: x.var((1, 2, 3), correction=0), "opencv"),
+        (lambda x: x.var((1, 2, 3), correction=0, keepdim=True), "opencv"),
         (lambda x: x.rot90(-1, (2, 3)), "opencv"),
         (lambda x: x.logsumexp((1, 2)), "mnn"),
         (lambda x: f.interpolate(x, scale_factor=2, mode="nearest-exact"), "coreml"),

@@ -12,24 +12,43 @@ from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
 from ..lint.sights import sides
-from .mend import Mend, mend, reshape
+from .mend import Mend, constant, mend, reshape
 
 _aten = torch.ops.aten
 
 # What PyTorch itself writes in operators that every runtime has.
 _DECOMPOSED = {
     "mish": "x times the tanh of its softplus",
-    "addcmul": "a product and a sum",
     "celu": "an exponential where it is negative",
     "hardshrink": "a where of a comparison",
     "softshrink": "a where of a comparison",
-    "pixel_unshuffle": "reshape and permute",
-    "channel_shuffle": "reshape and transpose",
 }
 decomposed = tuple(
-    Mend((name,), done, decomposition_table[getattr(_aten, name).default])
+    Mend((name,), done, decomposition_table[getattr(_aten, name).default], suits_readers=True)
     for name, done in _DECOMPOSED.items()
 )
+
+
+@mend("addcmul", done="a product and a sum")
+def addcmul(x: Tensor, y: Tensor, z: Tensor, value: float) -> Tensor:
+    return x + y * z * value
+
+
+@mend("channel_shuffle", done="reshape and transpose")
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    _, channels, *size = x.shape
+    grouped = reshape(x, [1, groups, channels // groups, *size])
+    return reshape(grouped.transpose(1, 2), x.shape)
+
+
+@mend("pixel_unshuffle", done="a convolution that takes a pixel each")
+def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
+    if x.ndim != 4:
+        return None
+    channels, pixels = x.shape[1], factor * factor
+    kernel = constant(lambda: torch.eye(pixels).view(pixels, 1, factor, factor))
+    kernels = constant(lambda: kernel.repeat(channels, 1, 1, 1))
+    return f.conv2d(x, kernels, stride=factor, groups=channels)
 
 
 @mend("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum")
@@ -47,7 +66,7 @@ def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y) + (-(x - y).abs()).exp().log1p()
 
 
-@mend("hardsigmoid", done="relu6(x + 3) / 6")
+@mend("hardsigmoid", done="relu6(x + 3) / 6", suits_readers=True)
 def hardsigmoid(x: Tensor) -> Tensor:
     return f.relu6(x + 3) / 6
 
@@ -311,7 +330,8 @@ def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any)
 
 
 MENDS = (
-    *(*decomposed, lerp, log_sigmoid, logaddexp, hardsigmoid, tanh, gelu),
+    *(*decomposed, addcmul, channel_shuffle, pixel_unshuffle, lerp, log_sigmoid, logaddexp),
+    *(hardsigmoid, tanh, gelu),
     *(vector_norm, cosine_similarity, logsumexp, *in_steps, keeping_mean),
     *(
         *_spread("var", False),

@@ -127,7 +127,7 @@ def _weight(sightings: Sequence[tuple[Rule, Sighting]]) -> tuple[int, int]:
 def _candidates(op: Op) -> Iterator[tuple[Op, Mend]]:
     """Mends of the operator and of those in front of it: some rules are about two of them."""
     for mend in _MENDS:
-        for culprit in (op, *op.inputs):
+        for culprit in (op, *op.inputs) if mend.suits_readers else (op,):
             if culprit is not None and _operator(culprit) in mend.operators:
                 yield culprit, mend
 

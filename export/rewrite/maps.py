@@ -39,11 +39,13 @@ With one, PyTorch 2.15 computes ``antialias`` wrongly.
 
 def _side_by_side(
     kind: str, along: Callable[[Tensor, int, Resize], Tensor]
-) -> Callable[..., Tensor]:
+) -> Callable[..., Tensor | None]:
     """Resizing one side after another, each by ``along(x, axis, resize)``."""
     overload = getattr(_aten, kind).vec
 
-    def resized(x: Tensor, size: list[int] | None, *options: Any) -> Tensor:
+    def resized(x: Tensor, size: list[int] | None, *options: Any) -> Tensor | None:
+        if kind.endswith("_aa") and 1 in (*x.shape[2:], *overload(x, size, *options).shape[2:]):
+            return None  # what PyTorch makes of it hangs on the layout in memory
         *flags, factors = options
         for side in range(x.ndim - 2):
 
@@ -234,7 +236,7 @@ def _padded_places(length: int, pair: Sequence[int], mode: str) -> Tensor:
     )
 
 
-@mend("pad", "constant_pad_nd", done="a cat with what was padded")
+@mend("pad", "constant_pad_nd", done="a cat with what was padded", suits_readers=True)
 def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """For what a runtime makes of padding in front of a convolution or a pool."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -306,18 +308,28 @@ def _backwards(length: int) -> Tensor:
 
 
 @mend("max_pool2d", done="the maximum of shifted slices")
-def sliced_maximum(
+def dilated_maximum(
     x: Tensor,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
     dilation: list[int],
     ceil_mode: bool,
-) -> Tensor:
+) -> Tensor | None:
     """Down each column first, then along each row."""
     kernels, steps, paddings = _window((kernel, stride, padding), 2)
     holes = sides(dilation, 2)
-    size = _size_of(_aten.max_pool2d, x, (kernel, stride, padding, dilation, ceil_mode))
+    if holes == [1, 1]:
+        return None
+    shape = x.shape[2:]
+    zeros = constant(
+        lambda: _aten.max_pool2d(
+            torch.zeros(1, 1, *shape), kernel, stride, padding, dilation, ceil_mode
+        )
+    )
+    if zeros.numpy().min() < 0:  # a window of padding alone, of which PyTorch makes -inf
+        return None
+    size = [*zeros.shape[2:]]
     spans = [hole * (count - 1) + 1 for count, hole in zip(kernels, holes, strict=True)]
     margins = _margins(x.shape[2:], size, spans, steps, paddings)
     if any(margins):
@@ -336,5 +348,5 @@ def sliced_maximum(
 MENDS = (
     *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
     *(plain_maximum, crop, mirrored, joined, strided_slice, counted),
-    *(flipped, rotated, sliced_maximum),
+    *(flipped, rotated, dilated_maximum),
 )

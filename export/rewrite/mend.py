@@ -25,17 +25,22 @@ class Mend:
             goes into :func:`constant`.
         suits_warnings: it was seen to help where a rule warns of what is slow; the others are for
             what is refused or wrong, since they may be as slow.
+        suits_readers: it is tried for what is found at a reader of the result as well; other rules
+            about two operators would be silent about another form that is as wrong.
     """
 
     operators: tuple[str, ...]
     done: str
     function: Function
     suits_warnings: bool = False
+    suits_readers: bool = False
 
 
-def mend(*operators: str, done: str, suits_warnings: bool = False) -> Callable[[Function], Mend]:
+def mend(
+    *operators: str, done: str, suits_warnings: bool = False, suits_readers: bool = False
+) -> Callable[[Function], Mend]:
     """Make a mend of a function."""
-    return lambda function: Mend(operators, done, function, suits_warnings)
+    return lambda function: Mend(operators, done, function, suits_warnings, suits_readers)
 
 
 def constant(make: Callable[[], Tensor]) -> Tensor:
