@@ -508,6 +508,11 @@ def test_an_empty_folder_is_taken_and_a_failed_writing_leaves_nothing(
     assert len(list(out.iterdir())) == 2
 
 
+def test_places_that_a_picture_decides_are_left() -> None:
+    done = rewritten(lambda x: x[:, x.mean((0, 2, 3)).argsort()], "opencv")
+    assert not done.changes and {f.reason.partition(": ")[0] for f in done.left} >= {"index"}
+
+
 def test_what_is_left_keeps_its_words() -> None:
     done = rewritten(lambda x: sample(x, "bicubic", "zeros"), "mnn")
     (finding,) = done.left

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as f
 
 from ..lint.sights import sides
@@ -221,7 +222,7 @@ def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
 @mend("pad", done="an index_select of constant places")
 def mirrored(x: Tensor, pads: list[int], mode: str, _: float | None) -> Tensor | None:
     """Circular, reflecting and replicating padding."""
-    if mode == "constant":
+    if mode == "constant" or min(pads) < 0:
         return None
     for index, pair in enumerate(zip(pads[::2], pads[1::2], strict=True)):
         axis = x.ndim - 1 - index
@@ -279,8 +280,8 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     if len(given) != 1 or given[0][1].ndim != 1:
         return None
     ((axis, places),) = given
-    if places.dtype not in (torch.int32, torch.int64):
-        return None
+    if isinstance(places, FakeTensor) or places.dtype not in (torch.int32, torch.int64):
+        return None  # computed from the picture, or a mask
     length = x.shape[axis]
     return x.index_select(axis, constant(lambda: places.long() % length))
 
