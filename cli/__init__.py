@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, targets, training, zoo
+from . import check, exports, layers, running, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -32,7 +32,8 @@ for _name, _command in {
     "eval": exports.evaluate,
     "export": exports.export,
     "import": zoo.import_,
-    "run": exports.run,
+    "run": running.run,
+    "verify": running.verify,
     "bundle": exports.bundle,
     "check": check.check,
     "layers": layers.layers,

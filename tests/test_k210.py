@@ -46,6 +46,7 @@ class TestK210(TargetTester):
     evidence = Evidence.MODELLED
     precisions = ("int8",)
     npu = True
+    reopened = "mnist_kpu"
 
     @pytest.fixture(scope="class", params=MADE_FOR_IT)
     @classmethod
