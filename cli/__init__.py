@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, running, targets, training, zoo
+from . import check, exports, layers, matrix, running, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ for _name, _command in {
     "bundle": exports.bundle,
     "check": check.check,
     "layers": layers.layers,
+    "matrix": matrix.matrix,
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)
