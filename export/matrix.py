@@ -6,6 +6,7 @@ Measured numbers are data: ``edgeark matrix`` alone writes them, documents are m
 from __future__ import annotations
 
 import builtins
+import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import EdgearkError
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
-from ..zoo.weights import WEIGHTS_DIR
+from ..zoo.weights import WEIGHTS_DIR, packaged_weights
 from .pipeline import export_model
 from .row import Row, Status
 from .target import Evidence, Precision
@@ -52,6 +53,7 @@ class Score(BaseModel):
 class Result(BaseModel):
     """One model on one target at one precision; what was not measured is None.
 
+    ``weights`` is the SHA-256 of the file that shipped, ``toolchain`` has versions by package.
     ``source_sqnr_db`` is that of a file which was handed over, where nothing here runs the export.
     """
 
@@ -62,6 +64,7 @@ class Result(BaseModel):
     precision: Precision
     status: Status
     toolchain: dict[str, str]
+    weights: str
     evidence: Evidence | None = None
     max_abs_error: float | None = None
     sqnr_db: float | None = None
@@ -73,13 +76,14 @@ class Result(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> Result:
-        """What a row of an export says, with the versions that made it."""
+        """What a row of an export says, with what made it: the weights that ship, the versions."""
         return cls(
             model=row.model,
             target=row.target,
             precision=row.precision,
             status=row.status,
             toolchain=find_target(row.target).versions(),
+            weights=hashlib.sha256(packaged_weights(row.model).read_bytes()).hexdigest(),
             evidence=None if row.evidence is None else Evidence(row.evidence),
             max_abs_error=row.parity and row.parity.max_abs_error,
             sqnr_db=row.parity and row.parity.sqnr_db,
