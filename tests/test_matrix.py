@@ -14,16 +14,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def result(model: str, target: str, precision: Precision, **fields: object) -> Result:
-    known = {
-        "status": "ok",
-        "evidence": Evidence.EXECUTED,
-        "toolchain": {"a": "1"},
-        "weights": "0a",
-        **fields,
-    }
-    return Result.model_validate(
-        {"model": model, "target": target, "precision": precision, **known}
-    )
+    known = {"model": model, "target": target, "precision": precision, "status": "ok"}
+    made = {"evidence": Evidence.EXECUTED, "toolchain": {"a": "1"}, "weights": "0a"}
+    return Result.model_validate({**known, **made, **fields})
 
 
 def score(value: float) -> Score:
