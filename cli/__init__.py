@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, rewrite, targets, training, zoo
+from . import check, exports, layers, matrix, rewrite, running, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -32,11 +32,13 @@ for _name, _command in {
     "eval": exports.evaluate,
     "export": exports.export,
     "import": zoo.import_,
-    "run": exports.run,
+    "run": running.run,
+    "verify": running.verify,
     "bundle": exports.bundle,
     "check": check.check,
     "rewrite": rewrite.rewrite,
     "layers": layers.layers,
+    "matrix": matrix.matrix,
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)

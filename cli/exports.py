@@ -1,15 +1,14 @@
-"""Commands that convert, run and measure: export, eval, run, bundle, demo."""
+"""Commands that convert and measure: export, eval, bundle, demo."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from ..settings import go_offline
-from ..words import by
 from .console import err, out, print_json, print_table, working
 from .options import (
     AlgorithmOption,
@@ -22,6 +21,8 @@ from .options import (
     MixedFlag,
     ModelName,
     OfflineFlag,
+    ProgramOption,
+    PythonOption,
     TargetNames,
     WeightsFile,
     quantization_of,
@@ -77,16 +78,8 @@ def export(
     weights: WeightsFile = None,
     data: DataDir = None,
     limit: LimitOption = None,
-    toolkit_python: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            help="A Python with RKNN-Toolkit 1.7 (rknn1) or TensorRT: runs what is written."
-        ),
-    ] = None,
-    pplnn: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="PPLNN's program, for pplnn: runs the export. Default: that on PATH."),
-    ] = None,
+    toolkit_python: PythonOption = None,
+    pplnn: ProgramOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
@@ -116,26 +109,6 @@ def export(
     else:
         print_rows("exports", rows)
     raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
-
-
-def run(
-    artifact: Annotated[Path, typer.Argument(help="A file that a target runs: .kmodel (v3).")],
-    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
-    json: JsonFlag = False,
-) -> None:
-    """Run an exported file on a picture and print what it answers."""
-    from ..export.run import run_artifact
-
-    outputs = run_artifact(artifact, picture)
-    if json:
-        return print_json({"outputs": [output.tolist() for output in outputs]})
-    rows = [
-        [i, by(o.shape), str(o.dtype), float(o.min()), float(o.max()),
-         int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
-        for i, o in enumerate(outputs)
-    ]  # fmt: skip
-    columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
-    print_table(artifact.name, columns, rows)
 
 
 def bundle(

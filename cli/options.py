@@ -41,6 +41,19 @@ JobsOption = Annotated[
 TargetNames = Annotated[
     str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
 ]
+PythonOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--toolkit-python",
+        help="A Python with RKNN-Toolkit 1.7 (rknn1) or TensorRT: runs what is written.",
+    ),
+]
+ProgramOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--pplnn", help="PPLNN's program, for pplnn: runs the export. Default: that on PATH."
+    ),
+]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 
 

@@ -148,16 +148,23 @@ class Graph:
         finally:
             self._clock.seconds = self.seconds + time.perf_counter() - start
 
-    @torch.inference_mode()
     def reference(self, pictures: np.ndarray, batch: int = 250) -> list[np.ndarray]:
         """PyTorch's own answer in float32: raw ``[N, C, H, W]`` 0..255 in, one array an output."""
-        chunks: list[tuple[np.ndarray, ...]] = []
-        for start in range(0, len(pictures), batch):
-            x = normalize(pictures[start : start + batch], self.spec.mean, self.spec.std)
-            answer = self.model(torch.from_numpy(x))
-            answers = answer if isinstance(answer, (tuple, list)) else (answer,)
-            chunks.append(tuple(a.numpy() for a in answers))
-        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        return run_pytorch(self.model, self.spec, pictures, batch)
+
+
+@torch.inference_mode()
+def run_pytorch(
+    model: nn.Module, spec: ModelSpec, pictures: np.ndarray, batch: int = 250
+) -> list[np.ndarray]:
+    """A network's answers to raw pictures, uint8 ``[N, C, H, W]``: one float32 array an output."""
+    chunks: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, len(pictures), batch):
+        x = normalize(pictures[start : start + batch], spec.mean, spec.std)
+        answer = model(torch.from_numpy(x))
+        answers = answer if isinstance(answer, (tuple, list)) else (answer,)
+        chunks.append(tuple(a.numpy() for a in answers))
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
 def _drop_stack_traces(path: Path) -> None:

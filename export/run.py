@@ -1,30 +1,70 @@
-"""Run an artifact on a picture, away from the pipeline that wrote it; by the file's suffix."""
+"""Run a network on a picture: a model of the zoo, an export, or a lone kmodel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, EdgearkError
 from ..training.data.folders import decode
+from ..zoo.modes import evaluating
+from ..zoo.registry import ModelSpec, create_model, list_models, spec_of
+from ..zoo.tasks.answers import feed, read_answer
 from ..zoo.tasks.pictures import to_input
+from .bundle import MANIFEST
+from .graph import run_pytorch
+from .reopen import reopen, run_export
+
+_KMODEL = ".kmodel"
 
 
-def run_artifact(artifact: Path, picture: Path) -> list[np.ndarray]:
-    """The outputs, ``[1, ...]`` each, for one picture, which is resized to the artifact's input.
+@dataclass(frozen=True)
+class Answer:
+    """Raw outputs, ``[1, ...]`` each, and what they say; see :func:`read_answer`."""
+
+    outputs: Sequence[np.ndarray]
+    meaning: dict[str, Any] = field(default_factory=dict)
+
+
+def answer_picture(subject: str, picture: Path, weights: Path | None = None) -> Answer:
+    """What a network says of a picture, which is brought to the network's size.
+
+    Args:
+        subject: the name of a model, which PyTorch runs; the folder of an export or a file in it,
+            which its target runs; or a kmodel v3 without a manifest, of which nothing but the raw
+            outputs is known.
+        picture: a picture file.
+        weights: a safetensors file for a model; by default the weights that ship.
 
     Raises:
-        EdgearkError: nothing here runs such a file; or it is broken.
+        EdgearkError: there is no such thing, nothing here runs it, or it is broken.
         DataError: the picture cannot be read.
     """
-    runner = _RUNNERS.get(artifact.suffix.lower())
-    if runner is None:
+    path = Path(subject)
+    if not path.exists():
+        if subject not in list_models():
+            raise EdgearkError(
+                f"cannot run {subject}: name the folder of an export, a {_KMODEL} or a model "
+                f"(edgeark models)"
+            )
+        return _run_model(subject, read_picture(picture), weights)
+    if weights is not None:
+        raise EdgearkError("--weights is for a model of the zoo: an export has its own")
+    if path.is_dir() or (path.parent / MANIFEST).exists():
+        export = reopen(path)
+        spec = export.manifest.spec
+        fed = feed(spec, read_picture(picture))
+        outputs = run_export(export, fed.x)
+        return Answer(outputs, read_answer(spec, outputs, fed))
+    if path.suffix.lower() != _KMODEL:
         raise EdgearkError(
-            f"cannot run {artifact.name}: files that can be run end in {', '.join(_RUNNERS)}"
+            f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no {_KMODEL}"
         )
-    return runner(artifact, read_picture(picture))
+    return Answer(_run_kmodel(path, read_picture(picture)))
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -37,6 +77,15 @@ def read_picture(path: Path) -> np.ndarray:
         return decode(path.read_bytes())
     except (OSError, DataError) as error:
         raise DataError(f"cannot read the picture {path}: {error}") from None
+
+
+def _run_model(name: str, picture: np.ndarray, weights: Path | None) -> Answer:
+    model = create_model(name, pretrained=weights is None, weights=weights)
+    spec: ModelSpec = spec_of(model)
+    fed = feed(spec, picture)
+    with evaluating(model):
+        outputs = run_pytorch(model, spec, fed.x)
+    return Answer(outputs, read_answer(spec, outputs, fed))
 
 
 def _run_kmodel(path: Path, picture: np.ndarray) -> list[np.ndarray]:
@@ -55,6 +104,3 @@ def _run_kmodel(path: Path, picture: np.ndarray) -> list[np.ndarray]:
         return simulator.run(to_input(picture, (size[0], size[1]), channels))
     except KmodelError as error:
         raise KmodelError(f"{path.name}: {error}") from None
-
-
-_RUNNERS: dict[str, Callable[[Path, np.ndarray], list[np.ndarray]]] = {".kmodel": _run_kmodel}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command import Result, Run
+from edgeark import cli
 from hypothesis import HealthCheck, settings
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
@@ -42,6 +45,22 @@ def one_thread() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process; what it prints is captured at the descriptors."""
+    monkeypatch.delenv("EDGEARK_OFFLINE", raising=False)
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["edgeark", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return call
 
 
 @pytest.fixture

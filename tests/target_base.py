@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from edgeark.errors import DataError
 from edgeark.export.pipeline import export_one
+from edgeark.export.reopen import reopen, verify_export
 from edgeark.export.subject import Subject, prepare
 from edgeark.export.target import Conversion, Evidence, Precision, Target
 from edgeark.export.targets import find_target
@@ -55,6 +56,7 @@ class TargetTester:
     evidence: ClassVar[Evidence] = Evidence.EXECUTED
     precisions: ClassVar[tuple[Precision, ...]] = ("float32", "int8")
     npu: ClassVar[bool] = False
+    reopened: ClassVar[str] = "mnist"  # the model whose exports are run again
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -93,6 +95,15 @@ class TargetTester:
             golden = np.load(row.artifact.parent / "golden.npz")
             assert golden["input"].shape == (8, *subject.spec.input_shape[1:])
             assert np.array_equal(golden["output0"], row.outputs[0][:8])
+            if subject.name == self.reopened:
+                self.check_again(row.artifact.parent, tmp_path / "elsewhere" / precision)
+
+    def check_again(self, folder: Path, elsewhere: Path) -> None:
+        """What the folder holds is enough: another machine has nothing else."""
+        elsewhere.parent.mkdir(exist_ok=True)
+        again = verify_export(reopen(folder.rename(elsewhere)))
+        assert again.status == "ok" and again.repeat_error is not None, again.message
+        assert again.evidence == self.evidence.value
 
     def check_placement(self, placement: object) -> None:
         assert (placement is not None) == self.npu

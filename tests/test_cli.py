@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command import Run
 from edgeark import cli
 from edgeark.export.layers import LayerReport
 from edgeark.export.quantization import Quantization
@@ -20,38 +20,6 @@ from edgeark.export.toolchains import manage
 from edgeark.zoo import create_model, save_weights, spec_of
 from PIL import Image
 from ultralytics_fakes import DetectionModel, save_checkpoint
-
-
-@dataclass
-class Result:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
-    """Run a command in this process; what it prints is captured at the descriptors."""
-    monkeypatch.delenv("EDGEARK_OFFLINE", raising=False)
-
-    def call(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["edgeark", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        return Result(int(ended.value.code or 0), out, err)
-
-    return call
-
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture

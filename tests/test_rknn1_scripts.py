@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from edgeark.export.bundle import write_golden
 from edgeark.export.graph import Graph
 from edgeark.export.subject import Subject
@@ -19,49 +18,11 @@ from edgeark.export.target import Conversion
 from edgeark.export.targets import find_target
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.registry import ModelSpec
-from edgeark.zoo.tasks.classification import top_k
-from edgeark.zoo.tasks.detection import detect
-from edgeark.zoo.tasks.letterbox import letterbox
-from edgeark.zoo.tasks.pictures import to_input
-from edgeark.zoo.tasks.segmentation import resize_logits, to_mask
+from edgeark.zoo.tasks.answers import feed, read_answer
 from PIL import Image
 from rknn1_cases import TARGET, export_digits, few_digits
 from rknn1_double import activate
-from torch import nn
-from zoo_cases import ready
-
-# One of each: gray and rgb classifiers, masks, boxes by anchors, boxes without (of a bgr network).
-NETWORKS: dict[str, dict[str, Any]] = {
-    "mobilenet_v1_025": {"input_size": (128, 160), "width": 0.25},
-    "unet_8": {"input_size": (32, 48)},
-    "yolov5n": {"input_size": (64, 96), "width": 0.125},
-    "yolox_nano": {"input_size": (64, 96), "width": 0.125},
-}
-
-
-def make_network(name: str) -> nn.Module:
-    """Small, and with something to say: a detector that sees nothing would prove nothing."""
-    model = create_model(name, **NETWORKS[name])
-    shape = spec_of(model).input_shape[1:]
-    ready(model, *shape)
-    x = torch.from_numpy(make_pictures(8, shape, seed=9)).float()
-    spec = spec_of(model)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (spec.mean, spec.std))
-    with torch.no_grad():
-        for conv in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
-            if conv.bias is not None:  # a head: its channels shall vary around 0
-                conv.register_forward_hook(_centre)
-        model((x - mean) / std)
-    for conv in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
-        conv._forward_hooks.clear()
-    return model
-
-
-def _centre(conv: nn.Module, _: object, output: torch.Tensor) -> None:
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    scale = 2 / output.std((0, 2, 3))
-    conv.weight.mul_(scale[:, None, None, None])
-    conv.bias.sub_(output.mean((0, 2, 3))).mul_(scale)
+from speaking import NETWORKS, make_network
 
 
 def make_pictures(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -191,14 +152,8 @@ def convert(name: str, folder: Path) -> tuple[Graph, ModelSpec, Path, dict[str, 
 
 def expected(spec: ModelSpec, graph: Graph, picture: np.ndarray) -> dict[str, Any]:
     """The answer by the zoo's own pre-processing and decoding."""
-    if spec.task == "detection":
-        centred = bool(spec.anchors)
-        x, mapping = letterbox(picture, spec.input_size, spec.color, centred=centred)
-        return {"detections": detect(spec, graph.reference(x), mapping)}
-    (output,) = graph.reference(to_input(picture, spec.input_size, spec.in_channels))
-    if spec.task == "classification":
-        return {"classes": top_k(output, spec.classes)[0]}
-    return {"mask": to_mask(resize_logits(output, picture.shape[:2]))[0]}
+    fed = feed(spec, picture)
+    return read_answer(spec, graph.reference(fed.x), fed)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeark import cli
+from command import Run
 from edgeark.errors import DataError, EdgearkError
+from edgeark.export.bundle import write_golden, write_manifest
+from edgeark.export.graph import Graph
 from edgeark.export.kpu import KmodelError, Simulator, write_kmodel
-from edgeark.export.run import read_picture, run_artifact
+from edgeark.export.run import answer_picture, read_picture
+from edgeark.export.target import Conversion
+from edgeark.export.targets import find_target
+from edgeark.zoo import save_weights, spec_of
 from edgeark.zoo.tasks.pictures import to_input
 from kpu_cases import digit_net, operator_net
 from PIL import Image
+from speaking import make_network
+from torch import nn
 
 
 @pytest.fixture
@@ -34,7 +39,9 @@ def picture(tmp_path: Path) -> Path:
 def test_the_picture_is_resized_to_the_kmodels_input(kmodel: Path, picture: Path) -> None:
     pixels = np.asarray(Image.open(picture))
     wanted = Simulator(digit_net()).run(to_input(pixels, (16, 16), 1))
-    (found,) = run_artifact(kmodel, picture)
+    answer = answer_picture(str(kmodel), picture)
+    (found,) = answer.outputs
+    assert not answer.meaning
     assert found.shape == (1, 4) and np.array_equal(found, wanted[0])
 
 
@@ -57,47 +64,94 @@ def test_a_cameras_picture_is_turned_upright(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_run_is_one_line(kmodel: Path, picture: Path, tmp_path: Path) -> None:
-    with pytest.raises(EdgearkError, match=r"cannot run picture.png: .* end in .kmodel"):
-        run_artifact(picture, picture)
+    with pytest.raises(EdgearkError, match=r"cannot run picture.png: no manifest.json .* no .kmod"):
+        answer_picture(str(picture), picture)
     with pytest.raises(DataError, match=r"cannot read the picture .*digits.kmodel"):
-        run_artifact(kmodel, kmodel)
+        answer_picture(str(kmodel), kmodel)
     with pytest.raises(DataError, match="cannot read the picture"):
-        run_artifact(kmodel, tmp_path / "none.png")
-    with pytest.raises(FileNotFoundError):
-        run_artifact(tmp_path / "none.kmodel", picture)
+        answer_picture(str(kmodel), tmp_path / "none.png")
+    with pytest.raises(EdgearkError, match=r"name the folder of an export, a .kmodel or a model"):
+        answer_picture("none.kmodel", picture)
+    with pytest.raises(EdgearkError, match="--weights is for a model of the zoo"):
+        answer_picture(str(kmodel), picture, tmp_path / "w.safetensors")
+    with pytest.raises(EdgearkError, match=r"no manifest.json in "):
+        answer_picture(str(tmp_path), picture)
     newer = tmp_path / "newer.kmodel"
     newer.write_bytes(b"LDMK\x05\0\0\0" + bytes(100))
     with pytest.raises(KmodelError, match=r"newer.kmodel: a kmodel v5: .*edgeark runs v3"):
-        run_artifact(newer, picture)
+        answer_picture(str(newer), picture)
     two = tmp_path / "two.kmodel"
     two.write_bytes(write_kmodel(operator_net()))
     with pytest.raises(KmodelError, match=r"two.kmodel: its input is \[2, 8, 40\]"):
-        run_artifact(two, picture)
+        answer_picture(str(two), picture)
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["edgeark", "run", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0), *capfd.readouterr()
+def test_the_command_prints_the_outputs(kmodel: Path, picture: Path, run: Run) -> None:
+    done = run("run", kmodel, "--input", picture, "--json")
+    assert done.status == 0 and list(done.json) == ["outputs"]
+    wanted = answer_picture(str(kmodel), picture).outputs[0]
+    assert np.array_equal(np.array(done.json["outputs"][0], np.float32), wanted)
+    done = run("run", kmodel, "--input", picture)
+    assert done.status == 0 and "1x4" in done.out and "float32" in done.out
+    done = run("run", picture, "--input", picture)
+    assert done.status == 2 and done.out == "" and "error: cannot run picture.png" in done.err
 
 
-def test_the_command_prints_the_outputs(
-    kmodel: Path,
-    picture: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+def export(name: str, folder: Path) -> tuple[nn.Module, Path]:
+    """A small untrained network, and the folder of its export."""
+    model = make_network(name)
+    spec = spec_of(model)
+    (out := folder / "export").mkdir()
+    target, graph = find_target("onnxruntime"), Graph(model, spec, folder)
+    artifact = target.convert(Conversion(graph, "float32", out, out / "log.txt"))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, *spec.input_shape[1:]), np.uint8)
+    result, reference = target.run(artifact, pictures, out / "log.txt"), graph.reference(pictures)
+    assert result is not None
+    write_golden(out, pictures, result.outputs, reference)
+    write_manifest(out, name, spec, target, artifact, reference, {"status": "ok"})
+    return model, out
+
+
+KEYS = {
+    "mobilenet_v1_025": "classes",
+    "unet_8": "mask",
+    "yolov5n": "detections",
+    "yolox_nano": "detections",
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_an_export_says_what_its_model_says(
+    name: str, picture: Path, tmp_path: Path, run: Run
 ) -> None:
-    status, out, _ = run(monkeypatch, capfd, kmodel, "--input", picture, "--json")
-    assert status == 0
-    document = json.loads(out)
-    assert list(document) == ["outputs"]
-    assert np.array_equal(
-        np.array(document["outputs"][0], np.float32), run_artifact(kmodel, picture)[0]
+    model, folder = export(name, tmp_path)
+    save_weights(model, tmp_path / "w.safetensors")
+    mask = tmp_path / "mask.png"
+    by_target, by_pytorch = (
+        run("run", *what, "--input", picture, "--out", mask, "--json")
+        for what in ([folder], [name, "--weights", tmp_path / "w.safetensors"])
     )
-    status, out, _ = run(monkeypatch, capfd, kmodel, "--input", picture)
-    assert status == 0 and "1x4" in out and "float32" in out
-    status, out, err = run(monkeypatch, capfd, picture, "--input", picture)
-    assert status == 2 and out == "" and "error: cannot run picture.png" in err
+    assert by_target.status == by_pytorch.status == 0, by_pytorch.err
+    found, wanted = by_target.json, by_pytorch.json
+    key = KEYS[name]
+    assert list(found) == list(wanted) == ["outputs", key]
+    for got, right in zip(found["outputs"], wanted["outputs"], strict=True):
+        a, b = np.array(got), np.array(right)
+        np.testing.assert_allclose(a, b, atol=1e-3 * max(1, np.abs(b).max()))
+    if key == "mask":
+        assert found[key] == str(mask)
+        assert np.asarray(Image.open(mask)).shape == (20, 30)
+    else:
+        assert found[key] and len(found[key]) == len(wanted[key])
+    table = run("run", folder / "model.onnx", "--input", picture, "--out", mask)
+    assert table.status == 0 and "raw outputs" in table.out
+
+
+def test_a_mask_has_a_name_of_its_own(
+    picture: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = export("unet_8", tmp_path)
+    assert run("run", folder, "--input", picture, "--out", "mask.jpg").status == 2
+    monkeypatch.chdir(tmp_path)
+    done = run("run", folder, "--input", picture, "--json")
+    assert done.json["mask"] == "picture.mask.png" and (tmp_path / "picture.mask.png").exists()

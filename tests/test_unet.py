@@ -195,7 +195,7 @@ def check_onnx(model: nn.Module, path: Path, x: Tensor) -> None:
         wanted = model(x).numpy()
     assert wanted.std() > 0.01
     found = make_session(path).run(None, {"input": x.numpy()})[0]
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("upsample", STRATEGIES)
@@ -316,7 +316,7 @@ def test_the_ports_checkpoints_answer_alike(early: bool, bias: bool, transpose: 
     with torch.no_grad():
         wanted = theirs(x)
         assert wanted.std() > 0.01
-        torch.testing.assert_close(model(x), wanted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(model(x), wanted, atol=1e-4, rtol=0)
     assert all(torch.equal(state[key], value) for key, value in before.items())
 
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ...errors import EdgearkError
 from ..bundle import MANIFEST, staged_folder
@@ -23,6 +21,7 @@ from ..kpu import elementwise as e
 from ..kpu import maps as m
 from ..kpu.budget import budget, budget_markdown
 from ..kpu.layer import MAIN_BYTES, round_up
+from ..manifest import Manifest, read_manifest
 from .templates import open_templates
 
 KMODEL = "model.kmodel"
@@ -39,39 +38,6 @@ _FLOAT_LAYERS = (
 
 class BundleError(EdgearkError):
     """An export of which no bundle can be made."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Input(_Section):
-    shape: tuple[Literal[1], PositiveInt, PositiveInt, PositiveInt]
-    color: str
-
-
-class _Shape(_Section):
-    shape: tuple[int, ...]
-
-
-class _File(_Section):
-    name: str
-    sha256: str
-
-
-class _Manifest(_Section):
-    """What a bundle needs of an export's manifest."""
-
-    model: str
-    task: str
-    files: tuple[_File, ...]
-    input: _Input
-    outputs: tuple[_Shape, ...]
-    classes: tuple[str, ...] = Field(min_length=1)
-    evidence: str | None = None
-    license: str
-    strides: tuple[PositiveInt, ...] = ()
-    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +58,7 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
         out: the bundle's folder; it must not exist, or be empty.
 
     Raises:
+        ManifestError: the manifest is not one.
         BundleError: no manifest, a task that has no decoder here, an input that the camera does
             not give, or a kmodel that is not the one of the manifest.
         KmodelError: the kmodel is no v3, or broken.
@@ -159,23 +126,18 @@ def join_outputs(kmodel: Kmodel) -> Kmodel:
     )
 
 
-def _find(export: Path) -> tuple[_Manifest, Path]:
+def _find(export: Path) -> tuple[Manifest, Path]:
     """The manifest, and the kmodel that it is about."""
     folder = export if export.is_dir() else export.parent
     path = folder / MANIFEST
     if not export.exists():
         raise BundleError(f"no export at {export}")
-    try:
-        manifest = _Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         raise BundleError(
             f"no {MANIFEST} beside {export.name}: a bundle is made of an export's folder, which "
             f"`edgeark export MODEL --to k210` writes"
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+        )
+    manifest = read_manifest(folder)
     names = [Path(file.name).name for file in manifest.files]
     found = [name for name in names if name.endswith(".kmodel")]
     wanted = found[0] if export.is_dir() and found else export.name
@@ -184,7 +146,7 @@ def _find(export: Path) -> tuple[_Manifest, Path]:
     return manifest, folder / wanted
 
 
-def _check_task(manifest: _Manifest) -> None:
+def _check_task(manifest: Manifest) -> None:
     if manifest.task not in ("classification", "detection"):
         raise BundleError(
             f"{manifest.model}: no main.py for {manifest.task}: there are classification and "
@@ -210,7 +172,7 @@ def _check_task(manifest: _Manifest) -> None:
         )
 
 
-def _output_shapes(manifest: _Manifest) -> list[tuple[int, ...]]:
+def _output_shapes(manifest: Manifest) -> list[tuple[int, ...]]:
     """What the decoders read."""
     classes = len(manifest.classes)
     if manifest.task == "classification":
@@ -228,7 +190,7 @@ def _output_shapes(manifest: _Manifest) -> list[tuple[int, ...]]:
     ]
 
 
-def _read_kmodel(path: Path, manifest: _Manifest) -> Kmodel:
+def _read_kmodel(path: Path, manifest: Manifest) -> Kmodel:
     with path.open("rb") as file:
         data = file.read(MAIN_BYTES + 1)
     listed = {Path(file.name).name: file.sha256 for file in manifest.files}

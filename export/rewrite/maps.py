@@ -328,9 +328,8 @@ def dilated_maximum(
             torch.zeros(1, 1, *shape), kernel, stride, padding, dilation, ceil_mode
         )
     )
-    if (
-        min(constant(zeros.flatten).tolist()) < 0
-    ):  # a window of padding alone, of which PyTorch makes -inf
+    is_lost = min(constant(zeros.flatten).tolist()) < 0
+    if is_lost:  # a window of padding alone, of which PyTorch makes -inf
         return None
     size = [*zeros.shape[2:]]
     spans = [hole * (count - 1) + 1 for count, hole in zip(kernels, holes, strict=True)]

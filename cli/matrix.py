@@ -1,0 +1,60 @@
+"""The command that measures the zoo on its targets: matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..settings import go_offline
+from .console import out, print_json, working
+from .options import DataDir, JobsOption, JsonFlag, LimitOption, OfflineFlag
+from .tables import print_rows
+
+
+def matrix(
+    models: Annotated[
+        Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+        typer.Option(help="Models, comma-separated. Default: all with weights that ship."),
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
+    ] = "all",
+    file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The file of results. Default: weights/results.toml of edgeark."),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print what the file says, as Markdown; measure nothing.")
+    ] = False,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    jobs: JobsOption = 1,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Export models to targets, float and int8, and record the figures in a file of results."""
+    from ..export.matrix import RESULTS, measure, read_results, to_markdown
+    from ..zoo.registry import list_models
+
+    path = file or RESULTS
+    if show:
+        results = read_results(path)
+        names = models.split(",") if models else list(dict.fromkeys(r.model for r in results))
+        if json:
+            chosen = [r for r in results if r.model in names]
+            return print_json([r.model_dump(mode="json") for r in chosen])
+        return out.print(to_markdown(results, names), markup=False, soft_wrap=True, end="")
+    if offline:
+        go_offline()
+    names = models.split(",") if models else list_models(pretrained=True)
+    with working() as say:
+        rows = measure(
+            *(names, to.split(","), path), limit=limit, data=data, jobs=jobs, on_step=say
+        )
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        print_rows("measured", rows)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)

@@ -1,0 +1,137 @@
+"""Commands that run what is there already: run, verify."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from ..errors import EdgearkError
+from ..settings import go_offline
+from ..words import by
+from .console import err, print_json, print_table, working
+from .options import JsonFlag, OfflineFlag, ProgramOption, PythonOption, WeightsFile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def run(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="An export's folder or a file in it, a .kmodel (v3), or a model of the zoo."
+        ),
+    ],
+    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
+    weights: WeightsFile = None,
+    mask_file: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+        typer.Option("--out", help="A mask's file, png. Default: PICTURE.mask.png, here."),
+    ] = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Run a model, an export or a kmodel on a picture and print what it answers."""
+    from ..export.run import answer_picture
+
+    if offline:
+        go_offline()
+    if mask_file is not None and mask_file.suffix.lower() != ".png":
+        raise EdgearkError(f"--out {mask_file}: a mask is a .png")
+    with working() as say:
+        say(f"{subject} on {picture.name}")
+        answer = answer_picture(subject, picture, weights)
+    meaning = dict(answer.meaning)
+    if "mask" in meaning:
+        path = mask_file or Path(f"{picture.stem}.mask.png")
+        _write_mask(meaning["mask"], path)
+        meaning["mask"] = str(path)
+    if json:
+        outputs = [output.tolist() for output in answer.outputs]
+        return print_json({"outputs": outputs, **meaning})
+    _print_meaning(subject, meaning, answer.meaning)
+    rows = [
+        [i, by(o.shape), str(o.dtype), float(o.min()), float(o.max()),
+         int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
+        for i, o in enumerate(answer.outputs)
+    ]  # fmt: skip
+    columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
+    print_table("raw outputs" if meaning else subject, columns, rows)
+
+
+def _write_mask(mask: np.ndarray, path: Path) -> None:
+    """Values are indices of classes; a palette makes them visible."""
+    from PIL import Image
+
+    from ..training.checkpoint import atomic_path
+    from ..zoo.tasks.segmentation import class_colors
+
+    image = Image.fromarray(mask)
+    colors = class_colors(int(mask.max()) + 1)
+    image.putpalette([part for i in range(256) for part in colors.get(i, (0, 0, 0))])
+    with atomic_path(path) as partial:
+        image.save(partial, "PNG")
+
+
+def _print_meaning(title: str, meaning: dict[str, Any], raw: dict[str, Any]) -> None:
+    if "classes" in meaning:
+        rows = [[c["name"], c["index"], f"{100 * c['score']:.2f} %"] for c in meaning["classes"]]
+        print_table(title, ["class", "index", "probability"], rows)
+    if "detections" in meaning:
+        rows = [
+            [d["name"], f"{100 * d['score']:.1f} %", *(f"{side:.0f}" for side in d["box"])]
+            for d in meaning["detections"]
+        ]
+        print_table(f"{title}: {len(rows)} found", ["class", "score", "x1", "y1", "x2", "y2"], rows)
+    if "mask" in meaning:
+        counts = Counter(raw["mask"].ravel().tolist())
+        shares = [[i, f"{100 * n / raw['mask'].size:.2f} %"] for i, n in sorted(counts.items())]
+        print_table(f"{title}: {meaning['mask']}", ["value", "share of the pixels"], shares)
+
+
+def verify(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Exports, or folders with exports below them.")
+    ],
+    toolkit_python: PythonOption = None,
+    pplnn: ProgramOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Run exports on their golden pictures: whether they still answer as when they were written."""
+    from ..export.pipeline import give_program, give_python
+    from ..export.reopen import find_exports, verify_export
+
+    if offline:
+        go_offline()
+    exports = [export for folder in folders for export in find_exports(folder)]
+    if toolkit_python is not None:
+        give_python([export.target for export in exports], toolkit_python)
+    if pplnn is not None:
+        give_program([export.target for export in exports], pplnn)
+    rows = []
+    with working() as say:
+        for export in exports:
+            say(str(export.folder))
+            rows.append(verify_export(export))
+    if json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        columns = ["export", "status", "evidence", "max abs", "SQNR dB", "since written"]
+        cells = [
+            [
+                *(str(row.folder), row.status, row.evidence),
+                row.parity and f"{row.parity.max_abs_error:.1e}",
+                row.parity and f"{row.parity.sqnr_db:.1f}",
+                row.repeat_error if row.repeat_error is None else f"{row.repeat_error:.1e}",
+            ]
+            for row in rows
+        ]
+        print_table("exports beside PyTorch, and beside themselves", columns, cells)
+        for row in rows:
+            if row.message:
+                err.print(f"{row.folder}: {row.message}", soft_wrap=True)
+    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)

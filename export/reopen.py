@@ -1,0 +1,219 @@
+"""An export's folder, opened again: its target runs it, on whatever machine it has come to."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EdgearkError
+from .bundle import MANIFEST
+from .manifest import Manifest, ManifestError, read_manifest
+from .row import Status
+from .target import Artifact, Precision, RunResult, Target
+from .targets import TargetError, find_target
+from .toolchains import ToolchainUnavailable
+from .toolchains.environment import log_folder
+from .verify import Parity, compare
+
+# Of the largest magnitude, at least 1: what another processor's rounding may change.
+_REPEATED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Raw pictures with the answers that the export gave, and PyTorch's; no answers: unrun."""
+
+    pictures: np.ndarray
+    answers: list[np.ndarray]
+    reference: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """An export that was written earlier, perhaps elsewhere."""
+
+    folder: Path
+    manifest: Manifest
+
+    @cached_property
+    def target(self) -> Target:
+        return find_target(self.manifest.target)
+
+    @property
+    def artifact(self) -> Artifact:
+        found = self.manifest
+        files = tuple(file.name for file in found.files)
+        folder = self.folder.resolve()
+        return Artifact(found.target, found.precision, folder, files, found.settings, found.sources)
+
+    @property
+    def log(self) -> Path:
+        """Where the words of its runtime go: the folder stays as it is."""
+        name = "-".join([self.manifest.model, self.target.folder_name, self.manifest.precision])
+        return log_folder() / f"run-{name}.log"
+
+    def changed_files(self) -> list[str]:
+        """Files that are missing, or not those that the manifest describes."""
+        return [
+            file.name
+            for file in self.manifest.files
+            if not (path := self.folder / file.name).is_file()
+            or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256
+        ]
+
+    def golden(self) -> Golden:
+        """The golden vectors.
+
+        Raises:
+            EdgearkError: they are missing, or broken.
+        """
+        path = self.folder / self.manifest.golden.file
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                lists = [
+                    [file[name] for name in _numbered(file.files, kind)]
+                    for kind in ("output", "pytorch")
+                ]
+                return Golden(file["input"], *lists)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise EdgearkError(f"cannot read {path}: {error}") from None
+
+
+def _numbered(names: Sequence[str], kind: str) -> list[str]:
+    count = sum(name.startswith(kind) for name in names)
+    return [f"{kind}{index}" for index in range(count)]
+
+
+def reopen(path: Path) -> Reopened:
+    """The export in a folder, or that a file belongs to.
+
+    Raises:
+        ManifestError: there is no manifest, it is not one, or its target is not known here.
+    """
+    if not path.exists():
+        raise ManifestError(f"there is no {path}")
+    folder = path if path.is_dir() else path.parent
+    found, manifest = Reopened(folder, read_manifest(folder)), folder / MANIFEST
+    names = [file.name for file in found.manifest.files]
+    if not names:
+        raise ManifestError(f"{manifest} names no file")
+    if not (path.is_dir() or path.name in names):
+        raise ManifestError(f"{manifest} says nothing of {path.name}")
+    try:
+        _ = found.target
+    except TargetError as error:
+        raise ManifestError(f"{manifest}: {error}") from None
+    return found
+
+
+def find_exports(path: Path) -> list[Reopened]:
+    """All exports in a folder and below it, by name.
+
+    Raises:
+        ManifestError: there is none, or one of them is broken.
+    """
+    folders = sorted(found.parent for found in path.rglob(MANIFEST)) if path.is_dir() else []
+    return [reopen(folder) for folder in folders or [path]]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of an export: ``parity`` is with PyTorch, ``repeat_error`` with itself."""
+
+    folder: Path
+    model: str
+    target: str
+    precision: Precision
+    status: Status
+    evidence: str | None = None
+    parity: Parity | None = None
+    repeat_error: float | None = None
+    log: Path | None = None
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "model": self.model,
+            "target": self.target,
+            "precision": self.precision,
+            "status": self.status,
+            "evidence": self.evidence,
+            "max_abs_error": self.parity and self.parity.max_abs_error,
+            "sqnr_db": self.parity and self.parity.sqnr_db,
+            "repeat_error": self.repeat_error,
+            "log": self.log and str(self.log),
+            "message": self.message,
+        }
+
+
+def verify_export(export: Reopened) -> Verified:
+    """Run an export on its golden pictures: whether it answers as it did when it was written.
+
+    Where nothing here runs it, its files alone are compared with the manifest.
+    """
+    found = export.manifest
+    row = Verified(export.folder, found.model, found.target, found.precision, "failed")
+    if changed := export.changed_files():
+        names = ", ".join(changed)
+        return replace(row, message=f"not the files that {MANIFEST} describes: {names}")
+    try:
+        return _run_again(export, export.golden(), row)
+    except ToolchainUnavailable as error:
+        return replace(row, status="unavailable", message=str(error), log=error.log)
+    except EdgearkError as error:
+        return replace(row, status="error", message=str(error), log=getattr(error, "log", None))
+
+
+def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
+    target, artifact = export.target, export.artifact
+    for toolchain in target.toolchains():
+        toolchain.ensure()
+    result = _run(export, golden.pictures)
+    if result is None:
+        message = f"the files are whole; nothing here runs {target.full_name}"
+        return replace(row, status="ok", message=message)
+    row = replace(
+        row,
+        evidence=target.evidence_of(artifact, result).value,
+        parity=compare(golden.reference, result.outputs),
+        log=export.log if export.log.exists() else None,
+    )
+    if not golden.answers:
+        return replace(row, status="ok", message="nothing had run it before")
+    repeated = compare(golden.answers, result.outputs)
+    allowed = _REPEATED[row.precision] * max(1.0, repeated.peak)
+    row = replace(row, repeat_error=repeated.max_abs_error)
+    if repeated.max_abs_error > allowed:
+        words = f"it answered otherwise when it was written: by {repeated.max_abs_error:.2e}"
+        return replace(row, message=f"{words}, more than {allowed:.1e}")
+    return replace(row, status="ok")
+
+
+def _run(export: Reopened, pictures: np.ndarray) -> RunResult | None:
+    try:
+        return export.target.run(export.artifact, pictures, export.log)
+    except KeyError as error:
+        raise ManifestError(f"{export.folder / MANIFEST}: settings have no {error}") from None
+
+
+def run_export(export: Reopened, pictures: np.ndarray) -> list[np.ndarray]:
+    """The outputs for raw pictures, uint8 ``[N, C, H, W]``.
+
+    Raises:
+        EdgearkError: nothing here runs it, or its files are not the manifest's.
+        ToolchainError: its runtime failed.
+    """
+    if changed := export.changed_files():
+        raise EdgearkError(f"not the files that {export.folder / MANIFEST} describes: {changed[0]}")
+    result = _run(export, pictures)
+    if result is None:
+        raise EdgearkError(f"nothing here runs {export.target.full_name}: {export.folder}")
+    return result.outputs
