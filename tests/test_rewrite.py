@@ -55,7 +55,7 @@ LEFT = {
             "triu",
             "bitwise_not",
         ],
-        *["isinf", "isfinite", "isnan", "atan2", "nan_to_num", "xlogy", "floor_divide"],
+        *["isinf", "isfinite", "isnan", "atan2", "nan_to_num", "xlogy"],
         "a floor division of integers",
         "the logarithm of a sum with an exponential",
         "a transposed convolution with dilation (2, 2)",
