@@ -148,7 +148,7 @@ def kpu_memory(op: Op) -> str | None:
 )
 def pool(op: Op) -> str | None:
     side = by(op.kernel)
-    return None if kpu.pool_place(op) else f"{kpu.kind(op)} of {side}"
+    return None if kpu.pool_place(op) else f"{op.kind} of {side}"
 
 
 @op_rule(
@@ -158,7 +158,7 @@ def pool(op: Op) -> str | None:
     fix="use nn.AvgPool2d of the map's size, or mean((2, 3))",
 )
 def mean(op: Op) -> str | None:
-    if kpu.kind(op) == "mean":
+    if op.kind == "mean":
         rank = len(op.input_shapes[0])
         dims = sorted(dim % rank for dim in op.arguments["dim"] or range(rank))
         return None if rank == 4 and dims == [2, 3] else f"a mean over dimensions {dims}"
@@ -174,7 +174,7 @@ def mean(op: Op) -> str | None:
     fix="use SiLU or Hardswish, or approximate='tanh'",
 )
 def gelu(op: Op) -> str | None:
-    exact = kpu.kind(op) == "gelu" and op.arguments["approximate"] == "none"
+    exact = op.kind == "gelu" and op.arguments["approximate"] == "none"
     return "exact GELU" if exact else None
 
 
@@ -199,9 +199,9 @@ def normalization_inside(op: Op) -> str | None:
 def two_tensors(op: Op) -> str | None:
     if not kpu.different_tensors(op):
         return None
-    if kpu.kind(op) == "add" and len(set(op.input_shapes)) == 1:
+    if op.kind == "add" and len(set(op.input_shapes)) == 1:
         return None
-    return f"{kpu.kind(op)} of {' and '.join(str(list(s)) for s in op.input_shapes)}"
+    return f"{op.kind} of {' and '.join(str(list(s)) for s in op.input_shapes)}"
 
 
 @op_rule(
@@ -254,7 +254,7 @@ def _missing_rule(name: str, kinds: tuple[str, ...], fix: str) -> Rule:
 
     @op_rule(name=name, reason=reason, fix=fix)
     def missing(op: Op) -> str | None:
-        return kpu.kind(op) if kpu.kind(op) in kinds else None
+        return op.kind if op.kind in kinds else None
 
     return missing
 
@@ -266,7 +266,7 @@ def _missing_rule(name: str, kinds: tuple[str, ...], fix: str) -> Rule:
     fix="try the export, or leave it out",
 )
 def unknown(op: Op) -> str | None:
-    told = kpu.kind(op) in _KNOWN or op.kind.startswith(("_assert", "<"))
+    told = op.kind in _KNOWN or op.kind.startswith(("_assert", "<"))
     return None if told else op.kind
 
 

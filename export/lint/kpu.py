@@ -40,11 +40,6 @@ NOTHING = frozenset(
 )
 
 
-def kind(op: Op) -> str:
-    """``relu`` for ``relu_`` too."""
-    return op.kind.rstrip("_")
-
-
 def shape_in(op: Op) -> tuple[int, ...]:
     """Of the first activation that goes in, without the batch."""
     return op.input_shapes[0][1:]
@@ -59,7 +54,7 @@ def root(op: Op) -> Op | None:
 def _roots(network: Network) -> dict[fx.Node, Op | None]:
     found: dict[fx.Node, Op | None] = {}
     for op in network.ops:
-        one_by_one = kind(op) in FUNCTIONS | ARITHMETIC | {"gelu", "batch_norm"}
+        one_by_one = op.kind in FUNCTIONS | ARITHMETIC | {"gelu", "batch_norm"}
         sources = {one and found[one.node] for one in op.inputs} if one_by_one else set()
         found[op.node] = sources.pop() if len(sources) == 1 else op
     return found
@@ -81,7 +76,7 @@ def padding(op: Op) -> tuple[int, int]:
 
 def is_fully_connected(op: Op) -> bool:
     """A linear layer, or a convolution over a whole map."""
-    if kind(op) == "linear":
+    if op.kind == "linear":
         return True
     dense = op.arguments["groups"] == 1 and padding(op) == (0, 0)
     return dense and op.kernel == shape_in(op)[1:]
@@ -148,7 +143,7 @@ def head_on_a_pixel(op: Op) -> str | None:
 
 def small_map(op: Op) -> str | None:
     """Of a convolution's input, or of a pool's output where the KPU pools."""
-    if kind(op) == "conv2d":
+    if op.kind == "conv2d":
         sides = () if is_fully_connected(op) else shape_in(op)[1:]
     else:
         sides = op.shape[2:] if pool_place(op) == "KPU" else ()
@@ -166,7 +161,7 @@ def large_map(op: Op) -> str | None:
 
 def pool_place(op: Op) -> Literal["KPU", "mean", "CPU", ""]:
     """Where edgeark's compiler puts a pool; ``mean`` is a whole map's, '' nowhere."""
-    kernel, average = op.kernel, kind(op) == "avg_pool2d"
+    kernel, average = op.kernel, op.kind == "avg_pool2d"
     plain = op.pair("padding", 0) == (0, 0) and op.pair("dilation") == (1, 1)
     sides = shape_in(op)[1:]
     if average and plain and kernel == sides:
@@ -196,7 +191,7 @@ def lonely_depthwise_stride(op: Op) -> str | None:
 
 
 def _takes_stride(op: Op) -> bool:
-    dense = kind(op) == "conv2d" and op.arguments["groups"] == 1
+    dense = op.kind == "conv2d" and op.arguments["groups"] == 1
     return dense and (op.kernel, op.stride) == ((1, 1), (1, 1))
 
 
@@ -215,17 +210,17 @@ def different_tensors(op: Op) -> bool:
 
 def channel_constants(op: Op) -> str | None:
     """Arithmetic with a number for each channel, or normalisation that no convolution takes."""
-    if kind(op) == "batch_norm":
+    if op.kind == "batch_norm":
         source = op.before
-        while source is not None and kind(source) == "batch_norm" and len(source.users) == 1:
+        while source is not None and source.kind == "batch_norm" and len(source.users) == 1:
             source = source.before  # several fold one after another
-        if source is not None and kind(source) == "conv2d" and len(source.users) == 1:
+        if source is not None and source.kind == "conv2d" and len(source.users) == 1:
             return None
         return "batch normalisation that is not right behind a convolution"
     constants = [value for value in op.arguments.values() if isinstance(value, Tensor)]
     if all(value.numel() == 1 for value in constants):
         return None
-    return f"{kind(op)} with one number for each channel"
+    return f"{op.kind} with one number for each channel"
 
 
 def kpu_rows(op: Op) -> int:
@@ -248,7 +243,7 @@ def _pooled(op: Op) -> Op:
         (user,) = end.users
         if root(user) is op:
             end = user
-        elif kind(user) in ("max_pool2d", "avg_pool2d") and pool_place(user) == "KPU":
+        elif user.kind in ("max_pool2d", "avg_pool2d") and pool_place(user) == "KPU":
             return user if op.stride == (1, 1) else end
         else:
             break

@@ -6,6 +6,7 @@ Each was seen with MNN 3.6.1, and ``tests/test_cpu_engine_rules.py`` sees it aga
 from __future__ import annotations
 
 import torch
+from torch import fx
 
 from . import common, onnx_file, sights
 from .nearest import by_inverse, nearest_rounding
@@ -28,10 +29,10 @@ def unknown(op: Op) -> str | None:
 
 
 @op_rule(
-    *("__or__", "fmod", "index_put", "logical_or"),
+    *("fmod", "index_put"),
     name="wrong-operator",
     reason=_WRONG,
-    fix="build it of others (a sum of conditions, torch.remainder, cat), or compute it on the host",
+    fix="build it of others (torch.remainder, cat), or compute it on the host",
 )
 def wrong(op: Op) -> str | None:
     return op.kind
@@ -46,6 +47,20 @@ def wrong(op: Op) -> str | None:
 def equal_floats(op: Op) -> str | None:
     values = op.node.all_input_nodes[0].meta["val"]
     return f"{op.kind} of floats" if values.dtype == torch.float32 else None
+
+
+@op_rule(
+    "lt",
+    name="less-than",
+    reason="MNN compares the bits of floats as integers: two negative ones come out the wrong way",
+    fix="turn it round: y > x for x < y, -x > 0.1 for x < -0.1; >, >= and <= are right",
+)
+def less_than(op: Op) -> str | None:
+    if op.node.all_input_nodes[0].meta["val"].dtype != torch.float32:
+        return None
+    other = op.arguments["other"]
+    is_positive = not isinstance(other, fx.Node) and bool(torch.as_tensor(other).min() >= 0)
+    return None if is_positive else "less than"
 
 
 @op_rule(
@@ -133,7 +148,16 @@ def trilinear(op: Op) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    *(unknown, wrong, equal_floats, norm_over_all, bicubic_enlarged, antialias, circular_padding),
+    *(
+        unknown,
+        wrong,
+        equal_floats,
+        less_than,
+        norm_over_all,
+        bicubic_enlarged,
+        antialias,
+        circular_padding,
+    ),
     *(dilated_pool, padded_average_3d, negative_index, grid_sample_mode, output_of_conv1d),
     *(nearest, trilinear),
     *onnx_file.RULES,

@@ -45,11 +45,15 @@ class Op:
 
     @property
     def kind(self) -> str:
-        """The name in ``aten``, without overload: ``conv2d``; what is not aten's, in full."""
+        """The name in ``aten``, without overload, or the mark of what works in place: ``relu``.
+
+        What is not aten's, in full.
+        """
         target = self.node.target
-        if isinstance(target, torch._ops.OpOverload):
-            return target._schema.name.removeprefix("aten::")
-        return str(target)
+        if not isinstance(target, torch._ops.OpOverload):
+            return str(target)
+        name = target._schema.name.removeprefix("aten::")
+        return name.removesuffix("_") if target._schema.is_mutable else name
 
     @property
     def module(self) -> str:

@@ -27,7 +27,7 @@ _RESIZES = (
     fix="use SiLU or Hardswish",
 )
 def gelu(op: Op) -> str | None:
-    exact = kpu.kind(op) == "gelu" and op.arguments["approximate"] == "none"
+    exact = op.kind == "gelu" and op.arguments["approximate"] == "none"
     return "exact GELU" if exact else None
 
 
@@ -143,7 +143,7 @@ def padded_average(op: Op) -> str | None:
 )
 def cpu_pool(op: Op) -> str | None:
     side = by(op.kernel)
-    return None if kpu.pool_place(op) in ("KPU", "mean") else f"{kpu.kind(op)} of {side}"
+    return None if kpu.pool_place(op) in ("KPU", "mean") else f"{op.kind} of {side}"
 
 
 @op_rule(
@@ -188,7 +188,7 @@ def normalization_inside(op: Op) -> str | None:
     fix="leave it out where the network can do without",
 )
 def cpu_operator(op: Op) -> str | None:
-    kind = kpu.kind(op)
+    kind = op.kind
     if kind in kpu.ARITHMETIC and kpu.different_tensors(op):
         return f"{kind} of two tensors"
     listed = ("prelu", "cat", "permute", "transpose", "pixel_shuffle", "slice", "chunk", "split")

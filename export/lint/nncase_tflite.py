@@ -4,7 +4,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 
 from __future__ import annotations
 
-from . import kpu, litert, nncase, onnx_file, sights
+from . import litert, nncase, onnx_file, sights
 from .network import Op
 from .rule import Rule, op_rule
 
@@ -18,7 +18,7 @@ _OTHER_WAY = "k210-nncase, which goes by ONNX"
     fix=f"use SiLU, Hardswish or LeakyReLU; or export to {_OTHER_WAY}",
 )
 def unread(op: Op) -> str | None:
-    return kpu.kind(op) if kpu.kind(op) in _NOT_READ else None
+    return op.kind if op.kind in _NOT_READ else None
 
 
 unread_average = op_rule(

@@ -10,7 +10,7 @@ from .nearest import by_quotient, nearest_rounding
 from .network import Op
 from .rule import Rule, op_rule
 
-_NOT_NEGATIVE = ("hardsigmoid", "relu", "relu_", "relu6", "sigmoid", "softmax")
+_NOT_NEGATIVE = ("hardsigmoid", "relu", "relu6", "sigmoid", "softmax")
 
 
 @op_rule(

@@ -78,7 +78,7 @@ average_ceil_mode = op_rule(
 
 
 @op_rule(
-    *("add", "add_"),
+    "add",
     name="sum-behind-convolution",
     reason="OpenCV adds only what has the convolution's own size",
     fix="make it as large first: y.expand(-1, -1, H, W)",

@@ -35,18 +35,13 @@ _NOTHING = """
 """
 
 
-def _kind(op: Op) -> str:
-    """Without the mark of what works in place."""
-    return op.kind.rstrip("_")
-
-
 @op_rule(
     name="unsupported-operator",
     reason="neither loader of RKNN-Toolkit 1.7 knows it",
     fix="build it of convolutions, listed activations, Add, Mul, Concat and 2-D pools",
 )
 def unsupported(op: Op) -> str | None:
-    return _kind(op) if _kind(op) in _NEITHER.split() else None
+    return op.kind if op.kind in _NEITHER.split() else None
 
 
 @op_rule(
@@ -58,7 +53,7 @@ def unsupported(op: Op) -> str | None:
 def unlisted(op: Op) -> str | None:
     known = f"{_BOTH} {_PYTORCH_ALONE} {_NEITHER} {_NOTHING}".split()
     is_aten = not op.kind.startswith("<")  # picking one of several results is Python's
-    return _kind(op) if is_aten and _kind(op) not in known else None
+    return op.kind if is_aten and op.kind not in known else None
 
 
 @op_rule(
@@ -74,7 +69,7 @@ def pytorch_alone(op: Op) -> str | None:
         return f"max pool with dilation {op.pair('dilation')}"
     if op.kind == "pad" and op.arguments["mode"] == "reflect":
         return "reflecting padding"
-    return _kind(op) if _kind(op) in _PYTORCH_ALONE.split() else None
+    return op.kind if op.kind in _PYTORCH_ALONE.split() else None
 
 
 @op_rule(

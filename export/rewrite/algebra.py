@@ -281,6 +281,11 @@ conditions = (
 )
 
 
+@mend("lt.Tensor", "lt.Scalar", done="a greater of the other way round")
+def turned_round(x: Tensor, y: Tensor | float) -> Tensor:
+    return y > x if isinstance(y, Tensor) else -x > -y
+
+
 @mend("conv1d", "conv2d", "conv3d", done="padding behind it, and then the bias")
 def padded_behind(
     x: Tensor,
@@ -342,6 +347,6 @@ MENDS = (
         unsqueeze,
         squeeze,
     ),
-    *(expanded_sum, matrix_product, *conditions),
+    *(expanded_sum, matrix_product, *conditions, turned_round),
     *(padded_behind, _reshaped("conv1d"), _reshaped("conv_transpose1d"), transposed_rows),
 )
