@@ -198,6 +198,7 @@ def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
 
 
 def _run(export: Reopened, pictures: np.ndarray) -> RunResult | None:
+    export.log.unlink(missing_ok=True)  # of an earlier run
     try:
         return export.target.run(export.artifact, pictures, export.log)
     except KeyError as error:
