@@ -174,8 +174,6 @@ def verify_export(export: Reopened) -> Verified:
 
 def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
     target, artifact = export.target, export.artifact
-    for toolchain in target.toolchains():
-        toolchain.ensure()
     result = _run(export, golden.pictures)
     if result is None:
         message = f"the files are whole; nothing here runs {target.full_name}"
