@@ -9,7 +9,7 @@ import typer
 
 from ..settings import go_offline
 from .console import out, print_json, working
-from .options import DataDir, JobsOption, JsonFlag, LimitOption, OfflineFlag
+from .options import DataDir, JobsOption, JsonFlag, LimitOption, OfflineFlag, TargetNames
 from .tables import print_rows
 
 
@@ -18,9 +18,7 @@ def matrix(
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option(help="Models, comma-separated. Default: all with weights that ship."),
     ] = None,
-    to: Annotated[
-        str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
-    ] = "all",
+    to: TargetNames = "all",
     file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="The file of results. Default: weights/results.toml of edgeark."),

@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
+NetworkName = Annotated[
+    str, typer.Argument(help="MODULE:FACTORY, as my_net.py:MyNet; or a model of the zoo.")
+]
+InputSize = Annotated[
+    Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+    typer.Option("--input", help="Channels, height and width of its input, as 3x224x224."),
+]
 DataDir = Annotated[
-    Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+    Optional[Path],  # noqa: UP045
     typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
 ]
 WeightsFile = Annotated[

@@ -9,6 +9,7 @@ from ..words import by
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
+    from ..export.lint import Finding
     from ..export.row import Row
     from ..export.target import Placement
     from ..export.verify import Metric
@@ -37,6 +38,15 @@ def print_model(document: Mapping[str, Any]) -> None:
     if stages:
         columns = ["index", "channels", "reduction", "output"]
         print_table("feature maps for create_backbone", columns, stages)
+
+
+def print_findings(title: str, findings: Sequence[Finding]) -> None:
+    """What rules found, a line each."""
+    rows = [
+        [f.target, f.severity, f.module or "-", f.source, f.reason, f.fix, f.rule] for f in findings
+    ]
+    columns = ["target", "severity", "module", "source", "reason", "what to do", "rule"]
+    print_table(title, columns, rows)
 
 
 def print_rows(title: str, rows: Sequence[Row], details: bool = False) -> None:

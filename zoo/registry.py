@@ -55,6 +55,14 @@ class ModelSpec:
         """NCHW shape of one input; the batch is always 1 on a chip."""
         return (1, self.in_channels, *self.input_size)
 
+    @property
+    def is_centred(self) -> bool:
+        """Where a detector's picture lies in its input: YOLOv5 (anchors) has grey on both sides.
+
+        YOLOX (none) has it to the right and below.
+        """
+        return bool(self.anchors)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

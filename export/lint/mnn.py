@@ -148,17 +148,8 @@ def trilinear(op: Op) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    *(
-        unknown,
-        wrong,
-        equal_floats,
-        less_than,
-        norm_over_all,
-        bicubic_enlarged,
-        antialias,
-        circular_padding,
-    ),
-    *(dilated_pool, padded_average_3d, negative_index, grid_sample_mode, output_of_conv1d),
-    *(nearest, trilinear),
+    *(unknown, wrong, equal_floats, less_than, norm_over_all, bicubic_enlarged, antialias),
+    *(circular_padding, dilated_pool, padded_average_3d, negative_index, grid_sample_mode),
+    *(output_of_conv1d, nearest, trilinear),
     *onnx_file.RULES,
 )

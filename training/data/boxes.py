@@ -27,8 +27,7 @@ class Frame:
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Frame:
-        """YOLOv5 (anchors) has grey on both sides, YOLOX (none) to the right and below."""
-        return cls(spec.color, centred=bool(spec.anchors))
+        return cls(spec.color, centred=spec.is_centred)
 
 
 @dataclass(frozen=True)

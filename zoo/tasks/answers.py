@@ -41,8 +41,7 @@ def feed(spec: ModelSpec, picture: np.ndarray) -> Fed:
     """
     size = picture.shape[:2]
     if spec.task == "detection":
-        # YOLOv5 puts grey on both sides; YOLOX, which has no anchors, to the right and below
-        x, mapping = letterbox(picture, spec.input_size, spec.color, centred=bool(spec.anchors))
+        x, mapping = letterbox(picture, spec.input_size, spec.color, centred=spec.is_centred)
         return Fed(x, size, mapping)
     x = to_input(picture, spec.input_size, spec.in_channels)
     return Fed(x[:, ::-1] if spec.color == "bgr" else x, size)
