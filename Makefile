@@ -42,10 +42,10 @@ $(STAMP): requirements.txt pyproject.toml
 requirements: $(STAMP)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --extra dev -o requirements.txt pyproject.toml
-	for folder in export/toolchains/*/; do (cd $$folder && test -f requirements.in && \
+	for list in export/backends/*/requirements*.in; do (cd $$(dirname $$list) && \
 	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
-	  -o requirements.txt requirements.in); done
+	  -o $$(basename $$list .in).txt $$(basename $$list)); done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import planned_precisions
-from edgeark.export.target import Artifact, Conversion, Target
 from edgeark.export.targets import find_targets
+from edgeark.export.targets.base import Artifact, Conversion, Target
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import name_of, spec_of
+from edgeark.zoo.spec import name_of, spec_of
 from edgeark.zoo.weights import packaged_weights
 from torch import nn
 

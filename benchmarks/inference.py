@@ -33,10 +33,10 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from edgeark.export.graph import Graph
-from edgeark.export.onnx_graph import count_macs
-from edgeark.export.target import Conversion
-from edgeark.export.targets.onnxruntime import OnnxRuntime
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_passes import count_macs
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.importers import from_timm, from_torchvision, from_ultralytics
 from onnx import shape_inference

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
-from edgeark.export.target import Conversion, Placement
+from edgeark.export.graph.files import Graph
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion, Placement
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import ModelSpec, spec_of
+from edgeark.zoo.spec import ModelSpec, spec_of
 from edgeark.zoo.tasks.pictures import normalize
 from torch import nn
 

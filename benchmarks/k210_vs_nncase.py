@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from edgeark.export.subject import Subject, prepare
-from edgeark.export.target import Conversion, Target
+from edgeark.export.prepare import Subject, prepare
+from edgeark.export.results.compare import compare, score, task_figures
 from edgeark.export.targets import find_targets
-from edgeark.export.verify import compare, score, task_figures
+from edgeark.export.targets.base import Conversion, Target
 from edgeark.training.data import Frame, load_images
 from edgeark.zoo import create_model, list_models
-from edgeark.zoo.registry import spec_of
+from edgeark.zoo.spec import spec_of
 from edgeark.zoo.tasks.pictures import normalize
 from torch import nn
 

@@ -23,7 +23,7 @@ from edgeark.training.unet import train
 from edgeark.zoo import model_entry, register_model
 from torch import nn
 
-_SPEC = replace(model_entry("unet_16").spec, targets=(), description="smp's UNet on LCNet")
+_SPEC = replace(model_entry("unet_16").spec, description="smp's UNet on LCNet")
 
 
 @register_model(_SPEC)

@@ -16,7 +16,7 @@ def check(
     json: JsonFlag = False,
 ) -> None:
     """Say what of a network a target cannot do, where it stands and what to write instead."""
-    from ..export.lint.subject import check_model, load_subject
+    from ..export.check import check_model, load_subject
     from ..export.targets import find_targets
 
     targets = find_targets(to)

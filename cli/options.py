@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from ..export.quantization import Quantization
+    from ..export.targets.base import Quantization
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
@@ -48,17 +48,12 @@ JobsOption = Annotated[
 TargetNames = Annotated[
     str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
 ]
-PythonOption = Annotated[
-    Optional[Path],  # noqa: UP045
+ToolOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--toolkit-python",
-        help="A Python with RKNN-Toolkit 1.7 (rknn1) or TensorRT: runs what is written.",
-    ),
-]
-ProgramOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--pplnn", help="PPLNN's program, for pplnn: runs the export. Default: that on PATH."
+        "--tool",
+        metavar="NAME=PATH",
+        help="A program that runs an export: pplnn=PROGRAM, rknn1=PYTHON, tensorrt=PYTHON.",
     ),
 ]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
@@ -66,6 +61,6 @@ OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the ne
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:
     """What those options say of int8."""
-    from ..export.quantization import Quantization
+    from ..export.targets.base import Quantization
 
     return Quantization(count, algorithm, mixed)

@@ -23,7 +23,7 @@ def rewrite(
     json: JsonFlag = False,
 ) -> None:
     """Mend what a target cannot do where something else is equal, and prove that it is."""
-    from ..export.lint.subject import load_subject
+    from ..export.check import load_subject
     from ..export.rewrite import rewrite as rewrite_network
     from ..export.rewrite import write_network
     from ..export.targets import find_targets

@@ -12,7 +12,7 @@ from ..errors import EdgearkError
 from ..settings import go_offline
 from ..words import by
 from .console import err, print_json, print_table, working
-from .options import JsonFlag, OfflineFlag, ProgramOption, PythonOption, WeightsFile
+from .options import JsonFlag, OfflineFlag, ToolOption, WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,22 +96,18 @@ def verify(
     folders: Annotated[
         list[Path], typer.Argument(help="Exports, or folders with exports below them.")
     ],
-    toolkit_python: PythonOption = None,
-    pplnn: ProgramOption = None,
+    tool: ToolOption = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Run exports on their golden pictures: whether they still answer as when they were written."""
-    from ..export.pipeline import give_program, give_python
-    from ..export.reopen import find_exports, verify_export
+    from ..export.targets.tools import parse_tools, set_tools
+    from ..export.verify import find_exports, verify_export
 
     if offline:
         go_offline()
     exports = [export for folder in folders for export in find_exports(folder)]
-    if toolkit_python is not None:
-        give_python([export.target for export in exports], toolkit_python)
-    if pplnn is not None:
-        give_program([export.target for export in exports], pplnn)
+    set_tools([export.target for export in exports], parse_tools(tool or ()))
     rows = []
     with working() as say:
         for export in exports:

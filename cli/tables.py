@@ -10,9 +10,9 @@ from .console import err, out, print_table
 
 if TYPE_CHECKING:
     from ..export.lint import Finding
-    from ..export.row import Row
-    from ..export.target import Placement
-    from ..export.verify import Metric
+    from ..export.results.compare import Metric
+    from ..export.results.row import Row
+    from ..export.targets.base import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
 _LISTED = 12  # names that a table lists

@@ -10,9 +10,9 @@ from pathlib import Path
 from ..settings import cache_folder, is_offline
 from ..training.data.sources import find_dataset
 from .pipeline import export_all
+from .prepare import prepare
 from .report import write_report
-from .row import Row
-from .subject import prepare
+from .results.row import Row
 from .targets import find_targets
 from .toolchains import Toolchain
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..zoo.registry import model_entry
+from .check import fits_zoo_model
 from .pipeline import export_all
-from .row import Row
-from .subject import prepare
+from .prepare import prepare
+from .results.compare import score
+from .results.row import Row
 from .targets import find_targets
-from .verify import score
 
 PYTORCH = "pytorch"
 
@@ -37,8 +37,8 @@ def evaluate_model(
     """
     names = [name.strip() for name in on.split(",") if name.strip()]
     others = [name for name in names if name != PYTORCH]
-    fitting = model_entry(model).spec.targets
-    targets = find_targets(",".join(others), fitting) if others or not names else []
+    fits = fits_zoo_model(model)
+    targets = find_targets(",".join(others), fits) if others or not names else []
     with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
         folder = Path(scratch)
         subject = prepare(model, folder, weights=weights, data=data, limit=limit)

@@ -12,11 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
-from .pipeline import planned_precisions
-from .quantization import DEFAULT_QUANTIZATION, Quantization, require_known
-from .subject import prepare
-from .target import Conversion, LayerError, Precision
+from .pipeline import planned_precisions, require_known
+from .prepare import prepare
 from .targets import find_targets
+from .targets.base import DEFAULT_QUANTIZATION, Conversion, LayerError, Precision, Quantization
 
 _COUNT = 8  # pictures; a layer's figures settle with a few
 _EQUAL_DB = 100.0  # drawn no higher: nothing is lost

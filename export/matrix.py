@@ -21,10 +21,10 @@ from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from ..zoo.weights import WEIGHTS_DIR, packaged_weights
 from .pipeline import export_model
-from .row import Row, Status
-from .target import Evidence, Precision
+from .results.compare import Metric
+from .results.row import Row, Status
 from .targets import find_target, list_targets
-from .verify import Metric
+from .targets.base import Evidence, Precision
 
 if sys.version_info >= (3, 11):
     import tomllib

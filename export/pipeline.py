@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from ..errors import EdgearkError
 from ..training.data import ImageSet
-from ..zoo.registry import model_entry, spec_of
-from .bundle import LOG, staged_folder, write_golden, write_manifest
+from ..zoo.spec import spec_of
+from .check import fits, fits_zoo_model
 from .lint import LintError, check
-from .parallel import map_in_order
-from .quantization import (
+from .prepare import Subject, prepare
+from .results.compare import Metric, Parity, compare, score, shortfalls, task_figures
+from .results.folder import LOG, staged_folder, write_golden, write_manifest
+from .results.row import Row, SourceResult, Status
+from .targets import find_targets
+from .targets.base import (
     DEFAULT_QUANTIZATION,
-    Quantization,
-    describe_calibration,
-    require_known,
-)
-from .row import Row, SourceResult, Status
-from .subject import Subject, prepare
-from .target import (
     Artifact,
     Conversion,
     Evidence,
     Precision,
+    Quantization,
     RunResult,
     Target,
 )
-from .targets import find_targets
+from .targets.tools import set_tools
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
-from .toolchains.process import find_modules
-from .verify import Metric, Parity, compare, score, shortfalls, task_figures
+from .toolchains.parallel import map_in_order
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +54,7 @@ def export_model(
     data: Path | None = None,
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
-    toolkit_python: Path | None = None,
-    pplnn: Path | None = None,
+    tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[Row]:
@@ -72,21 +69,20 @@ def export_model(
         data: where the data set is.
         limit: at most so many test pictures.
         quantization: how int8 is made.
-        toolkit_python: a Python that has the toolkit of those targets which edgeark cannot install.
-        pplnn: a ``pplnn`` program, which runs the exports to it; by default the one on PATH.
+        tools: programs of the user's that a backend can use, by name: ``{"pplnn": path}``.
         jobs: so many exports at a time; a picture's time is measured well with 1 alone.
         on_step: told what is being done.
 
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
-    spec = model_entry(model).spec if isinstance(model, str) else spec_of(model)
-    chosen = find_targets(",".join(targets), spec.targets)
+    if isinstance(model, str):
+        fit = fits_zoo_model(model)
+    else:
+        fit = fits(model, spec_of(model).input_shape)
+    chosen = find_targets(",".join(targets), fit)
     require_known(quantization, chosen)
-    if toolkit_python is not None:
-        give_python(chosen, toolkit_python)
-    if pplnn is not None:
-        give_program(chosen, pplnn)
+    set_tools(chosen, tools)
     if int8:
         announce_float_only(chosen)
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
@@ -107,51 +103,6 @@ def announce_float_only(targets: Sequence[Target]) -> None:
         if "int8" not in target.supported_precisions():
             reason = f" ({target.no_int8})" if target.no_int8 else ""
             logger.info("no int8 on %s%s: float only", target.full_name, reason)
-
-
-def give_python(targets: Sequence[Target], python: Path) -> None:
-    """Tell the targets whose toolkit that Python has; of the others, say that they go without.
-
-    Raises:
-        EdgearkError: none of them takes one, there is no such program, or it has no toolkit of any.
-    """
-    takers = [target for target in targets if target.python_module]
-    if not takers:
-        names = ", ".join(target.full_name for target in targets)
-        raise EdgearkError(f"--toolkit-python is for rknn1 and tensorrt alone; {names} needs none")
-    _require_program("--toolkit-python", python)
-    python = python.absolute()  # not resolved: a link is how a venv is entered
-    wanted = {target.python_module for target in takers}
-    lacking = wanted - find_modules(python, sorted(wanted))
-    if lacking == wanted:
-        names = " and no ".join(sorted(lacking))
-        raise EdgearkError(f"--toolkit-python {python} has no {names}: name a Python that has")
-    for target in takers:
-        if target.python_module in lacking:
-            words = "%s goes without --toolkit-python: %s has no %s"
-            logger.info(words, target.full_name, python, target.python_module)
-        else:
-            target.toolkit_python = python
-
-
-def give_program(targets: Sequence[Target], program: Path) -> None:
-    """Tell the targets whose runtime is a program of the user's where it is.
-
-    Raises:
-        EdgearkError: none of them has one, or there is no such program.
-    """
-    takers = [target for target in targets if target.program]
-    if not takers:
-        names = ", ".join(target.full_name for target in targets)
-        raise EdgearkError(f"--pplnn is for pplnn alone; {names} needs none")
-    _require_program("--pplnn", program)
-    for target in takers:
-        target.program_path = program.absolute()
-
-
-def _require_program(option: str, path: Path) -> None:
-    if not os.access(path, os.X_OK) or path.is_dir():
-        raise EdgearkError(f"{option} {path}: there is no such program")
 
 
 def export_all(
@@ -313,3 +264,30 @@ def _keep_log(log: Path, row: Row) -> Path:
     else:
         kept.touch()
     return kept
+
+
+def require_known(quantization: Quantization, targets: Sequence[Target]) -> None:
+    """Every target knows the algorithm, and can mix precisions where that is asked for.
+
+    Raises:
+        EdgearkError: the first that does not.
+    """
+    for target in targets:
+        wanted, known = quantization.algorithm, target.algorithms
+        if wanted is not None and wanted not in known:
+            there = f"it knows {', '.join(known)}" if known else "it has no choice"
+            raise EdgearkError(f"{target.full_name} has no calibration {wanted!r}; {there}")
+        if quantization.mixed and not target.can_mix():
+            raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
+
+
+def describe_calibration(pictures: ImageSet, artifact: Artifact) -> dict[str, Any]:
+    """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
+    return {
+        "dataset": pictures.name,
+        "split": pictures.split,
+        "count": len(pictures),
+        "choice": "at random, the same ones every time",
+        "algorithm": artifact.settings.get("algorithm"),
+        "wide_layers": artifact.settings.get("wide_modules", []),
+    }

@@ -12,12 +12,13 @@ import numpy as np
 from ..errors import DataError, EdgearkError
 from ..training.data.folders import decode
 from ..zoo.modes import evaluating
-from ..zoo.registry import ModelSpec, create_model, list_models, spec_of
+from ..zoo.registry import create_model, list_models
+from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.tasks.answers import feed, read_answer
 from ..zoo.tasks.pictures import to_input
-from .bundle import MANIFEST
-from .graph import run_pytorch
-from .reopen import reopen, run_export
+from .graph.files import run_pytorch
+from .results.folder import MANIFEST
+from .verify import reopen, run_export
 
 _KMODEL = ".kmodel"
 

@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..errors import EdgearkError
-from ..export.bundle import staged_folder
+from ..export.results.folder import staged_folder
 from ..training.config import AugmentConfig, OptimConfig, Recipe, load_recipe
-from ..zoo.registry import ModelSpec, model_entry
+from ..zoo.registry import model_entry
+from ..zoo.spec import ModelSpec
 from .example import write_example
 
 PICTURES = "pictures"

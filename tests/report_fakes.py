@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-from edgeark.export.graph import Graph
-from edgeark.export.subject import Subject
-from edgeark.export.target import Artifact, Conversion, Evidence, RunResult, Target
+from edgeark.export.graph.files import Graph
+from edgeark.export.prepare import Subject
+from edgeark.export.targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from edgeark.export.toolchains import ToolchainError
 from edgeark.training.data import ImageSet
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 
 CLASSES = ("ant", "bee", "cat")
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -23,7 +23,6 @@ SPEC = ModelSpec(
     mean=(0.0, 0.0, 0.0),
     std=(255.0, 255.0, 255.0),
     classes=CLASSES,
-    targets=("good", "bad"),
     dataset="insects",
     description="a network & its <friends>",
     reference="none",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeark.export.pipeline import export_one
-from edgeark.export.subject import Subject
+from edgeark.export.prepare import Subject
 from edgeark.export.targets import find_target
 from rknn1_double import activate
 from target_base import prepared

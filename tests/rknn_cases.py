@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeark.export.graph import Graph
-from edgeark.zoo.registry import ModelSpec
+from edgeark.export.graph.files import Graph
+from edgeark.zoo.spec import ModelSpec
 from torch import nn
 
 SPEC = ModelSpec(
@@ -15,7 +15,6 @@ SPEC = ModelSpec(
     mean=(20.0, 120.0, 200.0),
     std=(10.0, 60.0, 250.0),
     classes=("a", "b"),
-    targets=("rknn",),
     dataset="none",
     description="",
     reference="",

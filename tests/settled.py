@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgeark.export.graph import Graph
-from edgeark.export.target import Artifact, Conversion, Precision, Target
-from edgeark.export.verify import compare
+from edgeark.export.graph.files import Graph
+from edgeark.export.results.compare import compare
+from edgeark.export.targets.base import Artifact, Conversion, Precision, Target
 from edgeark.zoo import ModelSpec, model_entry
 from torch import Tensor, nn
 

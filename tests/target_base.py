@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from edgeark.errors import DataError
 from edgeark.export.pipeline import export_one
-from edgeark.export.reopen import reopen, verify_export
-from edgeark.export.subject import Subject, prepare
-from edgeark.export.target import Conversion, Evidence, Precision, Target
+from edgeark.export.prepare import Subject, prepare
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion, Evidence, Precision, Target
 from edgeark.export.toolchains import ToolchainUnavailable
+from edgeark.export.verify import reopen, verify_export
 from edgeark.zoo import list_models, model_entry
 
 TEST_COUNT = 1000

@@ -16,7 +16,7 @@ import segmentation_models_pytorch as smp
 import timm.models
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.graph import write_onnx
+from edgeark.export.graph.files import write_onnx
 from edgeark.zoo import WeightsError, create_model, list_models, save_weights, spec_of
 from edgeark.zoo.backbone import Backbone, create_backbone
 from edgeark.zoo.stages import feature_stages, measure_stages, split_stages

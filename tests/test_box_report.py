@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from box_pictures import CLASSES, make_pictures
+from edgeark.export.prepare import Subject
 from edgeark.export.report import boxes, render, write_report
-from edgeark.export.row import Row
-from edgeark.export.subject import Subject
-from edgeark.export.verify import compare, score, task_figures
+from edgeark.export.results.compare import compare, score, task_figures
+from edgeark.export.results.row import Row
 from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image

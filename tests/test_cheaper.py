@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from edgeark.export.cheaper import make_cheaper
-from edgeark.export.graph import Graph, write_onnx
-from edgeark.export.target import Conversion
-from edgeark.export.targets.onnxruntime import OnnxRuntime
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.graph.files import Graph, write_onnx
+from edgeark.export.graph.optimize import make_cheaper
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.layers import ConvHead, FixedAvgPool
 from hypothesis import given, settings

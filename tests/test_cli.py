@@ -14,8 +14,7 @@ import pytest
 from command import Run
 from edgeark import cli
 from edgeark.export.layers import LayerReport
-from edgeark.export.quantization import Quantization
-from edgeark.export.target import LayerError
+from edgeark.export.targets.base import LayerError, Quantization
 from edgeark.export.toolchains import manage
 from edgeark.zoo import create_model, save_weights, spec_of
 from PIL import Image
@@ -120,7 +119,7 @@ def test_eval_in_pytorch_and_on_a_target(run: Run, digits_weights: Path) -> None
 def test_a_missed_limit_is_status_1(
     run: Run, digits_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeark.export import target
+    from edgeark.export.targets import base as target
 
     monkeypatch.setattr(target, "FLOAT32_LIMITS", target.Limits(max_abs_error=0.0))
     result = run(

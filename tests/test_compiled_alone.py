@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgeark.export.backends.ethos_u.target import parse_placement
 from edgeark.export.pipeline import export_one
-from edgeark.export.subject import Subject
-from edgeark.export.target import Conversion, Evidence
+from edgeark.export.prepare import Subject
 from edgeark.export.targets import find_target
-from edgeark.export.targets.ethos_u import parse_placement
+from edgeark.export.targets.base import Conversion, Evidence
 from settled import SPEC, Heads, make_pictures, settle
 from target_base import installed_target, prepared
 from torch import Tensor, nn

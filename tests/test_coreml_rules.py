@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.lint.coreml import RULES
-from edgeark.export.targets.coreml import CoreMl
+from edgeark.export.backends.coreml.rules import RULES
+from edgeark.export.backends.coreml.target import CoreMl
 from target_base import installed_target
 from torch import Tensor, nn
 from torch.nn import functional as f

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.graph import Graph
+from edgeark.export.backends.mnn import rules as mnn_rules
+from edgeark.export.backends.onnxruntime import rules as onnxruntime_rules
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.backends.openvino import rules as openvino_rules
+from edgeark.export.graph.files import Graph
 from edgeark.export.lint import Rule
-from edgeark.export.lint import mnn as mnn_rules
-from edgeark.export.lint import onnxruntime as onnxruntime_rules
-from edgeark.export.lint import openvino as openvino_rules
-from edgeark.export.target import Conversion
-from edgeark.export.targets.onnxruntime import OnnxRuntime
-from edgeark.export.verify import compare
+from edgeark.export.results.compare import compare
+from edgeark.export.targets.base import Conversion
 from engine_cases import (
     ANTIALIAS,
     CIRCULAR,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from edgeark.errors import DataError
 from edgeark.export import demo
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
+from edgeark.export.prepare import Subject
 from edgeark.export.report import render
-from edgeark.export.subject import Subject
 from edgeark.export.toolchains import Toolchain
 from edgeark.training.data import sources
 from report_fakes import (
@@ -24,7 +24,7 @@ from torch import nn
 
 def plan(monkeypatch: pytest.MonkeyPatch, installed: set[str], mnist: Path | None) -> None:
     """Three targets on two toolchains of 30 and 200 MB, of which some are installed."""
-    chains = [Toolchain(name, (), ">=3.10", size) for name, size in (("x", 30), ("y", 200))]
+    chains = [Toolchain(name, (), Path(), ">=3.10", size) for name, size in (("x", 30), ("y", 200))]
     needed = (None, chains[0], chains[1], chains[1])
     targets = [type("Fake", (FakeTarget,), {"toolchain": chain})() for chain in needed]
     monkeypatch.setattr(demo, "find_targets", lambda names: targets)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.export.graph import Graph
-from edgeark.export.target import Conversion, Precision, RunResult
+from edgeark.export.graph.files import Graph
+from edgeark.export.targets.base import Conversion, Precision, RunResult
 from edgeark.zoo import model_entry
 from target_base import installed_target
 from torch import Tensor, nn

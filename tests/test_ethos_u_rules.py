@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeark.export.backends.ethos_u.rules import rules_of
+from edgeark.export.backends.ethos_u.target import EthosU
+from edgeark.export.backends.litert.target import LiteRt
 from edgeark.export.lint import capture_network, check
-from edgeark.export.lint.ethos_u import rules_of
-from edgeark.export.target import Conversion
-from edgeark.export.targets.ethos_u import EthosU
-from edgeark.export.targets.litert import LiteRt
+from edgeark.export.targets.base import Conversion
 from edgeark.export.toolchains import ToolchainError
 from settled import SPEC, make_pictures, settle
 from target_base import installed_target

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from edgeark.export.lint import check
-from edgeark.export.target import Precision
+from edgeark.export.targets.base import Precision
 from edgeark.zoo import create_model, spec_of
 from settled import SPEC, Heads, prove, settle
 from target_base import installed_target

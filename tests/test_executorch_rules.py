@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.lint.executorch import RULES
-from edgeark.export.targets.executorch import ExecuTorch
+from edgeark.export.backends.executorch.rules import RULES
+from edgeark.export.backends.executorch.target import ExecuTorch
 from settled import SPEC, prove, settle
 from target_base import installed_target
 from torch import Tensor, nn

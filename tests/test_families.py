@@ -9,17 +9,17 @@ import timm
 import torch
 import torchvision
 from edgeark.errors import ModelError
-from edgeark.zoo import WeightsError, create_model, list_models, model_entry, spec_of
+from edgeark.zoo import WeightsError, create_model, list_models, spec_of
 from edgeark.zoo.importers import from_timm, from_torchvision
 from edgeark.zoo.layers import ConvBnAct
 from edgeark.zoo.mobilenet import make_divisible
 from edgeark.zoo.summary import Summary, summarize
 from torch import nn
-from zoo_cases import create_small
+from zoo_cases import MADE_FOR, create_small
 
 VGG_BN = ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 MOBILENETS = list_models("mobilenet_*")
-K210 = [name for name in list_models() if "k210" in model_entry(name).spec.targets]
+K210 = MADE_FOR["k210"]
 
 
 def measured(name: str, **arguments: object) -> tuple[nn.Module, Summary]:

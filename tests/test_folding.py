@@ -11,10 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from edgeark.export.folding import fold_normalization
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.fold_normalization import fold_normalization
 from edgeark.zoo import model_entry
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgeark.export.graph import Graph, GraphError, write_onnx
-from edgeark.export.targets.onnxruntime import make_session
+from edgeark.export.backends.onnxruntime.target import make_session
+from edgeark.export.graph.files import Graph, GraphError, write_onnx
 from edgeark.zoo import create_model, list_models, spec_of
 from edgeark.zoo.tasks.pictures import normalize
 from zoo_cases import answers, create_small, ready
@@ -74,8 +74,8 @@ def test_any_opset_is_the_quick_one_unless_sizes_are_left_open(
 def test_any_opset_survives_an_exporter_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeark.export.graph._TORCHSCRIPT_OPSETS", range(7, 9))
-    monkeypatch.setattr("edgeark.export.graph._DYNAMO_OPSETS", range(18, 19))
+    monkeypatch.setattr("edgeark.export.graph.files._TORCHSCRIPT_OPSETS", range(7, 9))
+    monkeypatch.setattr("edgeark.export.graph.files._DYNAMO_OPSETS", range(18, 19))
     graph = Graph(torch.nn.ReLU(), spec_of(create_model("mnist")), tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(torch.onnx, "export", _fail_below(18))
@@ -111,7 +111,7 @@ def test_an_exporter_that_writes_another_opset_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for 9 to 15 the dynamo exporter says 18 without an error."""
-    monkeypatch.setattr("edgeark.export.graph._DYNAMO_OPSETS", range(9, 21))
+    monkeypatch.setattr("edgeark.export.graph.files._DYNAMO_OPSETS", range(9, 21))
     path = tmp_path / "m.onnx"
     with pytest.raises(GraphError, match="asked for opset 12, the exporter wrote 18"):
         write_onnx(create_model("mnist").eval(), torch.zeros(1, 1, 28, 28), path, 12)

@@ -10,10 +10,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from edgeark.export.graph import Graph
-from edgeark.export.onnx_graph import pool_means
-from edgeark.export.target import Conversion
-from edgeark.export.verify import compare
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_passes import pool_means
+from edgeark.export.results.compare import compare
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import model_entry
 from target_base import installed_target
 from torch import Tensor, nn

@@ -13,8 +13,8 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import DataError
-from edgeark.export.folding import fold_normalization
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.fold_normalization import fold_normalization
 from edgeark.export.kpu import (
     KmodelError,
     KpuConv,
@@ -24,21 +24,21 @@ from edgeark.export.kpu import (
     read_kmodel,
     write_kmodel,
 )
-from edgeark.export.kpu.compile import Compiled, compile_kmodel
+from edgeark.export.kpu.compiler.compile import Compiled, compile_kmodel
 from edgeark.export.pipeline import export_one
-from edgeark.export.subject import Subject, prepare
-from edgeark.export.target import Artifact, Conversion, Evidence, Placement, Target
+from edgeark.export.prepare import Subject, prepare
+from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
-from edgeark.export.verify import compare
+from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement, Target
 from edgeark.zoo import create_model, model_entry
-from edgeark.zoo.registry import ModelSpec, spec_of
+from edgeark.zoo.spec import ModelSpec, spec_of
 from target_base import CLASSIFIERS, TargetTester, prepared
 from torch import Tensor, nn
-from zoo_cases import create_small, ready
+from zoo_cases import MADE_FOR, create_small, ready
 
-SPEC = replace(model_entry("vgg_kpu").spec, input_size=(16, 24), classes=("a",), targets=("k210",))
+SPEC = replace(model_entry("vgg_kpu").spec, input_size=(16, 24), classes=("a",))
 
-MADE_FOR_IT = [name for name in CLASSIFIERS if "k210" in model_entry(name).spec.targets]
+MADE_FOR_IT = [name for name in CLASSIFIERS if name in MADE_FOR["k210"]]
 
 
 class TestK210(TargetTester):

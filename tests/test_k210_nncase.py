@@ -6,23 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeark.export.graph import Graph
-from edgeark.export.target import Conversion
+from edgeark.export.graph.files import Graph
+from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
-from edgeark.export.verify import compare
-from edgeark.zoo import list_models, model_entry
-from edgeark.zoo.registry import spec_of
+from edgeark.export.targets.base import Conversion
+from edgeark.zoo import list_models
+from edgeark.zoo.spec import spec_of
 from target_base import installed_target, prepared
 from test_nncase import SPEC, TwoHeads, make_pictures, set_batch_norm
 from test_transcode import Subsampled
 from torch import nn
-from zoo_cases import create_small, family, ready
+from zoo_cases import MADE_FOR, create_small, family, ready
 
 TARGETS = ("k210", "k210-nncase")
 _MADE_FOR_BOTH = [
     name
     for name in list_models(pretrained=True)
-    if set(TARGETS) <= set(model_entry(name).spec.targets)
+    if all(name in MADE_FOR[target] for target in TARGETS)
 ]
 TRAINED = [*{family(name): name for name in reversed(_MADE_FOR_BOTH)}.values()]  # the smallest
 

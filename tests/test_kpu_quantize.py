@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from edgeark.export.kpu.allocate import Block, allocate, peak
 from edgeark.export.kpu.arithmetic import _Segments
-from edgeark.export.kpu.calibrate import Statistics
-from edgeark.export.kpu.fit import fit_activation
-from edgeark.export.kpu.quantize import (
+from edgeark.export.kpu.compiler.allocate import Block, allocate, peak
+from edgeark.export.kpu.compiler.calibrate import Statistics
+from edgeark.export.kpu.compiler.fit import fit_activation
+from edgeark.export.kpu.compiler.quantize import (
     WEIGHT_ZERO,
     Quantization,
     quantize_scales,

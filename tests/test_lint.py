@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from edgeark import cli
-from edgeark.export.graph import Graph
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime, run_onnx
+from edgeark.export.check import FactoryError, check_model, load_subject
+from edgeark.export.graph.files import Graph
 from edgeark.export.lint import Network, Op, capture_network, check, op_rule
-from edgeark.export.lint.subject import FactoryError, check_model, load_subject
 from edgeark.export.pipeline import export_model
 from edgeark.export.targets import find_target, list_targets
-from edgeark.export.targets.onnxruntime import OnnxRuntime, run_onnx
 from edgeark.zoo import create_model, list_models, spec_of
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, max_pool2d
+from zoo_cases import MADE_FOR
 
 HERE = Path(__file__).name
 
@@ -284,7 +285,9 @@ def run_cli(
 def test_the_command_prints_findings_and_fails_on_errors(
     here: Path, run_cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeark.export.targets.onnxruntime.OnnxRuntime.rules", Strict.rules)
+    monkeypatch.setattr(
+        "edgeark.export.backends.onnxruntime.target.OnnxRuntime.rules", Strict.rules
+    )
     (here / "holes.py").write_text(
         "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2))"
     )
@@ -296,12 +299,19 @@ def test_the_command_prints_findings_and_fails_on_errors(
     assert status == 2 and "onnxruntime" in err and len(err.splitlines()) == 1
 
 
+FIT_ALL = (
+    *("onnxruntime", "torchscript", "opencv", "opencv5", "mnn", "openvino", "ncnn", "rknn"),
+    *("litert", "executorch", "coreml", "ethos-u"),
+)
+
+
 @pytest.mark.parametrize("name", list_models())
-def test_the_zoo_is_clean_for_the_targets_of_its_specs(name: str) -> None:
+def test_the_zoo_fits_every_chip_and_the_k210_where_it_says_so(name: str) -> None:
     with torch.device("meta"):  # shapes alone decide
         model = create_model(name)
     spec = spec_of(model)
-    targets = [target for target in map(find_target, list_targets()) if target.name in spec.targets]
-    assert {target.name for target in targets} == set(spec.targets)
+    made_for = [*FIT_ALL, *(family for family, names in MADE_FOR.items() if name in names)]
+    targets = [target for target in map(find_target, list_targets()) if target.name in made_for]
+    assert {target.name for target in targets} == set(made_for)
     findings = check_model(model, spec.input_shape, targets)
     assert [f.describe() for f in findings if f.severity == "error"] == []

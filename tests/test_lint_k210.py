@@ -11,14 +11,14 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.folding import fold_normalization
-from edgeark.export.graph import Graph
-from edgeark.export.kpu.compile import compile_kmodel
-from edgeark.export.kpu.lower import lower
+from edgeark.export.backends.k210.rules import RULES
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.fold_normalization import fold_normalization
+from edgeark.export.kpu.compiler.compile import compile_kmodel
+from edgeark.export.kpu.compiler.lower import lower
 from edgeark.export.lint import Finding, capture_network, check
-from edgeark.export.lint.k210 import RULES
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from test_k210 import SPEC, conv

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edgeark.export.backends.nncase.rules import RULES
 from edgeark.export.lint import Finding, capture_network, check
-from edgeark.export.lint.nncase import RULES
 from edgeark.export.toolchains import ToolchainError
 from target_base import installed_target
 from test_nncase import SPEC, Between, convert, make_pictures, set_batch_norm, sqnr_db

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.bundle import write_manifest
-from edgeark.export.target import Precision
+from edgeark.export.results.folder import write_manifest
+from edgeark.export.targets.base import Precision
 from edgeark.zoo import create_model, spec_of
 from settled import SPEC, Heads, prove, settle
 from target_base import installed_target

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.lint.litert import RULES
-from edgeark.export.target import Precision
-from edgeark.export.targets.litert import LiteRt
+from edgeark.export.backends.litert.rules import RULES
+from edgeark.export.backends.litert.target import LiteRt
+from edgeark.export.targets.base import Precision
 from settled import SPEC, prove, settle
 from target_base import installed_target
 from torch import Tensor, nn

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from edgeark import cli
 from edgeark.errors import EdgearkError
-from edgeark.export.bundle import write_manifest
-from edgeark.export.bundles.maixpy import BundleError, join_outputs, write_maixpy_bundle
+from edgeark.export.backends.k210.maixpy import BundleError, join_outputs, write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, Output, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
-from edgeark.export.target import Artifact
+from edgeark.export.results.folder import write_manifest
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Artifact
 from edgeark.zoo import model_entry
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
 from edgeark.zoo.tasks.detection import detect
 from edgeark.zoo.tasks.letterbox import Letterbox

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 from command import Run
 from edgeark.errors import EdgearkError
-from edgeark.export.matrix import RESULTS, Result, Score, read_results, to_markdown, write_results
-from edgeark.export.target import Evidence, Precision
+from edgeark.export.matrix import (
+    RESULTS,
+    Result,
+    Score,
+    read_results,
+    to_markdown,
+    write_results,
+)
+from edgeark.export.targets.base import Evidence, Precision
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edgeark.export.modules import ModuleNames
+from edgeark.export.graph.module_names import ModuleNames
 from onnx import TensorProto, helper, save
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.export.graph import Graph
+from edgeark.export.backends.ncnn.rules import RULES
+from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
-from edgeark.export.lint.ncnn import RULES
 from edgeark.export.pipeline import announce_float_only
-from edgeark.export.target import Artifact, Conversion, Evidence, Precision
+from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Artifact, Conversion, Evidence, Precision
 from edgeark.export.toolchains import ToolchainError
-from edgeark.export.verify import compare
 from edgeark.zoo import create_model, model_entry, spec_of
 from target_base import TargetTester, installed_target
 from torch import Tensor, nn

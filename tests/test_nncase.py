@@ -10,26 +10,26 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgeark.export.graph import Graph
-from edgeark.export.onnx_graph import count_macs
-from edgeark.export.target import Artifact, Conversion, Evidence, Placement
-from edgeark.export.targets import find_target, nncase
-from edgeark.export.targets.nncase_report import (
+from edgeark.export.backends.nncase import target as nncase
+from edgeark.export.backends.nncase.report import (
     Memory,
     NncaseReportError,
     parse_placement,
     read_memory,
 )
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_passes import count_macs
+from edgeark.export.results.compare import compare
+from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement
 from edgeark.export.toolchains import ToolchainError
-from edgeark.export.verify import compare
-from edgeark.zoo import create_model, list_models, model_entry
-from edgeark.zoo.registry import ModelSpec, spec_of
+from edgeark.zoo import create_model, model_entry
+from edgeark.zoo.spec import ModelSpec, spec_of
 from target_base import TargetTester, installed_target
 from torch import Tensor, nn
+from zoo_cases import MADE_FOR
 
-SPEC = replace(
-    model_entry("vgg_kpu").spec, input_size=(32, 40), classes=("a",), targets=("k210-nncase",)
-)
+SPEC = replace(model_entry("vgg_kpu").spec, input_size=(32, 40), classes=("a",))
 COLORS = replace(SPEC, mean=(123.7, 16.3, 203.5), std=(58.4, 27.1, 99.4))
 
 
@@ -86,7 +86,7 @@ def sqnr_db(artifact: Artifact, graph: Graph, name: str = "k210-nncase") -> floa
     return compare(graph.reference(pictures), result.outputs).sqnr_db
 
 
-MADE_FOR_IT = [n for n in list_models() if "k210-nncase" in model_entry(n).spec.targets]
+MADE_FOR_IT = MADE_FOR["k210-nncase"]
 
 
 @needs_toolchain

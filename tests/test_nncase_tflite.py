@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.export.graph import Graph
+from edgeark.export.backends.nncase.tflite_names import TfliteNames, count_tflite_macs
+from edgeark.export.graph.files import Graph
 from edgeark.export.lint import Finding, capture_network, check
-from edgeark.export.target import Artifact, Conversion, Evidence, Placement
 from edgeark.export.targets import find_target, find_targets
-from edgeark.export.targets.tflite_names import TfliteNames, count_tflite_macs
+from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement
 from edgeark.export.toolchains import ToolchainError
 from edgeark.zoo import create_model, spec_of
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from settled import Heads
 from target_base import SlowTargetTester, installed_target
 from test_nncase import COLORS, SPEC, Between, make_pictures, set_batch_norm, sqnr_db

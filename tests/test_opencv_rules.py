@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.lint import opencv as rules_of_4
-from edgeark.export.lint import opencv5 as rules_of_5
+from edgeark.export.backends.opencv import rules as rules_of_4
+from edgeark.export.backends.opencv import rules5 as rules_of_5
 from engine_cases import (
     ANTIALIAS,
     CIRCULAR,

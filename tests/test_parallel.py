@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from edgeark.export.graph import Graph
-from edgeark.export.parallel import map_in_order
+from edgeark.export.graph.files import Graph
+from edgeark.export.toolchains.parallel import map_in_order
 from edgeark.export.toolchains.process import run_command
 from edgeark.zoo import create_model, spec_of
 
@@ -60,7 +60,7 @@ def test_an_error_ends_the_processes_and_leaves_what_has_not_begun(tmp_path: Pat
 CTRL_C = """
 import signal, sys
 from pathlib import Path
-from edgeark.export.parallel import map_in_order
+from edgeark.export.toolchains.parallel import map_in_order
 from edgeark.export.toolchains.process import run_command
 
 def work(number):

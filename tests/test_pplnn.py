@@ -16,20 +16,20 @@ import pplnn_double
 import pytest
 import torch
 from edgeark import cli
-from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
-from edgeark.export.lint import capture_network, check
-from edgeark.export.lint.pplnn import RULES, UNKNOWN
-from edgeark.export.pipeline import export_one, give_program
-from edgeark.export.subject import Subject
-from edgeark.export.target import Artifact, Conversion
-from edgeark.export.targets import find_target
-from edgeark.export.targets.pplnn_graph import (
+from edgeark.export.backends.pplnn.onnx_passes import (
     LAST_VERSIONS,
     find_unread,
     interpolation_matrix,
     rewrite_resizes,
 )
+from edgeark.export.backends.pplnn.rules import RULES, UNKNOWN
+from edgeark.export.graph.files import Graph
+from edgeark.export.lint import capture_network, check
+from edgeark.export.pipeline import export_one
+from edgeark.export.prepare import Subject
+from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Artifact, Conversion
+from edgeark.export.targets.tools import set_tools
 from edgeark.export.toolchains import ToolchainError
 from edgeark.zoo import create_model, model_entry, spec_of
 from hypothesis import given, settings
@@ -101,7 +101,7 @@ def test_a_program_of_the_users_runs_it(
 ) -> None:
     target, program = find_target("pplnn"), pplnn_double.install(tmp_path / "a bin")
     if where == "named":
-        give_program([target], program)
+        set_tools([target], {"pplnn": program})
     else:
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     row = export_one(digits, target, "float32", tmp_path)
@@ -129,18 +129,11 @@ def test_a_program_that_fails_is_an_error_with_its_words(
 ) -> None:
     monkeypatch.setenv("PPLNN_FAIL", "1")
     target = find_target("pplnn")
-    give_program([target], pplnn_double.install(tmp_path / "bin"))
+    set_tools([target], {"pplnn": pplnn_double.install(tmp_path / "bin")})
     row = export_one(digits, target, "float32", tmp_path)
     assert (row.status, row.evidence) == ("error", None)
     assert "ended with status 255" in row.message
     assert row.log is not None and "unsupported case" in row.log.read_text()
-
-
-def test_a_program_is_for_pplnn_alone(tmp_path: Path) -> None:
-    with pytest.raises(EdgearkError, match="is for pplnn alone; onnxruntime needs none"):
-        give_program([find_target("onnxruntime")], Path(sys.executable))
-    with pytest.raises(EdgearkError, match="there is no such program"):
-        give_program([find_target("pplnn")], tmp_path / "pplnn")
 
 
 def test_the_command_line_takes_it(
@@ -179,7 +172,7 @@ def assert_file_is_equal(graph: Graph, artifact: Artifact) -> None:
 
 def test_the_script_keeps_nine_outputs_in_order(tmp_path: Path) -> None:
     target, model = find_target("pplnn"), create_small("yolox_nano", input_size=(64, 96))
-    target.program_path = pplnn_double.install(tmp_path / "bin")
+    target.tool_path = pplnn_double.install(tmp_path / "bin")
     graph, artifact = convert(ready(model, 3, 64, 96), tmp_path, spec_of(model))
     pictures = make_pictures(2, (3, 64, 96))
     result = target.run(artifact, pictures, tmp_path / "log.txt")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from edgeark.export.evaluate import evaluate_model
-from edgeark.export.kpu.quantize import WEIGHT_ZERO, Quantization, quantize_weights
-from edgeark.export.verify import Metric
+from edgeark.export.kpu.compiler.quantize import WEIGHT_ZERO, Quantization, quantize_weights
+from edgeark.export.results.compare import Metric
 from edgeark.training import loop, scripts
 from edgeark.training.config import QatConfig, RecipeError, load_recipe
 from edgeark.training.qat import (

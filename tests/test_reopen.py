@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from command import Run
-from edgeark.export.manifest import ManifestError, read_manifest
-from edgeark.export.reopen import find_exports, reopen, verify_export
-from edgeark.export.targets.onnxruntime import OnnxRuntime
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.results.manifest import ManifestError, read_manifest
+from edgeark.export.verify import find_exports, reopen, verify_export
 from test_run import export
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgeark.export.prepare import Subject
 from edgeark.export.report import plots, render, samples, write_report
-from edgeark.export.row import Row
-from edgeark.export.subject import Subject
-from edgeark.export.target import Placement
-from edgeark.export.verify import compare, score, task_figures
+from edgeark.export.results.compare import compare, score, task_figures
+from edgeark.export.results.row import Row
+from edgeark.export.targets.base import Placement
 from PIL import Image
 from report_fakes import (
     CLASSES,

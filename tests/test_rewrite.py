@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from edgeark.export.graph import Graph
-from edgeark.export.lint.subject import check_model
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.check import check_model
+from edgeark.export.graph.files import Graph
+from edgeark.export.results.compare import compare
 from edgeark.export.rewrite import RewriteError, Rewritten, engine, rewrite
 from edgeark.export.rewrite.mend import Mend
-from edgeark.export.target import Conversion
 from edgeark.export.targets import find_target, find_targets
+from edgeark.export.targets.base import Conversion
 from edgeark.export.targets.isolated import WorkerTarget
-from edgeark.export.targets.onnxruntime import OnnxRuntime
-from edgeark.export.verify import compare
 from engine_cases import is_right, sample
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.export.target import Conversion, Precision
-from edgeark.export.targets import find_target, list_targets
-from edgeark.export.targets.rknn_log import (
+from edgeark.export.backends.rknn.log import (
     RknnLogError,
     count_register_overflows,
     parse_placement,
 )
+from edgeark.export.results.compare import compare
+from edgeark.export.targets import find_target, list_targets
+from edgeark.export.targets.base import Conversion, Precision
 from edgeark.export.toolchains import ToolchainError
-from edgeark.export.verify import compare
 from rknn_cases import SPEC, make_graph
 from target_base import installed_target
 from torch import Tensor, nn

@@ -14,12 +14,13 @@ import onnx
 import pytest
 import torch
 from edgeark import cli
-from edgeark.export.graph import Graph
-from edgeark.export.onnx_graph import unshare
-from edgeark.export.pipeline import export_one, give_python
-from edgeark.export.subject import Subject
-from edgeark.export.target import Artifact
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_passes import unshare
+from edgeark.export.pipeline import export_one
+from edgeark.export.prepare import Subject
 from edgeark.export.targets import find_target, list_targets
+from edgeark.export.targets.base import Artifact
+from edgeark.export.targets.tools import set_tools
 from edgeark.zoo import create_model, spec_of
 from rknn1_cases import TARGET, export_digits, few_digits, packages_of
 from toolkit_pythons import make_python
@@ -70,7 +71,7 @@ def test_a_source_that_differs_fails_the_row(
         proto.graph.initializer[0].raw_data = bytes(len(proto.graph.initializer[0].raw_data))
         return proto
 
-    monkeypatch.setattr("edgeark.export.targets.rknn1.unshare", broken)
+    monkeypatch.setattr("edgeark.export.backends.rknn1.target.unshare", broken)
     row = export_one(digits, find_target(TARGET), "float16", tmp_path)
     assert row.status == "failed"
     assert "max abs error" in row.message
@@ -147,7 +148,7 @@ def test_a_toolkit_of_the_users_converts_and_is_compared(
 ) -> None:
     monkeypatch.setenv("RKNN1_SIMULATOR", has_simulator)
     target = find_target(TARGET)
-    give_python([target], toolkit_python)
+    set_tools([target], {"rknn1": toolkit_python})
     row = export_one(digits, target, "int8", tmp_path)
     assert (row.status, row.evidence) == ("ok", evidence), row.message
     assert row.artifact is not None and row.artifact.name == "model.rknn"
@@ -164,7 +165,7 @@ def test_a_failing_toolkit_is_an_error_with_its_words(
 ) -> None:
     monkeypatch.setenv("RKNN1_FAIL", "build")
     target = find_target(TARGET)
-    give_python([target], toolkit_python)
+    set_tools([target], {"rknn1": toolkit_python})
     row = export_one(digits, target, "float16", tmp_path)
     assert (row.status, row.evidence) == ("error", None)
     assert "rknn1: convert failed: it ended with status 1" in row.message

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from edgeark.export.backends.rknn1.rules import RULES
 from edgeark.export.lint import capture_network, check
-from edgeark.export.lint.rknn1 import RULES
 from edgeark.export.targets import find_target
 from edgeark.zoo import spec_of
 from torch import Tensor, nn

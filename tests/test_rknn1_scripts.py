@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.export.bundle import write_golden
-from edgeark.export.graph import Graph
-from edgeark.export.subject import Subject
-from edgeark.export.target import Conversion
+from edgeark.export.graph.files import Graph
+from edgeark.export.prepare import Subject
+from edgeark.export.results.folder import write_golden
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.answers import feed, read_answer
 from PIL import Image
 from rknn1_cases import TARGET, export_digits, few_digits

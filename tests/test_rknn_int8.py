@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.export.layers import LayerReport, plot_layers
-from edgeark.export.quantization import Quantization, require_known
-from edgeark.export.target import Artifact, Conversion, LayerError, Target
+from edgeark.export.pipeline import require_known
+from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
-from edgeark.export.verify import compare
+from edgeark.export.targets.base import Artifact, Conversion, LayerError, Quantization, Target
 from PIL import Image
 from rknn_cases import SPEC, make_graph
 from target_base import installed_target

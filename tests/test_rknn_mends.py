@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from edgeark.export.targets.rknn_mends import HINTS, cpu_mend
+from edgeark.export.backends.rknn.fixes import HINTS, cpu_mend
 
 SAID = {
     "ModuleNotFoundError: No module named 'pkg_resources'": "setuptools",

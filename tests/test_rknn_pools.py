@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
-from edgeark.export.targets.rknn_pools import is_misread, split_misread_pools
+from edgeark.export.backends.rknn.pools import is_misread, split_misread_pools
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, shape_inference

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgeark.export.backends.rknn import target as rknn_target
 from edgeark.export.lint import capture_network, check
-from edgeark.export.target import Conversion
+from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
-from edgeark.export.targets import rknn as rknn_target
-from edgeark.export.verify import compare
+from edgeark.export.targets.base import Conversion
 from rknn_cases import SPEC, make_graph
 from target_base import installed_target
 from torch import Tensor, nn

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edgeark.export.graph import Graph
-from edgeark.export.target import Conversion
+from edgeark.export.graph.files import Graph
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from target_base import installed_target
 from zoo_cases import small

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from command import Run
 from edgeark.errors import DataError, EdgearkError
-from edgeark.export.bundle import write_golden, write_manifest
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.export.kpu import KmodelError, Simulator, write_kmodel
+from edgeark.export.results.folder import write_golden, write_manifest
 from edgeark.export.run import answer_picture, read_picture
-from edgeark.export.target import Conversion
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import save_weights, spec_of
 from edgeark.zoo.tasks.pictures import to_input
 from kpu_cases import digit_net, operator_net

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgeark.export.target import Evidence, Placement
+from edgeark.export.targets.base import Evidence, Placement
 from edgeark.settings import cache_folder
 from target_base import SlowTargetTester, TargetTester
 

@@ -12,11 +12,12 @@ import numpy as np
 import onnx
 import pytest
 import tensorrt_double
-from edgeark.export.graph import Graph
-from edgeark.export.pipeline import export_one, give_python
-from edgeark.export.subject import Subject
-from edgeark.export.target import Conversion, Precision
+from edgeark.export.graph.files import Graph
+from edgeark.export.pipeline import export_one
+from edgeark.export.prepare import Subject
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion, Precision
+from edgeark.export.targets.tools import set_tools
 from edgeark.zoo import spec_of
 from onnx import TensorProto, numpy_helper
 from target_base import prepared
@@ -99,7 +100,7 @@ def test_a_python_with_tensorrt_runs_it(
 ) -> None:
     few = replace(digits, test=digits.test.head(20), reference=[digits.reference[0][:20]])
     target = find_target("tensorrt")
-    give_python([target], python)
+    set_tools([target], {"tensorrt": python})
     row = export_one(few, target, precision, tmp_path)
     assert (row.status, row.evidence) == ("ok", "executed"), row.message
     assert row.metric is not None and row.metric.n == 20 and row.run_ms
@@ -120,7 +121,7 @@ def test_a_failure_is_an_error_with_its_words(
 ) -> None:
     monkeypatch.setenv("TENSORRT_FAIL", stage)
     target = find_target("tensorrt")
-    give_python([target], python)
+    set_tools([target], {"tensorrt": python})
     row = export_one(digits, target, "float32", tmp_path)
     assert (row.status, row.evidence) == ("error", None)
     assert "tensorrt: run failed" in row.message and words in row.message
@@ -130,7 +131,7 @@ def test_a_python_without_cuda_says_so(digits: Subject, tmp_path: Path) -> None:
     double = tensorrt_double.install(tmp_path / "double")
     shutil.rmtree(double / "cuda" / "bindings")
     target = find_target("tensorrt")
-    give_python([target], make_python(tmp_path / "venv", double))
+    set_tools([target], {"tensorrt": make_python(tmp_path / "venv", double)})
     row = export_one(digits, target, "float32", tmp_path)
     assert row.status == "error" and "install tensorrt and cuda-python" in row.message
 

@@ -88,7 +88,7 @@ def toolchain(tmp_path: Path) -> Toolchain:
         Hint(r"died with SIGSEGV", "mend of a crash"),
         Hint(r"unsupported conv", "mend of a convolution"),
     )
-    return LocalToolchain("fake", (), ">=3.10", 0, hints, file=path)
+    return LocalToolchain("fake", (), tmp_path, ">=3.10", 0, hints, file=path)
 
 
 @pytest.fixture
@@ -190,10 +190,8 @@ def test_the_worker_sees_no_other_python(
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolchain:
     monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(env, "_HERE", tmp_path)
-    (tmp_path / "small").mkdir()
-    (tmp_path / "small" / "requirements.txt").write_text("")
-    return Toolchain("small", (), ">=3.10", 1)
+    (tmp_path / "requirements.txt").write_text("")
+    return Toolchain("small", (), tmp_path, ">=3.10", 1)
 
 
 def test_an_environment_is_made_once(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +258,8 @@ def test_two_installations_started_together_both_succeed(small: Toolchain, tmp_p
         f"""
         from pathlib import Path
         from edgeark.export.toolchains import environment as env
-        env._HERE = Path({str(tmp_path)!r})
-        print(env.Toolchain("small", (), ">=3.10", 1).ensure())
+        home = Path({str(tmp_path)!r})
+        print(env.Toolchain("small", (), home, ">=3.10", 1).ensure())
         """
     )
     both = [
@@ -283,7 +281,7 @@ def test_a_toolchain_for_other_machines_is_unavailable(small: Toolchain) -> None
 
 def test_no_python_for_it_is_unavailable(small: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
-    ancient = Toolchain("small", (), ">=3.0,<3.1", 1)
+    ancient = Toolchain("small", (), small.home, ">=3.0,<3.1", 1)
     with pytest.raises(ToolchainUnavailable, match=r"needs Python >=3\.0,<3\.1; none is here"):
         ancient.ensure()
     assert not ancient.folder().exists()

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgeark.export.bundles.maixpy import write_maixpy_bundle
+from edgeark.export.backends.k210.maixpy import write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, KmodelError, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
 from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.kmodel_v5 import read_modules
 from edgeark.export.kpu.transcode import transcode
 from edgeark.export.pipeline import export_one
-from edgeark.export.row import Row
-from edgeark.export.subject import Subject, prepare
+from edgeark.export.prepare import Subject, prepare
+from edgeark.export.results.row import Row
 from edgeark.export.targets import find_target
-from edgeark.zoo.registry import ModelSpec
+from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.zoo import create_model
 from target_base import installed_target
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.graph import Graph
-from edgeark.export.targets.onnxruntime import make_session
+from edgeark.export.backends.onnxruntime.target import make_session
+from edgeark.export.graph.files import Graph
 from edgeark.zoo import WeightsError, create_model, load_weights, save_weights, spec_of
 from edgeark.zoo.summary import Summary, summarize
 from edgeark.zoo.yolov5 import C3, COCO_ANCHORS, YoloV5, focus_to_conv6x6

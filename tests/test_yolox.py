@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.graph import Graph
-from edgeark.export.targets.onnxruntime import make_session
+from edgeark.export.backends.onnxruntime.target import make_session
+from edgeark.export.graph.files import Graph
 from edgeark.zoo import WeightsError, create_model, spec_of
 from edgeark.zoo.coco import COCO_CLASSES
 from edgeark.zoo.importers import from_yolox, import_weights

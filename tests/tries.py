@@ -10,12 +10,12 @@ from unittest.mock import patch
 
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
-from edgeark.export.target import Conversion, Precision, Target
+from edgeark.export.results.compare import compare
+from edgeark.export.targets.base import Conversion, Precision, Target
 from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.toolchains import Toolchain, call
-from edgeark.export.verify import compare
 from settled import SPEC, make_pictures
 from torch import Tensor, nn
 from torch.nn import functional as f

@@ -26,6 +26,19 @@ _SMALLER: dict[str, dict[str, Any]] = {
 }
 
 
+# What the docs promise of the chips that fit few networks; test_lint.py proves it by ``check``.
+MADE_FOR = {
+    "k210": (
+        *("mnist_kpu", "mobilenet_v1_025", "mobilenet_v1_050", "mobilenet_v1_075"),
+        *("unet_8", "vgg_kpu"),
+    ),
+    "k210-nncase": (
+        *("mnist_kpu", "mobilenet_v1_025", "mobilenet_v1_050", "mobilenet_v1_075"),
+        "vgg_kpu",
+    ),
+}
+
+
 def family(name: str) -> str:
     """``mobilenet_v1`` for ``mobilenet_v1_050``: members that differ in size alone are one."""
     if name.startswith("yolov5"):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from ..zoo.registry import ModelSpec, create_model, model_entry
+from ..zoo.registry import create_model, model_entry
+from ..zoo.spec import ModelSpec
 from ..zoo.tasks import classification
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images

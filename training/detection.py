@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..errors import MissingPartError
-from ..zoo.registry import ModelSpec, create_model, model_entry
+from ..zoo.registry import create_model, model_entry
+from ..zoo.spec import ModelSpec
 from .anchors import choose_anchors
 from .classification import as_is, input_shape, make_normalize
 from .config import Recipe

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..zoo.registry import ModelSpec
+from ..zoo.spec import ModelSpec
 from ..zoo.tasks.boxes import Boxes
 from ..zoo.tasks.detection import detect_arrays
 from ..zoo.tasks.letterbox import Letterbox

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from ..zoo.registry import ModelSpec, create_model, spec_of
+from ..zoo.registry import create_model
+from ..zoo.spec import ModelSpec, spec_of
 from .config import Recipe, RecipeError
 from .qat import SCHEMES, RoundedNetwork
 

@@ -14,7 +14,8 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from ..errors import DataError
-from ..zoo.registry import ModelSpec, create_model
+from ..zoo.registry import create_model
+from ..zoo.spec import ModelSpec
 from ..zoo.tasks.segmentation import marked, to_mask
 from .classification import answer_batches, as_is, input_shape, make_normalize
 from .config import AugmentConfig, Recipe

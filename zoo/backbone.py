@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .registry import create_model, name_of, spec_of
+from .registry import create_model
+from .spec import name_of, spec_of
 from .stages import Stage, feature_stages, measure_stages
 
 _PROBE = (64, 64)  # pixels: enough for channels and reductions, and over in milliseconds

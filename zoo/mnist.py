@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stages import split_stages
 
 
@@ -111,7 +112,6 @@ _DIGITS = tuple("0123456789")
         mean=(33.318,),  # of the 60,000 training pictures
         std=(78.568,),
         classes=_DIGITS,
-        targets=CPUS_AND_NPUS,
         dataset="mnist",
         description="LeNet-like digit network with convolutions instead of linear layers",
         reference="LeCun et al. 1998, widened as in Caffe's MNIST example",
@@ -136,7 +136,6 @@ def mnist(
         mean=(0.0,),  # black pads black: the scale folds into the first convolution exactly
         std=(255.0,),
         classes=_DIGITS,
-        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="mnist",
         description="digit network of 3x3 and 1x1 convolutions, made for the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",

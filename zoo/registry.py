@@ -8,63 +8,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from ..errors import ModelError
+from .spec import ModelSpec
+from .weights import load_weights, packaged_weights, read_spec_overrides
 
-Task = Literal["classification", "segmentation", "detection"]
-Color = Literal["gray", "rgb", "bgr"]
 Builder = Callable[..., nn.Module]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What travels with a network: all that is needed to feed it and to read its answer.
-
-    ``mean`` and ``std`` are per channel, in the units of the picture (0..255): the network's input
-    is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
-    where that target wants it.
-    """
-
-    task: Task
-    input_size: tuple[int, int]  # height, width
-    color: Color
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
-    targets: tuple[str, ...]  # the targets that the network is designed for
-    dataset: str  # what the shipped weights were trained on: the name of a data set adapter
-    description: str
-    reference: str  # where the architecture comes from
-    license: str = "Apache-2.0"
-    strides: tuple[int, ...] = ()
-    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
-
-    @property
-    def in_channels(self) -> int:
-        return len(self.mean)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """NCHW shape of one input; the batch is always 1 on a chip."""
-        return (1, self.in_channels, *self.input_size)
-
-    @property
-    def is_centred(self) -> bool:
-        """Where a detector's picture lies in its input: YOLOv5 (anchors) has grey on both sides.
-
-        YOLOX (none) has it to the right and below.
-        """
-        return bool(self.anchors)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -75,11 +30,6 @@ class Entry:
     build: Builder
     spec: ModelSpec
 
-
-CPUS_AND_NPUS = (
-    *("onnxruntime", "torchscript", "opencv", "opencv5", "mnn", "openvino", "ncnn", "rknn"),
-    *("litert", "executorch", "coreml", "ethos-u"),
-)
 
 _COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}
@@ -107,8 +57,6 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
     With ``pretrained`` only those whose trained weights ship.
     """
-    from .weights import packaged_weights
-
     names = sorted(name for name in _ENTRIES if fnmatch(name, pattern))
     return [name for name in names if packaged_weights(name).exists()] if pretrained else names
 
@@ -150,8 +98,6 @@ def create_model(
         ModelError: unknown name or argument, or arguments that make no network.
         WeightsError: the weights do not fit this network.
     """
-    from .weights import load_weights, packaged_weights, read_spec_overrides
-
     entry = model_entry(name)
     changes = dict(spec or {})
     source = packaged_weights(name) if pretrained and weights is None else weights
@@ -175,23 +121,6 @@ def create_model(
     if pretrained or weights is not None:
         load_weights(model, weights)
     return model
-
-
-def spec_of(model: nn.Module) -> ModelSpec:
-    """The spec of a model that :func:`create_model` made.
-
-    Raises:
-        ModelError: a module without one; attach your own as ``model.spec = ModelSpec(...)``.
-    """
-    spec = getattr(model, "spec", None)
-    if not isinstance(spec, ModelSpec):
-        raise ModelError(f"{type(model).__name__} has no spec; set model.spec = ModelSpec(...)")
-    return spec
-
-
-def name_of(model: nn.Module) -> str:
-    """The model's name in the zoo, or its class for a module of another origin."""
-    return str(getattr(model, "name", type(model).__name__))
 
 
 def _merge_spec(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .modes import evaluating
-from .registry import spec_of
+from .spec import spec_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .backbone import create_backbone
-from .registry import ModelSpec, create_model, list_models, model_entry, spec_of
+from .registry import create_model, list_models, model_entry
+from .spec import ModelSpec, spec_of
 from .weights import packaged_weights
 
 PREFIX = "edgeark_"

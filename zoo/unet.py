@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, FixedUpsample, check_size
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 
 Upsample = Literal["nearest", "bilinear", "bilinear_ac", "transpose"]
 
@@ -180,7 +181,6 @@ _PAPER = "Ronneberger, Fischer and Brox 2015"
         mean=(0.0, 0.0, 0.0),
         std=(255.0, 255.0, 255.0),
         classes=("foreground",),
-        targets=CPUS_AND_NPUS,
         dataset="carvana",  # the port's own; nothing of edgeark's is trained on it
         description="UNet with the paper's 64 base channels",
         reference=f"{_PAPER}, padded and with batch normalisation",
@@ -199,7 +199,7 @@ def unet(
     return UNet(64, num_classes, in_channels, input_size, act, width, upsample, slim)
 
 
-def _small_spec(base_channels: int, targets: tuple[str, ...] = CPUS_AND_NPUS) -> ModelSpec:
+def _small_spec(base_channels: int) -> ModelSpec:
     return ModelSpec(
         task="segmentation",
         input_size=(224, 224),
@@ -207,14 +207,13 @@ def _small_spec(base_channels: int, targets: tuple[str, ...] = CPUS_AND_NPUS) ->
         mean=(0.0,),  # black pads black: the scale folds into the first convolution
         std=(255.0,),
         classes=("defect",),
-        targets=targets,
         dataset="magnetic_tile",
         description=f"UNet with {base_channels} base channels, for surface inspection",
         reference=f"{_PAPER}, narrowed",
     )
 
 
-@register_model(_small_spec(8, ("k210", *CPUS_AND_NPUS)))
+@register_model(_small_spec(8))
 def unet_8(
     num_classes: int = 1,
     in_channels: int = 1,

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool, make_act
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stages import split_stages
 
 # Output channels of the 3x3 convolutions; a pool halves the map. Letters are the paper's.
@@ -199,7 +200,6 @@ _CIFAR10 = (
         mean=(125.28, 122.94, 113.86),
         std=(62.53, 61.91, 66.45),
         classes=_CIFAR10,
-        targets=CPUS_AND_NPUS,
         dataset="cifar10",
         description="small VGG for 32x32 pictures, convolutions instead of linear layers",
         reference=f"{_PAPER}, as narrowed for an RK3399Pro port",
@@ -224,7 +224,6 @@ def vgg_s(
         mean=(0.0, 0.0, 0.0),  # black pads black: the scale folds into the first convolution
         std=(255.0, 255.0, 255.0),
         classes=_CIFAR10,
-        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="cifar10",
         description="VGG for 32x32 pictures, made for the K210's KPU",
         reference=f"edgeark; {_PAPER}",
@@ -249,7 +248,6 @@ def _imagenet_spec(depth: int, configuration: str) -> ModelSpec:
         mean=(123.675, 116.28, 103.53),  # ImageNet's, as in torchvision, times 255
         std=(58.395, 57.12, 57.375),
         classes=tuple(str(i) for i in range(1000)),
-        targets=CPUS_AND_NPUS,
         dataset="imagenet",
         description=f"VGG-{depth} with batch normalisation, convolutions instead of linear layers",
         reference=f"{_PAPER}, configuration {configuration}",

@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .coco import COCO_CLASSES
 from .layers import SPP, SPPF, Act, ConvBnAct
-from .registry import CPUS_AND_NPUS, ModelSpec, create_model, register_model, spec_of
+from .registry import create_model, register_model
+from .spec import ModelSpec, spec_of
 from .stems import Focus, Stem, make_stem, unfold_focus
 
 Pool = Literal["sppf", "spp"]
@@ -264,7 +265,6 @@ def _spec(size: str) -> ModelSpec:
         mean=(0.0, 0.0, 0.0),
         std=(255.0, 255.0, 255.0),
         classes=COCO_CLASSES,
-        targets=CPUS_AND_NPUS,  # the K210 as well, with stem="3x3"
         dataset="coco",
         description=f"YOLOv5{size}: anchors at three scales, raw maps; stem='3x3' for the K210",
         reference="clean reimplementation of the YOLOv5 v6 layout (Jocher et al. 2020-2022)",

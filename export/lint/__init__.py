@@ -1,6 +1,6 @@
 """The linter: what a target cannot do, said before its converter says it, or fails to."""
 
-from .network import LintError, Network, Op, capture_network
+from ..graph.network import LintError, Network, Op, capture_network
 from .rule import Finding, Rule, Severity, Sighting, check, op_rule
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import sights
+from . import predicates as sights
 from .rule import Look, Rule, op_rule
 
 

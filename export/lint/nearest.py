@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...words import by
-from .network import Op
+from ..graph.network import Op
 from .rule import Rule, op_rule
 
 Place = Callable[[np.ndarray, int, int, float | None], np.ndarray]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .network import Network, Op
+from ..graph.network import Network, Op
 
 Severity = Literal["error", "warning"]
 Look = Callable[[Op], str | None]

@@ -12,7 +12,7 @@ import numpy as np
 from ...training.data import ImageSet
 from ...training.metrics import find_boxes, true_boxes
 from ...training.plots import draw_boxes
-from ...zoo.registry import ModelSpec
+from ...zoo.spec import ModelSpec
 from ...zoo.tasks.boxes import Boxes
 
 _LONGEST = 416  # pixels of a drawn picture: enough to see the boxes, little enough for one page

@@ -19,13 +19,13 @@ from ... import __version__
 from ...training.checkpoint import atomic_path
 from ...training.plots import spread
 from ...zoo.tasks import classification, segmentation
-from ..target import Limits, Precision, Target
 from ..targets import find_target
+from ..targets.base import Limits, Precision, Target
 from . import boxes, plots, samples
 
 if TYPE_CHECKING:
-    from ..row import Row
-    from ..subject import Subject
+    from ..prepare import Subject
+    from ..results.row import Row
 
 SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
-from ..lint.sights import sides
+from ..lint.predicates import sides
 from .mend import Mend, constant, mend, reshape
 
 _aten = torch.ops.aten

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...errors import EdgearkError
-from ..lint.network import Network, Op, constant_names
+from ..graph.network import Network, Op, constant_names
 
 _WHOSE = ("nn_module_stack", "stack_trace")
 _SURE = ("aten._assert_tensor_metadata.default",)  # says what the graph knows

@@ -16,9 +16,9 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...zoo.modes import evaluating
-from ..lint.network import LintError, Network, Op, export_program
+from ..graph.network import LintError, Network, Op, export_program
 from ..lint.rule import Finding, Rule, Sighting, check
-from ..target import Target
+from ..targets.base import Target
 from . import algebra, maps
 from .draft import Draft, RewriteError, begin
 from .mend import Mend

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as f
 
-from ..lint.sights import sides
+from ..lint.predicates import sides
 from .mend import Mend, constant, mend, reshape
 
 _aten = torch.ops.aten

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import torch
 
-from ..target import Artifact, Placement, RunResult, Target
 from ..toolchains import TIMEOUT_S, Toolchain, ToolchainUnavailable, call
+from .base import Artifact, Placement, RunResult, Target
 
 
 class WorkerTarget(Target):

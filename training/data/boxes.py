@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.registry import Color, ModelSpec
+from ...zoo.spec import Color, ModelSpec
 from ...zoo.tasks.boxes import areas
 from ...zoo.tasks.letterbox import letterbox
 from .folders import decode, read_each, warn_left_out

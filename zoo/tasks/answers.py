@@ -15,7 +15,7 @@ from .pictures import to_input
 from .segmentation import resize_logits, to_mask
 
 if TYPE_CHECKING:
-    from ..registry import ModelSpec
+    from ..spec import ModelSpec
 
 
 @dataclass(frozen=True)

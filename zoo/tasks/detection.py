@@ -21,7 +21,7 @@ from .boxes import Boxes, areas, nms
 from .letterbox import Letterbox
 
 if TYPE_CHECKING:
-    from ..registry import ModelSpec
+    from ..spec import ModelSpec
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
