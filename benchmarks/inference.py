@@ -2,7 +2,7 @@
 
 A pair is one network twice, with the same weights: ours as ``edgeark export --to onnxruntime``
 writes it, and the public implementation as its users export it. Both run in this process on ONNX
-Runtime with the same options and the same picture, in turn. A round is one run of each, and what
+Runtime with the same options and the same image, in turn. A round is one run of each, and what
 counts is the median of the rounds' ratios, ours / theirs: what slows the machine slows both.
 
 The pairs with Ultralytics' code, which is under the AGPL and no dependency of edgeark, run where it

@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from .console import out, print_json
-from .options import InputSize, JsonFlag, NetworkName, TargetNames
+from .options import InputShapeOption, JsonFlag, NetworkName, TargetNames
 from .tables import print_findings
 
 
 def check(
     network: NetworkName,
     to: TargetNames,
-    size: InputSize = None,
+    size: InputShapeOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Say what of a network a target cannot do, where it stands and what to write instead."""

@@ -31,7 +31,7 @@ from .tables import print_rows
 
 def evaluate(
     model: ModelName,
-    on: Annotated[str, typer.Option("--on", help="Targets, comma-separated; also pytorch.")] = (
+    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated; also pytorch.")] = (
         "pytorch"
     ),
     int8: Int8Flag = False,
@@ -49,7 +49,7 @@ def evaluate(
         go_offline()
     with working() as say:
         rows = evaluate_model(
-            *(model, on),
+            *(model, to),
             int8=int8,
             weights=weights,
             data=data,
@@ -131,7 +131,7 @@ def demo(
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Export both digit networks to six targets, prove each, and write a report with pictures."""
+    """Export both digit networks to six targets, prove each, and write a report with images."""
     from ..export.demo import announce, run_demo
 
     if offline:

@@ -15,9 +15,9 @@ ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lis
 NetworkName = Annotated[
     str, typer.Argument(help="MODULE:FACTORY, as my_net.py:MyNet; or a model of the zoo.")
 ]
-InputSize = Annotated[
+InputShapeOption = Annotated[
     Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-    typer.Option("--input", help="Channels, height and width of its input, as 3x224x224."),
+    typer.Option("--input-shape", help="Shape of its input: 3x224x224 or 1x3x224x224."),
 ]
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
@@ -30,17 +30,19 @@ WeightsFile = Annotated[
 Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
 AlgorithmOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--calibration", help="How int8 ranges are chosen: normal, mmse ... (rknn)."),
+    typer.Option(
+        "--calibration-method", help="How int8 ranges are chosen: normal, mmse ... (rknn)."
+    ),
 ]
 CalibrationCount = Annotated[
-    int, typer.Option("--calibration-count", min=1, help="Training pictures to choose them by.")
+    int, typer.Option("--calibration-count", min=1, help="Training images to choose them by.")
 ]
 MixedFlag = Annotated[
-    bool, typer.Option("--mixed", help="Keep layers that int8 ruins in 16 bits (rknn).")
+    bool, typer.Option("--mixed-precision", help="Keep layers that int8 ruins in 16 bits (rknn).")
 ]
 LimitOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--limit", min=1, help="At most this many test pictures."),
+    typer.Option("--limit", min=1, help="At most this many test images."),
 ]
 JobsOption = Annotated[
     int, typer.Option("--jobs", min=1, help="Exports at a time; timings are right with 1 alone.")

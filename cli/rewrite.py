@@ -8,21 +8,21 @@ from typing import Annotated, Optional
 import typer
 
 from .console import out, print_json, print_table
-from .options import InputSize, JsonFlag, NetworkName, TargetNames
+from .options import InputShapeOption, JsonFlag, NetworkName, TargetNames
 from .tables import print_findings
 
 
 def rewrite(
     network: NetworkName,
     to: TargetNames,
-    size: InputSize = None,
+    size: InputShapeOption = None,
     out_dir: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A new folder for network.py and weights.safetensors."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Mend what a target cannot do where something else is equal, and prove that it is."""
+    """RewriteRule what a target cannot do where something else is equal, and prove that it is."""
     from ..export.check import load_subject
     from ..export.rewrite import rewrite as rewrite_network
     from ..export.rewrite import write_network

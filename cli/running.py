@@ -10,7 +10,7 @@ import typer
 
 from ..errors import EdgearkError
 from ..settings import go_offline
-from ..words import by
+from ..words import format_shape
 from .console import err, print_json, print_table, working
 from .options import JsonFlag, OfflineFlag, ToolOption, WeightsFile
 
@@ -25,28 +25,28 @@ def run(
             help="An export's folder or a file in it, a .kmodel (v3), or a model of the zoo."
         ),
     ],
-    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
+    image: Annotated[Path, typer.Option("--image", help="An image file, of any size.")],
     weights: WeightsFile = None,
     mask_file: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-        typer.Option("--out", help="A mask's file, png. Default: PICTURE.mask.png, here."),
+        typer.Option("--out", help="A mask's file, png. Default: IMAGE.mask.png, here."),
     ] = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run a model, an export or a kmodel on a picture and print what it answers."""
-    from ..export.run import answer_picture
+    """Run a model, an export or a kmodel on an image and print what it answers."""
+    from ..export.run import answer_image
 
     if offline:
         go_offline()
     if mask_file is not None and mask_file.suffix.lower() != ".png":
         raise EdgearkError(f"--out {mask_file}: a mask is a .png")
     with working() as say:
-        say(f"{subject} on {picture.name}")
-        answer = answer_picture(subject, picture, weights)
+        say(f"{subject} on {image.name}")
+        answer = answer_image(subject, image, weights)
     meaning = dict(answer.meaning)
     if "mask" in meaning:
-        path = mask_file or Path(f"{picture.stem}.mask.png")
+        path = mask_file or Path(f"{image.stem}.mask.png")
         _write_mask(meaning["mask"], path)
         meaning["mask"] = str(path)
     if json:
@@ -54,7 +54,7 @@ def run(
         return print_json({"outputs": outputs, **meaning})
     _print_meaning(subject, meaning, answer.meaning)
     rows = [
-        [i, by(o.shape), str(o.dtype), float(o.min()), float(o.max()),
+        [i, format_shape(o.shape), str(o.dtype), float(o.min()), float(o.max()),
          int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
         for i, o in enumerate(answer.outputs)
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def verify(
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run exports on their golden pictures: whether they still answer as when they were written."""
+    """Run exports on their golden images: whether they still answer as when they were written."""
     from ..export.targets.tools import parse_tools, set_tools
     from ..export.verify import find_exports, verify_export
 

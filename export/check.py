@@ -42,7 +42,7 @@ def check_model(
     try:
         network = capture_network(model, input_shape)
     except LintError as error:
-        fix = "let shapes and branches depend on nothing that is computed from the picture"
+        fix = "let shapes and branches depend on nothing that is computed from the image"
         return [
             Finding(t.full_name, _TRACE_RULE, "error", "", error.source, str(error), fix)
             for t in targets
@@ -100,15 +100,17 @@ def load_subject(name: str, size: str | None = None) -> tuple[nn.Module, tuple[i
     try:
         return model, spec_of(model).input_shape
     except ModelError:
-        raise FactoryError(f"{name}: say the size of its input, as --input 3x224x224") from None
+        raise FactoryError(
+            f"{name}: say the size of its input, as --input-shape 3x224x224"
+        ) from None
 
 
 def _parse_size(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){2}", text):
-        raise FactoryError(f"--input {text}: write channels, height and width, as 3x224x224")
-    return (1, *(int(part) for part in text.split("x")))
+    if not re.fullmatch(r"(1x)?[1-9]\d*(x[1-9]\d*){2}", text):
+        raise FactoryError(f"--input-shape {text}: write channels, height and width, as 3x224x224")
+    return (1, *(int(part) for part in text.split("x")[-3:]))
 
 
 def _call(name: str) -> nn.Module:

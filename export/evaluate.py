@@ -11,7 +11,7 @@ from .check import fits_zoo_model
 from .pipeline import export_all
 from .prepare import prepare
 from .results.compare import score
-from .results.row import Row
+from .results.row import ExportResult
 from .targets import find_targets
 
 PYTORCH = "pytorch"
@@ -19,7 +19,7 @@ PYTORCH = "pytorch"
 
 def evaluate_model(
     model: str,
-    on: str,
+    to: str,
     *,
     int8: bool = False,
     weights: Path | None = None,
@@ -27,15 +27,15 @@ def evaluate_model(
     limit: int | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
-    """One row a place and precision; ``on`` is a comma-separated list, ``pytorch`` among them.
+) -> list[ExportResult]:
+    """One row a place and precision; ``to`` is a comma-separated list, ``pytorch`` among them.
 
     The other arguments are those of :func:`edgeark.export.pipeline.export_model`.
 
     Raises:
         EdgearkError: unknown names, no weights, no data.
     """
-    names = [name.strip() for name in on.split(",") if name.strip()]
+    names = [name.strip() for name in to.split(",") if name.strip()]
     others = [name for name in names if name != PYTORCH]
     fits = fits_zoo_model(model)
     targets = find_targets(",".join(others), fits) if others or not names else []
@@ -46,7 +46,7 @@ def evaluate_model(
         if PYTORCH in names:
             figures = subject.figures(len(subject.test))
             metric = score(subject.spec, figures, figures, subject.test)
-            rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
+            rows.append(ExportResult(model, PYTORCH, "float32", "ok", "executed", metric=metric))
         exports = folder / "exports"
         exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept

@@ -22,7 +22,7 @@ from ..zoo.registry import model_entry
 from ..zoo.weights import WEIGHTS_DIR, packaged_weights
 from .pipeline import export_model
 from .results.compare import Metric
-from .results.row import Row, Status
+from .results.row import ExportResult, Status
 from .targets import find_target, list_targets
 from .targets.base import Evidence, Precision
 
@@ -35,7 +35,7 @@ RESULTS = WEIGHTS_DIR / "results.toml"
 
 
 class Score(BaseModel):
-    """A metric on ``n`` pictures: ``float`` is PyTorch's, ``value`` the target's, in 0..1."""
+    """A metric on ``n`` images: ``float`` is PyTorch's, ``value`` the target's, in 0..1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +75,7 @@ class Result(BaseModel):
     metric: Score | None = None
 
     @classmethod
-    def of(cls, row: Row) -> Result:
+    def of(cls, row: ExportResult) -> Result:
         """What a row of an export says, with what made it: the weights that ship, the versions."""
         return cls(
             model=row.model,
@@ -147,7 +147,7 @@ def measure(
     data: Path | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> list[ExportResult]:
     """Export each model to the targets, in float and int8, and record what comes of it.
 
     The file is written after each model; what it says of others, or of other targets, stays.
@@ -156,7 +156,7 @@ def measure(
         models: names, with weights that ship.
         targets: as for :func:`export_model`.
         path: the file of results.
-        limit: at most so many test pictures.
+        limit: at most so many test images.
         data: where the data sets are.
         jobs: so many exports at a time.
         on_step: told what is being done.
@@ -167,7 +167,7 @@ def measure(
     for model in models:
         model_entry(model)
     known = {result.key: result for result in read_results(path)}
-    rows: list[Row] = []
+    rows: list[ExportResult] = []
     for model in models:
         with tempfile.TemporaryDirectory(prefix="edgeark-matrix-") as scratch:
             found = export_model(

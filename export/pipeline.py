@@ -21,10 +21,10 @@ from ..training.data import ImageSet
 from ..zoo.spec import spec_of
 from .check import fits, fits_zoo_model
 from .lint import LintError, check
-from .prepare import Subject, prepare
-from .results.compare import Metric, Parity, compare, score, shortfalls, task_figures
+from .prepare import EvalContext, prepare
+from .results.compare import Metric, Parity, compare, failed_checks, score, task_figures
 from .results.folder import LOG, staged_folder, write_golden, write_manifest
-from .results.row import Row, SourceResult, Status
+from .results.row import ExportResult, SourceResult, Status
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -57,7 +57,7 @@ def export_model(
     tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> list[ExportResult]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
 
     Args:
@@ -67,10 +67,10 @@ def export_model(
         out: each export goes to ``out/<model>/<target>/<precision>``.
         weights: a safetensors file; by default the weights that ship.
         data: where the data set is.
-        limit: at most so many test pictures.
+        limit: at most so many test images.
         quantization: how int8 is made.
         tools: programs of the user's that a backend can use, by name: ``{"pplnn": path}``.
-        jobs: so many exports at a time; a picture's time is measured well with 1 alone.
+        jobs: so many exports at a time; an image's time is measured well with 1 alone.
         on_step: told what is being done.
 
     Raises:
@@ -86,7 +86,7 @@ def export_model(
     if int8:
         announce_float_only(chosen)
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
-        subject = prepare(
+        context = prepare(
             model,
             Path(scratch),
             weights=weights,
@@ -94,7 +94,7 @@ def export_model(
             limit=limit,
             quantization=quantization,
         )
-        return export_all(subject, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
+        return export_all(context, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
 
 
 def announce_float_only(targets: Sequence[Target]) -> None:
@@ -106,21 +106,21 @@ def announce_float_only(targets: Sequence[Target]) -> None:
 
 
 def export_all(
-    subject: Subject,
+    context: EvalContext,
     targets: Sequence[Target],
     out: Path,
     *,
     int8: bool = False,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> list[ExportResult]:
     """One row for every target and precision; a failure does not stop the others."""
 
-    def export(planned: tuple[Target, Precision]) -> Row:
+    def export(planned: tuple[Target, Precision]) -> ExportResult:
         target, precision = planned
         if on_step:
-            on_step(f"{subject.name} to {target.full_name} {precision}")
-        return export_one(subject, target, precision, out)
+            on_step(f"{context.name} to {target.full_name} {precision}")
+        return export_one(context, target, precision, out)
 
     plan: list[tuple[Target, Precision]] = [
         (target, each) for target in targets for each in planned_precisions(target, int8)
@@ -137,14 +137,16 @@ def planned_precisions(target: Target, int8: bool) -> list[Precision]:
     return wanted
 
 
-def export_one(subject: Subject, target: Target, precision: Precision, out: Path) -> Row:
+def export_one(
+    context: EvalContext, target: Target, precision: Precision, out: Path
+) -> ExportResult:
     """One row; whatever the toolchain does, it ends in a row."""
-    final = out / subject.name / target.folder_name / precision
-    row = Row(subject.name, target.full_name, precision, "error")
+    final = out / context.name / target.folder_name / precision
+    row = ExportResult(context.name, target.full_name, precision, "error")
     try:
         with staged_folder(final) as folder:
             try:
-                return _prove(subject, target, row, folder, final)
+                return _prove(context, target, row, folder, final)
             except EdgearkError as error:
                 log = _keep_log(folder / LOG, row)
                 message = str(error).replace(str((folder / LOG).resolve()), str(log))
@@ -155,23 +157,25 @@ def export_one(subject: Subject, target: Target, precision: Precision, out: Path
         return replace(row, status=status, message=str(error), log=error.log)
 
 
-def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path) -> Row:
+def _prove(
+    context: EvalContext, target: Target, row: ExportResult, folder: Path, final: Path
+) -> ExportResult:
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
-    _refuse_what_cannot_be(subject, target)
+    _refuse_what_cannot_be(context, target)
     for toolchain in target.toolchains():
         toolchain.ensure()  # installing it is no part of a conversion
-    start, graph_seconds = time.perf_counter(), subject.graph.seconds
-    calibration = subject.calibration if row.precision == "int8" else None
-    pictures = None if calibration is None else calibration.images
-    job = Conversion(subject.graph, row.precision, folder, log, pictures, subject.quantization)
+    start, graph_seconds = time.perf_counter(), context.graph.seconds
+    calibration = context.calibration if row.precision == "int8" else None
+    images = None if calibration is None else calibration.images
+    job = Conversion(context.graph, row.precision, folder, log, images, context.quantization)
     artifact = target.convert(job)
-    convert_s = time.perf_counter() - start - (subject.graph.seconds - graph_seconds)
+    convert_s = time.perf_counter() - start - (context.graph.seconds - graph_seconds)
 
-    test = subject.test.head(target.max_images(artifact))
-    reference = [o[: len(test)] for o in subject.reference]
+    test = context.test.head(target.max_images(artifact))
+    reference = [o[: len(test)] for o in context.reference]
     result = target.run(artifact, test.images, log)
-    judge = functools.partial(_judge, subject, test, reference)
+    judge = functools.partial(_judge, context, test, reference)
     parity, metric = judge(result) if result else (None, None)
     sources = tuple(
         SourceResult(name, *judge(answer))
@@ -181,9 +185,11 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
     judged = [(source_limits, source.parity, source.metric) for source in sources]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
-    missed = [words for each in judged for words in shortfalls(*each, subject.is_foreign)]
-    missed += [concern.words for concern in artifact.concerns if concern.fatal]
-    notes = missed + [concern.words for concern in artifact.concerns if not concern.fatal]
+    missed = [words for each in judged for words in failed_checks(*each, context.is_proxy_dataset)]
+    missed += [diagnostic.words for diagnostic in artifact.diagnostics if diagnostic.fatal]
+    notes = missed + [
+        diagnostic.words for diagnostic in artifact.diagnostics if not diagnostic.fatal
+    ]
     evidence = target.evidence_of(artifact, result)
     row = replace(
         row,
@@ -203,16 +209,16 @@ def _prove(subject: Subject, target: Target, row: Row, folder: Path, final: Path
         log=final / LOG,
     )
     write_golden(folder, test.images, row.outputs, reference)
-    _write_manifest(subject, target, artifact, row, reference, folder)
+    _write_manifest(context, target, artifact, row, reference, folder)
     return row
 
 
 def _judge(
-    subject: Subject, test: ImageSet, reference: list[np.ndarray], result: RunResult
+    context: EvalContext, test: ImageSet, reference: list[np.ndarray], result: RunResult
 ) -> tuple[Parity, Metric]:
     parity = compare(reference, result.outputs)
-    figures = task_figures(subject.spec, result.outputs, test)
-    return parity, score(subject.spec, subject.figures(len(test)), figures, test)
+    figures = task_figures(context.spec, result.outputs, test)
+    return parity, score(context.spec, context.figures(len(test)), figures, test)
 
 
 def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
@@ -225,13 +231,13 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     )
 
 
-def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
+def _refuse_what_cannot_be(context: EvalContext, target: Target) -> None:
     """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
     rules = target.rules()
-    findings = check(subject.graph.network, rules, target.full_name) if rules else []
+    findings = check(context.graph.network, rules, target.full_name) if rules else []
     for finding in findings:
         if finding.severity == "warning":
-            logger.warning("%s to %s: %s", subject.name, target.full_name, finding.describe())
+            logger.warning("%s to %s: %s", context.name, target.full_name, finding.describe())
     errors = [finding.describe() for finding in findings if finding.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more: edgeark check)" if errors[1:] else ""
@@ -239,10 +245,10 @@ def _refuse_what_cannot_be(subject: Subject, target: Target) -> None:
 
 
 def _write_manifest(
-    subject: Subject,
+    context: EvalContext,
     target: Target,
     artifact: Artifact,
-    row: Row,
+    row: ExportResult,
     reference: Sequence[np.ndarray],
     folder: Path,
 ) -> None:
@@ -252,10 +258,10 @@ def _write_manifest(
     if row.sources:
         measured.append("source_results")
     results = {key: found[key] for key in measured}
-    write_manifest(folder, subject.name, subject.spec, target, artifact, reference, results)
+    write_manifest(folder, context.name, context.spec, target, artifact, reference, results)
 
 
-def _keep_log(log: Path, row: Row) -> Path:
+def _keep_log(log: Path, row: ExportResult) -> Path:
     """Save the log of a failed export from its folder, which will not be."""
     name = f"export-{row.model}-{row.target.replace(':', '-')}-{row.precision}.log"
     kept = log_folder() / name
@@ -281,12 +287,12 @@ def require_known(quantization: Quantization, targets: Sequence[Target]) -> None
             raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
 
 
-def describe_calibration(pictures: ImageSet, artifact: Artifact) -> dict[str, Any]:
+def describe_calibration(images: ImageSet, artifact: Artifact) -> dict[str, Any]:
     """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
     return {
-        "dataset": pictures.name,
-        "split": pictures.split,
-        "count": len(pictures),
+        "dataset": images.name,
+        "split": images.split,
+        "count": len(images),
         "choice": "at random, the same ones every time",
         "algorithm": artifact.settings.get("algorithm"),
         "wide_layers": artifact.settings.get("wide_modules", []),

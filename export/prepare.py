@@ -1,4 +1,4 @@
-"""What is exported: a model, the pictures that prove it, and PyTorch's answers to them."""
+"""What is exported: a model, the images that prove it, and PyTorch's answers to them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model ready for export, with the pictures that prove it and PyTorch's answers to them."""
+class EvalContext:
+    """A model ready for export, with the images that prove it and PyTorch's answers to them."""
 
     name: str
     spec: ModelSpec
@@ -33,16 +33,18 @@ class Subject:
     reference: list[np.ndarray]
     read_calibration: Callable[[], ImageSet]
     quantization: Quantization = DEFAULT_QUANTIZATION
-    is_foreign: bool = False  # the pictures stand in for those of the data set it was trained on
+    is_proxy_dataset: bool = (
+        False  # the images stand in for those of the data set it was trained on
+    )
     _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def calibration(self) -> ImageSet:
-        """Training pictures to choose int8 ranges by; read when the first target asks for them."""
+        """Training images to choose int8 ranges by; read when the first target asks for them."""
         return self.read_calibration()
 
     def figures(self, count: int) -> dict[str, float]:
-        """PyTorch's :func:`~.verify.task_figures` on the first ``count`` test pictures.
+        """PyTorch's :func:`~.verify.task_figures` on the first ``count`` test images.
 
         Measured once: every target is compared with them, and a detector's take seconds.
         """
@@ -60,13 +62,13 @@ def prepare(
     data: Path | None = None,
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
-) -> Subject:
+) -> EvalContext:
     """Load the model and its data set, and ask PyTorch for the answers to compare with."""
     if isinstance(model, str):
         model = create_model(model, pretrained=True, weights=weights)
     spec, name = spec_of(model), name_of(model)
     shape = spec.input_shape[1:]
-    dataset, test = load_test_pictures(spec, data)
+    dataset, test = load_test_images(spec, data)
     if test.classes and len(test.classes) != len(spec.classes):
         raise EdgearkError(
             f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
@@ -80,11 +82,11 @@ def prepare(
         frame=Frame.of(spec),
     )
     reference = graph.reference(test.images)
-    is_foreign = dataset != spec.dataset
-    return Subject(name, spec, graph, test, reference, sample, quantization, is_foreign)
+    is_proxy_dataset = dataset != spec.dataset
+    return EvalContext(name, spec, graph, test, reference, sample, quantization, is_proxy_dataset)
 
 
-def load_test_pictures(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
+def load_test_images(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
     """The test part of the model's data set, and that data set's name.
 
     Where MNIST can neither be found nor fetched, scikit-learn's handwritten digits take its place;

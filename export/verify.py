@@ -28,9 +28,9 @@ _REPEATED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
 
 @dataclass(frozen=True)
 class Golden:
-    """Raw pictures with the answers that the export gave, and PyTorch's; no answers: unrun."""
+    """Raw images with the answers that the export gave, and PyTorch's; no answers: unrun."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     answers: list[np.ndarray]
     reference: list[np.ndarray]
 
@@ -155,7 +155,7 @@ class Verified:
 
 
 def verify_export(export: Reopened) -> Verified:
-    """Run an export on its golden pictures: whether it answers as it did when it was written.
+    """Run an export on its golden images: whether it answers as it did when it was written.
 
     Where nothing here runs it, its files alone are compared with the manifest.
     """
@@ -174,7 +174,7 @@ def verify_export(export: Reopened) -> Verified:
 
 def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
     target, artifact = export.target, export.artifact
-    result = _run(export, golden.pictures)
+    result = _run(export, golden.images)
     if result is None:
         message = f"the files are whole; nothing here runs {target.full_name}"
         return replace(row, status="ok", message=message)
@@ -195,16 +195,16 @@ def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
     return replace(row, status="ok")
 
 
-def _run(export: Reopened, pictures: np.ndarray) -> RunResult | None:
+def _run(export: Reopened, images: np.ndarray) -> RunResult | None:
     export.log.unlink(missing_ok=True)  # of an earlier run
     try:
-        return export.target.run(export.artifact, pictures, export.log)
+        return export.target.run(export.artifact, images, export.log)
     except KeyError as error:
         raise ManifestError(f"{export.folder / MANIFEST}: settings have no {error}") from None
 
 
-def run_export(export: Reopened, pictures: np.ndarray) -> list[np.ndarray]:
-    """The outputs for raw pictures, uint8 ``[N, C, H, W]``.
+def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
+    """The outputs for raw images, uint8 ``[N, C, H, W]``.
 
     Raises:
         EdgearkError: nothing here runs it, or its files are not the manifest's.
@@ -212,7 +212,7 @@ def run_export(export: Reopened, pictures: np.ndarray) -> list[np.ndarray]:
     """
     if changed := export.changed_files():
         raise EdgearkError(f"not the files that {export.folder / MANIFEST} describes: {changed[0]}")
-    result = _run(export, pictures)
+    result = _run(export, images)
     if result is None:
         raise EdgearkError(f"nothing here runs {export.target.full_name}: {export.folder}")
     return result.outputs

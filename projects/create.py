@@ -20,7 +20,7 @@ from ..zoo.registry import model_entry
 from ..zoo.spec import ModelSpec
 from .example import write_example
 
-PICTURES = "pictures"
+IMAGES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
@@ -35,9 +35,9 @@ class ProjectError(EdgearkError):
 
 @dataclass(frozen=True)
 class Template:
-    """A family's project: ``recipe`` has its figures, ``dataset`` is the format of the pictures.
+    """A family's project: ``recipe`` has its figures, ``dataset`` is the format of the images.
 
-    ``lr`` is the recipe's, scaled to a ``batch_size`` that a few dozen pictures can fill.
+    ``lr`` is the recipe's, scaled to a ``batch_size`` that a few dozen images can fill.
     ``public`` is a data set that edgeark knows by name.
     """
 
@@ -59,11 +59,11 @@ TEMPLATES = {
 
 @dataclass(frozen=True)
 class Project:
-    """A written project; the files are relative to its folder, without the example pictures."""
+    """A written project; the files are relative to its folder, without the example images."""
 
     folder: Path
     files: tuple[str, ...]
-    pictures: int
+    images: int
 
 
 def create_project(folder: Path, template: str, example: bool = False) -> Project:
@@ -72,7 +72,7 @@ def create_project(folder: Path, template: str, example: bool = False) -> Projec
     Args:
         folder: it must not exist, or be empty.
         template: one of ``TEMPLATES``.
-        example: also write some generated pictures in the layout that the project reads.
+        example: also write some generated images in the layout that the project reads.
 
     Raises:
         ProjectError: no such template, or something is in the folder.
@@ -95,7 +95,7 @@ def create_project(folder: Path, template: str, example: bool = False) -> Projec
         for name in _FILES:
             source = environment.get_template(f"{name.lstrip('.')}.jinja")
             (staging / name).write_text(source.render(values), encoding="utf-8")
-        count = write_example(staging / PICTURES, values["dataset"]) if example else 0
+        count = write_example(staging / IMAGES, values["dataset"]) if example else 0
     return Project(folder, _FILES, count)
 
 
@@ -109,7 +109,7 @@ def _values(name: str, project: str) -> dict[str, Any]:
     optim = recipe.optim.model_dump() | {"lr": template.lr}
     return {
         "project": project,
-        "pictures": PICTURES,
+        "images": IMAGES,
         "template": name,
         "model": f"my_{name}",
         "base": recipe.model,
@@ -135,7 +135,7 @@ def _notes() -> dict[str, str]:
     sections = (Recipe, OptimConfig, AugmentConfig)
     fields = {name: field for section in sections for name, field in section.model_fields.items()}
     own = {
-        "val_size": "training pictures that choose the best epoch; 0: a fitting share",
+        "val_size": "training images that choose the best epoch; 0: a fitting share",
         "precision": "bf16-mixed is faster on GPUs and on CPUs that have bfloat16",
         "input_size": "height, width",
         "in_channels": "1: gray, 3: colour",

@@ -1,7 +1,7 @@
-"""Stand-ins for MaixPy v1's modules: a camera of given pictures, a display, a simulated KPU.
+"""Stand-ins for MaixPy v1's modules: a camera of given images, a display, a simulated KPU.
 
 They follow the firmware's published source where a script can notice: ``forward`` wants the copy of
-the picture that the KPU reads (the camera makes it for RGB565 alone, ``resize`` loses it), checks
+the image that the KPU reads (the camera makes it for RGB565 alone, ``resize`` loses it), checks
 its size and kind, computes output 0, and reads its numbers by the kind of the kmodel's last layer.
 """
 
@@ -25,11 +25,11 @@ _TYPE_CODES = {
 }
 
 
-class PicturesEnd(Exception):
-    """The camera has no more pictures."""
+class ImagesEnd(Exception):
+    """The camera has no more images."""
 
 
-class Picture:
+class Image:
     """uint8 ``[C, h, w]``; ``ai`` is what the KPU would read."""
 
     def __init__(self, pixels: np.ndarray, ai: np.ndarray | None = None) -> None:
@@ -37,11 +37,11 @@ class Picture:
         self.texts: list[str] = []
         self.boxes: list[tuple[int, int, int, int]] = []
 
-    def resize(self, width: int, height: int) -> Picture:
+    def resize(self, width: int, height: int) -> Image:
         _, old_height, old_width = self.pixels.shape
         rows = np.arange(height) * old_height // height
         columns = np.arange(width) * old_width // width
-        return Picture(self.pixels[:, rows[:, None], columns])
+        return Image(self.pixels[:, rows[:, None], columns])
 
     def pix_to_ai(self) -> None:
         self.ai = self.pixels.copy()
@@ -83,7 +83,7 @@ class Board:
     window: tuple[int, int] = (320, 240)
     gray: bool = False
     inputs: list[np.ndarray] = field(default_factory=list)
-    shown: list[Picture] = field(default_factory=list)
+    shown: list[Image] = field(default_factory=list)
     loaded: int = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ class Board:
                 **{"set_windowing": self._set_window, "snapshot": self._snapshot},
             },
             "lcd": {"init": lambda: None, "display": self.shown.append},
-            "image": {"Image": Picture},
+            "image": {"Image": Image},
             "KPU": {
                 **{"load": self._load, "forward": self._forward, "deinit": self._deinit},
                 "fmap_free": lambda numbers: None,
@@ -115,12 +115,12 @@ class Board:
         assert not any(side % 8 for side in size), "the camera garbles such a window"
         self.window = size
 
-    def _snapshot(self) -> Picture:
+    def _snapshot(self) -> Image:
         scene = next(self._remaining, None)
         if scene is None:
-            raise PicturesEnd
+            raise ImagesEnd
         assert scene.shape == (1 if self.gray else 3, *self.window[::-1])
-        return Picture(scene, None if self.gray else scene.copy())
+        return Image(scene, None if self.gray else scene.copy())
 
     def _load(self, path: str) -> Simulator:
         self.loaded += 1
@@ -129,9 +129,9 @@ class Board:
     def _deinit(self, task: Simulator) -> None:
         self.loaded -= 1
 
-    def _forward(self, task: Simulator, picture: Picture) -> FeatureMap:
-        assert picture.ai is not None, "pix_ai is NULL"
-        assert picture.ai.shape == task.input.shape, "check img format err"
-        self.inputs.append(picture.ai)
-        output = task.run(picture.ai[None])[0]
+    def _forward(self, task: Simulator, image: Image) -> FeatureMap:
+        assert image.ai is not None, "pix_ai is NULL"
+        assert image.ai.shape == task.input.shape, "check img format err"
+        self.inputs.append(image.ai)
+        output = task.run(image.ai[None])[0]
         return FeatureMap(output.tobytes(), _TYPE_CODES[task.kmodel.layers[-1].type_id])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from edgeark.export.graph.files import Graph
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from edgeark.export.toolchains import ToolchainError
 from edgeark.training.data import ImageSet
@@ -46,8 +46,8 @@ class FakeTarget(Target):
         (job.out / "model.bin").write_bytes(b"model")
         return Artifact(self.full_name, job.precision, job.out, ("model.bin",))
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        return RunResult(self.graph.reference(pictures), 0.5)
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        return RunResult(self.graph.reference(images), 0.5)
 
 
 class BrokenTarget(FakeTarget):
@@ -63,25 +63,25 @@ def logits(predictions: list[int], high: float = 4.0) -> np.ndarray:
     return (high * np.eye(3, dtype=np.float32)[predictions])[..., None, None]
 
 
-def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> Subject:
+def make_subject(name: str = "zoo_net", graph: Graph | None = None) -> EvalContext:
     images = np.arange(6 * 3 * 4 * 5, dtype=np.uint8).reshape(6, 3, 4, 5)
     test = ImageSet("insects", "test", images, LABELS)
     reference = [logits([0, 1, 2, 0, 1, 0])] if graph is None else graph.reference(images)
-    return Subject(name, SPEC, graph, test, reference, lambda: test)  # type: ignore[arg-type]
+    return EvalContext(name, SPEC, graph, test, reference, lambda: test)  # type: ignore[arg-type]
 
 
 MASK_SPEC = replace(SPEC, task="segmentation", input_size=(8, 8), classes=("dent",))
 
 
-def make_mask_subject() -> Subject:
-    """Six pictures, four with a mark; PyTorch finds all of the first marks, and nothing later."""
+def make_mask_subject() -> EvalContext:
+    """Six images, four with a mark; PyTorch finds all of the first marks, and nothing later."""
     images = np.arange(6 * 3 * 8 * 8, dtype=np.uint16).astype(np.uint8).reshape(6, 3, 8, 8)
     wanted = np.zeros((6, 8, 8), np.uint8)
     wanted[:4, 2:6, 2:6] = 1
     test = ImageSet("plates", "test", images, wanted, MASK_SPEC.classes)
     reference = 8.0 * wanted[:, None].astype(np.float32) - 4
     reference[2:] = -4
-    return Subject("zoo_net", MASK_SPEC, None, test, [reference], lambda: test)  # type: ignore[arg-type]
+    return EvalContext("zoo_net", MASK_SPEC, None, test, [reference], lambda: test)  # type: ignore[arg-type]
 
 
 class Tables(HTMLParser):
@@ -92,7 +92,7 @@ class Tables(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._in_cell = False
-        self.feed(page)
+        self.preprocess(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target
 from rknn1_double import activate
 from target_base import prepared
@@ -15,17 +15,17 @@ from target_base import prepared
 TARGET = "rknn1:rk3399pro"
 
 
-def few_digits(folder: Path) -> Subject:
-    """``mnist`` with 40 test pictures."""
-    subject = prepared("mnist", folder)
+def few_digits(folder: Path) -> EvalContext:
+    """``mnist`` with 40 test images."""
+    context = prepared("mnist", folder)
     return replace(
-        subject,
-        test=subject.test.head(40),
-        reference=[output[:40] for output in subject.reference],
+        context,
+        test=context.test.head(40),
+        reference=[output[:40] for output in context.reference],
     )
 
 
-def export_digits(digits: Subject, out: Path) -> Path:
+def export_digits(digits: EvalContext, out: Path) -> Path:
     """The folder of an int8 export."""
     row = export_one(digits, find_target(TARGET), "int8", out)
     assert row.status == "ok", row.message

@@ -102,11 +102,11 @@ class _Runtime:
         self, inputs: list[np.ndarray], data_type: str | None, data_format: str | None
     ) -> list[np.ndarray]:
         assert data_type in (None, "uint8") and data_format in (None, "nhwc")
-        (picture,) = inputs
-        assert picture.dtype == np.uint8 and picture.flags["C_CONTIGUOUS"]
-        x = picture.astype(np.float32)
+        (image,) = inputs
+        assert image.dtype == np.uint8 and image.flags["C_CONTIGUOUS"]
+        x = image.astype(np.float32)
         mean, std = (np.array(self._model[key][0], np.float32) for key in ("mean", "std"))
-        assert x.shape[2] == len(mean), "pictures are [height, width, channels]"
+        assert x.shape[2] == len(mean), "images are [height, width, channels]"
         if self._model["reorder"] == "2 1 0":
             x = x[..., ::-1]
         return self._answer(((x - mean) / std).transpose(2, 0, 1)[None])
@@ -224,9 +224,9 @@ class RKNN(_Runtime):
         if do_quantization:
             names = Path(dataset).read_text().split("\n")[:-1]
             assert names and len(names) % self._batch == 0
-            shapes = {_read_picture(name).shape for name in names}  # from the working directory
+            shapes = {_read_image(name).shape for name in names}  # from the working directory
             assert len(shapes) == 1 and shapes.pop()[2] == len(self._model["mean"][0])
-            self._record("calibrated", {"pictures": len(names)})
+            self._record("calibrated", {"images": len(names)})
         Path("dropped-by-the-toolkit.json").touch()
         return 0
 
@@ -287,16 +287,16 @@ class RKNNLite(_Runtime):
     inference, release = RKNN.inference, RKNN.release
 
 
-def _read_picture(name: str) -> np.ndarray:
+def _read_image(name: str) -> np.ndarray:
     """As the toolkit reads a line of its data set: [height, width, channels]; files as rgb."""
     if name.endswith(".npy"):
-        picture = np.load(name)
+        image = np.load(name)
     else:
         from PIL import Image
 
-        picture = np.asarray(Image.open(name).convert("RGB"))
-    assert picture.ndim == 3 and picture.dtype == np.uint8
-    return picture
+        image = np.asarray(Image.open(name).convert("RGB"))
+    assert image.ndim == 3 and image.dtype == np.uint8
+    return image
 
 
 def _make_network(model: dict[str, Any]) -> Callable[[np.ndarray], list[np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Small untrained networks whose signals keep their size, and pictures to run them on."""
+"""Small untrained networks whose signals keep their size, and images to run them on."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ class Heads(nn.Module):
         return (self.linear(mean), *(head(x) for head in self.heads), mean, wide)
 
 
-def make_pictures(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
+def make_images(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Patches of colour with a little noise: noise alone would drown in any network's mean."""
     rng = np.random.default_rng(seed)
     channels, height, width = shape
     patches = rng.uniform(0, 255, (count, channels, height // 8, width // 8))
-    pictures = patches.repeat(8, axis=2).repeat(8, axis=3)
-    return np.clip(pictures + rng.normal(0, 10, pictures.shape), 0, 255).astype(np.uint8)
+    images = patches.repeat(8, axis=2).repeat(8, axis=3)
+    return np.clip(images + rng.normal(0, 10, images.shape), 0, 255).astype(np.uint8)
 
 
 def prove(
     target: Target, graph: Graph, precision: Precision, out: Path
 ) -> tuple[Artifact, list[np.ndarray]]:
-    """The artifact, and PyTorch's answers to pictures on which it agrees with them."""
+    """The artifact, and PyTorch's answers to images on which it agrees with them."""
     shape = graph.spec.input_shape[1:]
-    calibration = make_pictures(32, shape, seed=1) if precision == "int8" else None
+    calibration = make_images(32, shape, seed=1) if precision == "int8" else None
     artifact = target.convert(Conversion(graph, precision, out, out / "log.txt", calibration))
-    pictures = make_pictures(6, shape, seed=0)
-    result, reference = target.run(artifact, pictures, out / "log.txt"), graph.reference(pictures)
+    images = make_images(6, shape, seed=0)
+    result, reference = target.run(artifact, images, out / "log.txt"), graph.reference(images)
     assert result is not None
     parity = compare(reference, result.outputs)  # the shapes too
     if precision == "float32":
@@ -75,7 +75,7 @@ def settle(model: nn.Module, spec: ModelSpec, folder: Path) -> Graph:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     model.train()
-    pictures = make_pictures(32, spec.input_shape[1:], seed=2)
+    images = make_images(32, spec.input_shape[1:], seed=2)
     with torch.no_grad():
-        model(torch.from_numpy((pictures - 127.5) / 73.0).float())
+        model(torch.from_numpy((images - 127.5) / 73.0).float())
     return Graph(model, spec, folder)

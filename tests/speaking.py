@@ -1,4 +1,4 @@
-"""Small untrained networks that have something to say of any picture."""
+"""Small untrained networks that have something to say of any image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from edgeark.zoo import create_model, spec_of
-from settled import make_pictures
+from settled import make_images
 from torch import nn
 from zoo_cases import ready
 
@@ -24,7 +24,7 @@ def make_network(name: str) -> nn.Module:
     model = create_model(name, **NETWORKS[name])
     shape = spec_of(model).input_shape[1:]
     ready(model, *shape)
-    x = torch.from_numpy(make_pictures(8, shape, seed=9)).float()
+    x = torch.from_numpy(make_images(8, shape, seed=9)).float()
     spec = spec_of(model)
     mean, std = (torch.tensor(v)[:, None, None] for v in (spec.mean, spec.std))
     with torch.no_grad():

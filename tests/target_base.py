@@ -1,7 +1,7 @@
 """The base tester of targets: a family's test is a subclass that names the target and its facts.
 
 Each test runs the real converter and the real runtime (the toolchain is installed on first use) on
-trained weights and real pictures: of MNIST, scikit-learn's digits take the place where it is not.
+trained weights and real images: of MNIST, scikit-learn's digits take the place where it is not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from edgeark.errors import DataError
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject, prepare
+from edgeark.export.prepare import EvalContext, prepare
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Evidence, Precision, Target
 from edgeark.export.toolchains import ToolchainUnavailable
@@ -41,8 +41,8 @@ def installed_target(name: str) -> Target:
     return target
 
 
-def prepared(name: str, folder: Path) -> Subject:
-    """A trained model with some of its test pictures; skips where this machine lacks them."""
+def prepared(name: str, folder: Path) -> EvalContext:
+    """A trained model with some of its test images; skips where this machine lacks them."""
     try:
         return prepare(name, folder, limit=LARGE_COUNT if name in LARGE else TEST_COUNT)
     except DataError as error:
@@ -65,9 +65,9 @@ class TargetTester:
 
     @pytest.fixture(scope="class", params=CLASSIFIERS)
     @classmethod
-    def subject(
+    def context(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Subject:
+    ) -> EvalContext:
         return prepared(request.param, tmp_path_factory.mktemp("graph"))
 
     def test_declares_what_it_can(self, chosen: Target) -> None:
@@ -76,13 +76,13 @@ class TargetTester:
         assert chosen.supported_precisions() == self.precisions
         assert all(chosen.versions().values())
 
-    def test_exports_are_proven(self, chosen: Target, subject: Subject, tmp_path: Path) -> None:
+    def test_exports_are_proven(self, chosen: Target, context: EvalContext, tmp_path: Path) -> None:
         """Within the limits of its precision, with a folder that a board engineer can use."""
         for precision in self.precisions:
-            row = export_one(subject, chosen, precision, tmp_path)
+            row = export_one(context, chosen, precision, tmp_path)
             assert row.status == "ok", f"{precision}: {row.message}"
             assert row.metric is not None and row.parity is not None and row.artifact is not None
-            assert row.metric.n == len(subject.test)
+            assert row.metric.n == len(context.test)
             assert row.metric.value > 0.8
             assert row.run_ms is not None and row.run_ms > 0
             assert row.size_bytes == sum(
@@ -93,9 +93,9 @@ class TargetTester:
                 assert row.parity.max_abs_error > 1e-4, "nothing was quantised"
             self.check_placement(row.placement)
             golden = np.load(row.artifact.parent / "golden.npz")
-            assert golden["input"].shape == (8, *subject.spec.input_shape[1:])
+            assert golden["input"].shape == (8, *context.spec.input_shape[1:])
             assert np.array_equal(golden["output0"], row.outputs[0][:8])
-            if subject.name == self.reopened:
+            if context.name == self.reopened:
                 self.check_again(row.artifact.parent, tmp_path / "elsewhere" / precision)
 
     def check_again(self, folder: Path, elsewhere: Path) -> None:
@@ -114,19 +114,19 @@ class TargetTester:
         assert manifest["input"]["normalization"]
         return manifest
 
-    def test_one_picture_through_the_targets_own_normalisation(
-        self, chosen: Target, subject: Subject, tmp_path: Path
+    def test_one_image_through_the_targets_own_normalisation(
+        self, chosen: Target, context: EvalContext, tmp_path: Path
     ) -> None:
         """Raw pixels in: a mean forgotten, or subtracted twice, cannot pass."""
         precision = self.precisions[0]
-        picture = np.full((1, *subject.spec.input_shape[1:]), 200, np.uint8)
-        picture[:, :, 5:20, 8:15] = 17
+        image = np.full((1, *context.spec.input_shape[1:]), 200, np.uint8)
+        image[:, :, 5:20, 8:15] = 17
         log = tmp_path / "log.txt"
-        calibration = subject.calibration.images if precision == "int8" else None
-        job = Conversion(subject.graph, precision, tmp_path, log, calibration)
+        calibration = context.calibration.images if precision == "int8" else None
+        job = Conversion(context.graph, precision, tmp_path, log, calibration)
         artifact = chosen.convert(job)
-        answer = chosen.run(artifact, picture, log).outputs[0]
-        wanted = subject.graph.reference(picture)[0]
+        answer = chosen.run(artifact, image, log).outputs[0]
+        wanted = context.graph.reference(image)[0]
         tolerance = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}[precision]
         np.testing.assert_allclose(answer, wanted, atol=tolerance * max(1, np.abs(wanted).max()))
 
@@ -136,7 +136,7 @@ class SlowTargetTester(TargetTester):
 
     @pytest.fixture(scope="class", params=["mnist"])
     @classmethod
-    def subject(
+    def context(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Subject:
+    ) -> EvalContext:
         return prepared(request.param, tmp_path_factory.mktemp("graph"))

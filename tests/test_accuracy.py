@@ -26,7 +26,7 @@ def test_the_cards_figure_is_true(name: str) -> None:
     assert row.metric is not None
     measured, count = row.metric.value, row.metric.n
     card = (WEIGHTS_DIR / "cards" / f"{name}.md").read_text()
-    claimed = re.search(r"\*\*([\d.]+) %\*\* on the ([\d,]+) (\w+ )?test pictures", card)
+    claimed = re.search(r"\*\*([\d.]+) %\*\* on the ([\d,]+) (\w+ )?test images", card)
     assert claimed is not None and count == int(claimed[2].replace(",", ""))
     assert 100 * measured == pytest.approx(float(claimed[1]), abs=0.5 * 100 / count + 0.006)
     recipes = (load_recipe(recipe) for recipe in list_recipes())

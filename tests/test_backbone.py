@@ -32,8 +32,8 @@ MODELS = list_models()
 SMALLS = one_per_family()
 
 
-def picture(model: nn.Module, *size: int) -> Tensor:
-    """One picture of noise, of the model's own size unless another is given."""
+def image(model: nn.Module, *size: int) -> Tensor:
+    """One image of noise, of the model's own size unless another is given."""
     spec = spec_of(model)
     noise = torch.Generator().manual_seed(3)
     return torch.randn(1, spec.in_channels, *(size or spec.input_size), generator=noise)
@@ -52,7 +52,7 @@ def test_the_maps_are_those_promised(name: str) -> None:
     backbone = create_backbone(name, **small(name)).eval()
     info = backbone.feature_info
     side = 256  # a border that an encoder without padding loses is small against it
-    maps = backbone(picture(backbone, side, side))
+    maps = backbone(image(backbone, side, side))
     assert [x.shape[1] for x in maps] == info.channels() == backbone.out_channels
     assert [round(side / x.shape[2]) for x in maps] == info.reduction()
     assert info.reduction() == [info.reduction()[0] << i for i in range(len(maps))]
@@ -66,9 +66,9 @@ def test_the_maps_are_the_models_own(name: str) -> None:
     inside: dict[int, Tensor] = {}
     for index, stage in enumerate(feature_stages(model)):
         stage[-1].register_forward_hook(lambda _, __, out, index=index: inside.update({index: out}))
-    model(picture(model))
+    model(image(model))
     wanted = dict(inside)
-    for index, found in enumerate(Backbone(model)(picture(model))):
+    for index, found in enumerate(Backbone(model)(image(model))):
         assert torch.equal(found, wanted[index])
 
 
@@ -92,10 +92,10 @@ def test_nothing_runs_behind_the_last_map(name: str) -> None:
     ran: list[int] = []
     for index, stage in enumerate(feature_stages(model)):
         stage[0].register_forward_hook(lambda *_, index=index: ran.append(index))
-    every = Backbone(model)(picture(model))
+    every = Backbone(model)(image(model))
     backbone = Backbone(model, (1, 0))
     ran.clear()
-    maps = backbone(picture(model))
+    maps = backbone(image(model))
     assert ran == [0, 1] and list(backbone) == ["stage0", "stage1"]
     assert torch.equal(maps[0], every[1]) and torch.equal(maps[1], every[0])
     assert backbone.out_channels == [x.shape[1] for x in maps]
@@ -159,7 +159,7 @@ def test_the_feature_info_reads_as_timms_does() -> None:
 def test_the_shipped_weights_come_along() -> None:
     backbone = create_backbone("mnist_kpu", pretrained=True).eval()
     model = create_model("mnist_kpu", pretrained=True).eval()
-    x = picture(model)
+    x = image(model)
     assert torch.equal(backbone(x)[-1], model.get_submodule("features")(x))
     assert (backbone.spec, backbone.name) == (spec_of(model), "mnist_kpu")
 
@@ -238,16 +238,16 @@ def test_torchvisions_detectors_take_one(
     model = detector(with_fpn(), **arguments)
     # As it begins, all boxes score alike, and which are the best is a coin's toss.
     nn.init.normal_(model.get_submodule(classifier).get_parameter("weight"), std=1.0)
-    pictures = [torch.rand(3, 128, 128) for _ in range(2)]
+    images = [torch.rand(3, 128, 128) for _ in range(2)]
     boxes = torch.tensor([[10.0, 20.0, 80.0, 100.0], [60.0, 30.0, 120.0, 90.0]])
     target = {"boxes": boxes, "labels": torch.tensor([1, 2])}
-    train_a_step(model, lambda: sum(model(pictures, [target, target]).values()))  # type: ignore[arg-type]
+    train_a_step(model, lambda: sum(model(images, [target, target]).values()))  # type: ignore[arg-type]
     path = tmp_path / "detector.onnx"
     with torch.no_grad():
-        boxes, labels, scores = model(pictures[:1])[0].values()
+        boxes, labels, scores = model(images[:1])[0].values()
         # Boxes, labels and scores in a number known at run time only: dynamo cannot write that.
-        torch.onnx.export(model, (pictures[:1],), str(path), dynamo=False, opset_version=17)
-    found = run_on_onnx_runtime(path, pictures[0])
+        torch.onnx.export(model, (images[:1],), str(path), dynamo=False, opset_version=17)
+    found = run_on_onnx_runtime(path, images[0])
     wanted = torch.column_stack([boxes, labels, scores]).numpy()
     assert len(wanted) >= 5
     # Two boxes may change places, or one its rival's, where they differ in the last digit.

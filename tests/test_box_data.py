@@ -1,4 +1,4 @@
-"""Pictures with boxes: three formats, one result; what is broken is named and counted."""
+"""Images with boxes: three formats, one result; what is broken is named and counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = ("cat", "dog")
 Options = dict[str, object]
 
 
-def write_picture(path: Path, size: tuple[int, int] = (80, 60)) -> None:
+def write_image(path: Path, size: tuple[int, int] = (80, 60)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(values).save(path)
@@ -39,14 +39,14 @@ def voc_text(boxes: list, size: tuple[int, int] = (80, 60)) -> str:
 def write_voc(root: Path, boxes: list = BOXES) -> None:
     (root / "Annotations").mkdir(parents=True)
     for name in NAMES:
-        write_picture(root / "JPEGImages" / f"{name}.png")
+        write_image(root / "JPEGImages" / f"{name}.png")
         (root / "Annotations" / f"{name}.xml").write_text(voc_text(boxes))
 
 
 def write_coco(root: Path, boxes: list = BOXES, **fields: object) -> None:
     annotations = []
     for index, name in enumerate(NAMES):
-        write_picture(root / "images" / f"{name}.png")
+        write_image(root / "images" / f"{name}.png")
         for label, (x1, y1, x2, y2) in boxes:
             annotations.append(
                 {
@@ -69,7 +69,7 @@ def write_yolo(root: Path, boxes: list = BOXES) -> None:
     (root / "labels").mkdir(parents=True)
     (root / "classes.txt").write_text("cat\ndog\n")
     for name in NAMES:
-        write_picture(root / "images" / f"{name}.png")
+        write_image(root / "images" / f"{name}.png")
         lines = [
             f"{CLASSES.index(label)} {(x1 + x2) / 160} {(y1 + y2) / 120} "
             f"{(x2 - x1) / 80} {(y2 - y1) / 60}"
@@ -108,20 +108,20 @@ def test_the_frame_is_the_networks(tmp_path: Path) -> None:
     assert np.allclose(corner.labels[0][:, :4] + [[0, 20, 0, 20]], centred.labels[0][:, :4])
 
 
-def break_picture(root: Path, kind: str) -> None:
+def break_image(root: Path, kind: str) -> None:
     folder = root / ("JPEGImages" if kind == "voc_folder" else "images")
     content = (folder / "p1.png").read_bytes()
     (folder / "p1.png").write_bytes(content[: len(content) // 2])
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_broken_picture_is_named_and_counted(
+def test_a_broken_image_is_named_and_counted(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     FORMATS[kind](tmp_path)
-    break_picture(tmp_path, kind)
+    break_image(tmp_path, kind)
     assert len(load(kind, tmp_path)) == 3
-    assert "1 of 4 train pictures cannot be read and are left out: p1.png" in caplog.text
+    assert "1 of 4 train images cannot be read and are left out: p1.png" in caplog.text
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -131,7 +131,7 @@ def test_boxes_without_area_are_dropped_and_counted(
     FORMATS[kind](tmp_path, [*BOXES, ("cat", (5, 5, 5, 9)), ("dog", (90, 5, 99, 9))])
     train = load(kind, tmp_path)
     assert [len(rows) for rows in train.labels] == [2, 2, 2, 2]
-    assert "8 of 16 train boxes have no area inside their picture" in caplog.text
+    assert "8 of 16 train boxes have no area inside their image" in caplog.text
     assert "p0.png" in caplog.text
 
 
@@ -161,14 +161,14 @@ BAD_VOC = {
 
 
 @pytest.mark.parametrize("what", BAD_VOC)
-def test_a_broken_annotation_leaves_its_picture_out(
+def test_a_broken_annotation_leaves_its_image_out(
     what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_voc(tmp_path)
     (tmp_path / "Annotations" / "p0.xml").write_text(BAD_VOC[what])
     (tmp_path / "Annotations" / "p1.xml").unlink()
     assert len(load("voc_folder", tmp_path)) == 2
-    assert "2 of 4 train pictures cannot be read" in caplog.text
+    assert "2 of 4 train images cannot be read" in caplog.text
     assert "p0.png" in caplog.text and "p1.png" in caplog.text
 
 
@@ -183,7 +183,7 @@ def test_a_broken_line_of_yolo_says_what(line: str, reason: str, tmp_path: Path)
         load("yolo_txt", tmp_path)
 
 
-def test_a_picture_without_a_txt_has_no_objects(tmp_path: Path) -> None:
+def test_a_image_without_a_txt_has_no_objects(tmp_path: Path) -> None:
     write_yolo(tmp_path)
     (tmp_path / "labels" / "p0.txt").unlink()
     assert sorted(len(rows) for rows in load("yolo_txt", tmp_path).labels) in ([0, 2, 2, 2],)
@@ -192,13 +192,13 @@ def test_a_picture_without_a_txt_has_no_objects(tmp_path: Path) -> None:
 def test_parts_are_used_where_they_are(tmp_path: Path) -> None:
     for part, count in (("train", 3), ("valid", 2), ("test", 1)):
         for index in range(count):
-            write_picture(tmp_path / part / "images" / f"{index}.jpg")
+            write_image(tmp_path / part / "images" / f"{index}.jpg")
     (tmp_path / "classes.txt").write_text("a\n")
     sizes = [len(load("yolo_txt", tmp_path, split)) for split in ("train", "val", "test")]
     assert sizes == [3, 2, 1]
 
 
-def test_voc_lists_are_used_and_a_missing_picture_is_named(
+def test_voc_lists_are_used_and_a_missing_image_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_voc(tmp_path)
@@ -224,7 +224,7 @@ def test_crowds_and_strays_are_counted(tmp_path: Path, caplog: pytest.LogCapture
     sets = [load("coco_json", tmp_path, split) for split in ("train", "test")]
     assert sum(len(rows) for found in sets for rows in found.labels) == 1
     assert "1 of 3 train boxes are around a crowd" in caplog.text
-    assert "1 of 3 train boxes are of no picture" in caplog.text
+    assert "1 of 3 train boxes are of no image" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_coco_parts_must_agree(tmp_path: Path) -> None:
 def test_what_is_not_there_is_one_line(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--data"):
         load_images(kind, "train", shape=(3, 64, 64))
-    with pytest.raises(DataError, match=r"no pictures|classes\.txt|has no train"):
+    with pytest.raises(DataError, match=r"no images|classes\.txt|has no train"):
         load(kind, tmp_path)
     FORMATS[kind](tmp_path)
     with pytest.raises(DataError, match="has no val part; set val_size"):
@@ -280,5 +280,5 @@ def test_the_blood_cells_are_as_published(caplog: pytest.LogCaptureFixture) -> N
         pytest.skip(f"needs bccd: {error}")
     assert (len(val), val.classes) == (87, ("RBC", "WBC", "Platelets"))
     assert sum(len(rows) for rows in val.labels) == 1137
-    assert "1 of 1138 val boxes have no area inside their picture" in caplog.text
+    assert "1 of 1138 val boxes have no area inside their image" in caplog.text
     assert "BloodImage_00338" in caplog.text

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box_pictures import CLASSES, make_pictures
-from edgeark.export.prepare import Subject
+from box_images import CLASSES, make_images
+from edgeark.export.prepare import EvalContext
 from edgeark.export.report import boxes, render, write_report
 from edgeark.export.results.compare import compare, score, task_figures
-from edgeark.export.results.row import Row
+from edgeark.export.results.row import ExportResult
 from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image
@@ -25,14 +25,12 @@ SPEC = replace(
 )
 
 
-def maps(pictures: int, found: bool) -> list[np.ndarray]:
-    """Raw maps that see nothing, or one disc in the middle of each picture."""
-    outputs = [
-        np.full((pictures, 3, 7, SIDE // s, SIDE // s), -9.0, np.float32) for s in (8, 16, 32)
-    ]
+def maps(images: int, found: bool) -> list[np.ndarray]:
+    """Raw maps that see nothing, or one disc in the middle of each image."""
+    outputs = [np.full((images, 3, 7, SIDE // s, SIDE // s), -9.0, np.float32) for s in (8, 16, 32)]
     if found:
         outputs[1][:, 0, :, 2, 2] = [0, 0, 0, 0, 9, -9, 9]
-    return [output.reshape(pictures, 21, *output.shape[3:]) for output in outputs]
+    return [output.reshape(images, 21, *output.shape[3:]) for output in outputs]
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -41,7 +39,7 @@ def pixels(uri: str) -> np.ndarray:
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
-    test = make_pictures(1, SIDE)
+    test = make_images(1, SIDE)
     plain = replace(test, images=np.full_like(test.images, 114))
     (answer,) = boxes.box_answers(SPEC, maps(1, True), plain, [0])
     assert answer is not None and answer.words == "1 disc"
@@ -60,24 +58,24 @@ def test_boxes_are_drawn_where_they_are() -> None:
 @pytest.mark.parametrize(
     ("total", "wanted"), [(1, [0]), (3, [0, 1, 2]), (101, [0, 25, 50, 75, 100])]
 )
-def test_pictures_are_spread(total: int, wanted: list[int]) -> None:
+def test_images_are_spread(total: int, wanted: list[int]) -> None:
     assert spread(total) == wanted
 
 
 def test_the_report_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "find_target", lambda name: FakeTarget())
-    test = make_pictures(6, SIDE, split="test")
+    test = make_images(6, SIDE, split="test")
     reference = maps(6, True)
     outputs = [output + np.float32(1e-6) for output in reference]
     metric = score(SPEC, *(task_figures(SPEC, o, test) for o in (reference, outputs)), test)
-    subject = Subject("net", SPEC, None, test, reference, lambda: test)  # type: ignore[arg-type]
-    row = Row(
+    context = EvalContext("net", SPEC, None, test, reference, lambda: test)  # type: ignore[arg-type]
+    row = ExportResult(
         *("net", "onnxruntime", "float32", "ok", "executed"),
         parity=compare(reference, outputs),
         metric=metric,
         outputs=outputs,
     )
-    write_report([(subject, [row])], tmp_path / "report.html")
+    write_report([(context, [row])], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/jpeg") == 3 * 5  # truth, PyTorch, target
     assert "mAP50" in page

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.zoo.tasks.classification import top1, top_k
-from edgeark.zoo.tasks.pictures import resize_matrix, to_input
+from edgeark.zoo.tasks.images import resize_matrix, to_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,9 +18,9 @@ side = st.integers(1, 40)
 @settings(max_examples=40)
 @given(h=side, w=side, new_h=side, new_w=side, seed=st.integers(0, 99))
 def test_resize_is_pillows_bilinear(h: int, w: int, new_h: int, new_w: int, seed: int) -> None:
-    picture = np.random.default_rng(seed).integers(0, 256, (h, w), np.uint8)
-    ours = to_input(picture, (new_h, new_w), 1)[0, 0]
-    theirs = np.asarray(Image.fromarray(picture).resize((new_w, new_h), Image.Resampling.BILINEAR))
+    image = np.random.default_rng(seed).integers(0, 256, (h, w), np.uint8)
+    ours = to_input(image, (new_h, new_w), 1)[0, 0]
+    theirs = np.asarray(Image.fromarray(image).resize((new_w, new_h), Image.Resampling.BILINEAR))
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
@@ -39,11 +39,11 @@ def test_colour_becomes_luminance_and_gray_becomes_colour() -> None:
 
 
 @pytest.mark.parametrize(
-    "picture", [np.zeros((3, 3)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 3), np.uint8)]
+    "image", [np.zeros((3, 3)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 3), np.uint8)]
 )
-def test_what_is_no_picture_is_refused(picture: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="a picture"):
-        to_input(picture, (4, 4), 1)
+def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="an image"):
+        to_input(image, (4, 4), 1)
 
 
 logits = arrays(np.float32, (4, 6), elements=st.floats(-50, 50, width=32))

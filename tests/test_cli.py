@@ -106,7 +106,7 @@ def test_export_prints_the_contracts_fields(run: Run, digits_weights: Path, tmp_
 
 def test_eval_in_pytorch_and_on_a_target(run: Run, digits_weights: Path) -> None:
     result = run(
-        *("eval", "mnist_kpu", "--on", "pytorch,onnxruntime", "--json", "--limit", 50),
+        *("eval", "mnist_kpu", "--to", "pytorch,onnxruntime", "--json", "--limit", 50),
         *("--weights", digits_weights),
     )
     assert result.status == 0, result.err
@@ -144,7 +144,7 @@ def test_train_and_resume(run: Run, write_recipe: Callable[..., Path], tmp_path:
     assert scored.json[0]["metric"]["value"] == pytest.approx(result.json["test"])
 
 
-def test_ones_own_pictures_train_and_export_by_two_commands(run: Run, tmp_path: Path) -> None:
+def test_ones_own_images_train_and_export_by_two_commands(run: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, low, high in (("dark", 0, 120), ("light", 136, 256)):
         for number in range(60):
@@ -189,8 +189,8 @@ def test_layers_prints_and_draws_what_each_loses(
         return reports
 
     monkeypatch.setattr("edgeark.export.layers.analyze_layers", analyze)
-    arguments = ["layers", "mnist", "--to", "rknn:rk3588", "--int8", "--calibration", "mmse"]
-    done = run(*arguments, "--mixed", "--json", "--plot", tmp_path / "new" / "layers.png")
+    arguments = ["layers", "mnist", "--to", "rknn:rk3588", "--int8", "--calibration-method", "mmse"]
+    done = run(*arguments, "--mixed-precision", "--json", "--plot", tmp_path / "new" / "layers.png")
     assert done.json[0]["layers"][0]["own_sqnr_db"] == 31.5
     assert asked["quantization"] == Quantization(200, "mmse", mixed=True)
     assert Image.open(tmp_path / "new" / "layers.png").width > 100
@@ -328,8 +328,8 @@ def test_a_bad_import_is_one_line_and_writes_nothing(
 
 def test_new_writes_a_project_and_leaves_anothers_files_alone(run: Run, tmp_path: Path) -> None:
     done = run("new", tmp_path / "mine", "--template", "unet", "--example", "--json")
-    assert done.status == 0 and done.json["pictures"] == 60
-    assert {p.name for p in (tmp_path / "mine").iterdir()} == {*done.json["files"], "pictures"}
+    assert done.status == 0 and done.json["images"] == 60
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {*done.json["files"], "images"}
     again = run("new", tmp_path / "mine", "--template", "vgg")
     assert again.status == 2 and again.err.count("\n") == 1
     assert "is there already: name a new folder, or empty it" in again.err

@@ -10,20 +10,20 @@ import pytest
 import torch
 from edgeark.export.backends.ethos_u.target import parse_placement
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Evidence
-from settled import SPEC, Heads, make_pictures, settle
+from settled import SPEC, Heads, make_images, settle
 from target_base import installed_target, prepared
 from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
-def mnist(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     return prepared("mnist", tmp_path_factory.mktemp("graph"))
 
 
-def test_core_ml_is_compiled_and_no_more(mnist: Subject, tmp_path: Path) -> None:
+def test_core_ml_is_compiled_and_no_more(mnist: EvalContext, tmp_path: Path) -> None:
     target = installed_target("coreml")
     sizes = {}
     for precision in target.supported_precisions():
@@ -50,7 +50,7 @@ def test_core_ml_keeps_the_order_of_outputs(tmp_path: Path) -> None:
     assert artifact.settings["outputs"] == [f"output{index}" for index in range(12)]
 
 
-def test_ethos_u_is_compiled_from_what_litert_ran(mnist: Subject, tmp_path: Path) -> None:
+def test_ethos_u_is_compiled_from_what_litert_ran(mnist: EvalContext, tmp_path: Path) -> None:
     target = installed_target("ethos-u:u55-128")
     assert target.evidence is Evidence.COMPILED and target.supported_precisions() == ("int8",)
     row = export_one(mnist, target, "int8", tmp_path)
@@ -77,14 +77,14 @@ class Sine(nn.Module):
 def test_what_vela_leaves_to_the_cpu_is_said(tmp_path: Path) -> None:
     graph = settle(Sine(), SPEC, tmp_path)
     target = installed_target("ethos-u:u85-256")
-    calibration = make_pictures(8, SPEC.input_shape[1:], seed=1)
+    calibration = make_images(8, SPEC.input_shape[1:], seed=1)
     job = Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", calibration)
     artifact = target.convert(job)
     placement = target.placement(artifact)
     assert placement is not None and any("Sin" in op for op in placement.cpu_ops)
     assert placement.npu_mac_fraction == 1.0
-    (concern,) = artifact.concerns
-    assert "Sin" in concern.words and not concern.fatal
+    (diagnostic,) = artifact.diagnostics
+    assert "Sin" in diagnostic.words and not diagnostic.fatal
 
 
 def test_macs_of_the_cpu_are_not_the_npus() -> None:

@@ -37,7 +37,7 @@ from engine_cases import (
     scale,
     smaller,
 )
-from settled import SPEC, make_pictures
+from settled import SPEC, make_images
 from torch import nn
 from torch.nn import functional as f
 from tries import Between
@@ -199,13 +199,13 @@ def test_mnn_dies_of_trilinear(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ONNXRUNTIME)
 def test_onnxruntime_is_wrong_there_alone(case: Case, tmp_path: Path) -> None:
-    target, pictures = OnnxRuntime(), make_pictures(4, SPEC.input_shape[1:], seed=0)
+    target, images = OnnxRuntime(), make_images(4, SPEC.input_shape[1:], seed=0)
     seen = []
     for name, function in zip(("bad", "good"), case[1:], strict=True):
         out = tmp_path / name
         out.mkdir()
         graph = Graph(Between(function), SPEC, out)
         artifact = target.convert(Conversion(graph, "float32", out, out / "log.txt"))
-        outputs = target.run(artifact, pictures, out / "log.txt").outputs
-        seen.append(compare(graph.reference(pictures), outputs).sqnr_db)
+        outputs = target.run(artifact, images, out / "log.txt").outputs
+        seen.append(compare(graph.reference(images), outputs).sqnr_db)
     assert seen[0] < 40 and seen[1] > 75

@@ -67,12 +67,12 @@ def test_a_broken_idx_file_is_named(
         read_idx(tmp_path / name)
 
 
-def make_mnist(folder: Path, pictures: int = 4, labels: int = 4) -> Path:
+def make_mnist(folder: Path, images: int = 4, labels: int = 4) -> Path:
     folder.mkdir(parents=True)
     for prefix in ("train", "t10k"):
-        images = np.arange(pictures * 784, dtype=np.uint32).astype(np.uint8)
+        images = np.arange(images * 784, dtype=np.uint32).astype(np.uint8)
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
-            idx_bytes(images.reshape(pictures, 28, 28))
+            idx_bytes(images.reshape(images, 28, 28))
         )
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
             idx_bytes(np.arange(labels, dtype=np.uint8))
@@ -102,8 +102,8 @@ def test_a_named_folder_without_the_data_is_an_error(tmp_path: Path) -> None:
         load_images("mnist", "test", tmp_path)
 
 
-def test_pictures_without_labels_are_an_error(tmp_path: Path) -> None:
-    folder = make_mnist(tmp_path / "mnist", pictures=4, labels=3)
+def test_images_without_labels_are_an_error(tmp_path: Path) -> None:
+    folder = make_mnist(tmp_path / "mnist", images=4, labels=3)
     with pytest.raises(DataError, match="do not match"):
         load_images("mnist", "train", folder)
 
@@ -151,7 +151,7 @@ def test_splits_are_disjoint_complete_and_always_the_same() -> None:
 
 @pytest.mark.parametrize("count", [0, 20, 21])
 def test_a_split_that_leaves_nothing_is_refused(count: int) -> None:
-    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 pictures"):
+    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 images"):
         small_set().split_off(count)
 
 
@@ -166,7 +166,7 @@ def test_no_distortion_is_the_identity() -> None:
     torch.testing.assert_close(random_affine(images), images)
 
 
-def test_distortion_differs_from_picture_to_picture_and_stays_in_range() -> None:
+def test_distortion_differs_from_image_to_image_and_stays_in_range() -> None:
     torch.manual_seed(0)
     images = torch.zeros(4, 1, 28, 28)
     images[:, :, 10:18, 10:18] = 255
@@ -176,7 +176,7 @@ def test_distortion_differs_from_picture_to_picture_and_stays_in_range() -> None
     assert (moved.sum((1, 2, 3)) > 0.6 * images[0].sum()).all()
 
 
-def picture(folder: Path, name: str, value: int, size: tuple[int, int] = (12, 10)) -> None:
+def image(folder: Path, name: str, value: int, size: tuple[int, int] = (12, 10)) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, value, value)).save(path)
@@ -184,8 +184,8 @@ def picture(folder: Path, name: str, value: int, size: tuple[int, int] = (12, 10
 
 def test_a_folder_of_ones_own_is_a_data_set(tmp_path: Path) -> None:
     for number in range(10):
-        picture(tmp_path, f"cat/{number}.png", 10)
-        picture(tmp_path, f"dog/{number}.jpg", 200)
+        image(tmp_path, f"cat/{number}.png", 10)
+        image(tmp_path, f"dog/{number}.jpg", 200)
     parts = [load_images("image_folder", s, tmp_path, shape=(3, 8, 8)) for s in ("train", "test")]
     assert [len(part) for part in parts] == [16, 4]
     for part in parts:
@@ -195,26 +195,26 @@ def test_a_folder_of_ones_own_is_a_data_set(tmp_path: Path) -> None:
 
 def test_folders_named_train_and_test_are_the_split(tmp_path: Path) -> None:
     for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png", "test/b/2.png"):
-        picture(tmp_path, name, 99)
+        image(tmp_path, name, 99)
     found = load_images("image_folder", "test", tmp_path)
     assert found.labels.tolist() == [0, 1, 1]
     (tmp_path / "test/a/1.png").unlink()
     assert load_images("image_folder", "test", tmp_path).labels.tolist() == [1, 1]
-    picture(tmp_path, "test/c/1.png", 1)
+    image(tmp_path, "test/c/1.png", 1)
     with pytest.raises(DataError, match="the class 'c' is in test and not in train"):
         load_images("image_folder", "test", tmp_path)
-    assert found.images.shape == (3, 3, 10, 12), "without a network, the first picture's size"
+    assert found.images.shape == (3, 3, 10, 12), "without a network, the first image's size"
 
 
 def test_a_zip_of_ones_own_is_read_as_its_folder_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(10):
-        picture(tmp_path / "photos", f"cat/{number}.png", 10)
-        picture(tmp_path / "photos", f"dog/{number}.png", 200)
+        image(tmp_path / "photos", f"cat/{number}.png", 10)
+        image(tmp_path / "photos", f"dog/{number}.png", 200)
     for name, top in (("photos.zip", tmp_path / "photos"), ("whole.zip", tmp_path)):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("__MACOSX/photos/cat/._0.png", b"no picture")
+            archive.writestr("__MACOSX/photos/cat/._0.png", b"no image")
             for path in sorted((tmp_path / "photos").rglob("*.png")):
                 archive.write(path, path.relative_to(top))
         for split in ("train", "test"):
@@ -232,7 +232,7 @@ def test_a_zip_of_ones_own_is_read_as_its_folder_is(
     (tmp_path / "photos.zip").write_bytes(content)
     load_images("image_folder", "train", tmp_path / "photos.zip", shape=(3, 8, 8))
     load_images("image_folder", "test", tmp_path / "photos.zip", shape=(3, 8, 8))
-    assert "1 of " in caplog.text and "pictures cannot be read and are left out: cat/0.png" in (
+    assert "1 of " in caplog.text and "images cannot be read and are left out: cat/0.png" in (
         caplog.text
     )
     (tmp_path / "photos.zip").write_bytes(b"PK")
@@ -243,14 +243,14 @@ def test_a_zip_of_ones_own_is_read_as_its_folder_is(
 def test_a_zip_has_parts_too(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png"):
-            picture(tmp_path, name, 99)
+            image(tmp_path, name, 99)
             archive.write(tmp_path / name, f"photos/{name}")
     assert load_images("image_folder", "test", tmp_path / "p.zip").labels.tolist() == [1]
 
 
 def test_a_split_file_of_ones_own_is_followed(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "deep/b/1.png", "deep/b/2.png"):
-        picture(tmp_path, name, 99)
+        image(tmp_path, name, 99)
     lines = ["train\ta/1.png", "train\tdeep/b/1.png", "test\tdeep/b/2.png"]
     (tmp_path / "split.tsv").write_text("\n".join(lines))
     train, test = (load_images("image_folder", part, tmp_path) for part in ("train", "test"))
@@ -261,42 +261,42 @@ def test_a_split_file_of_ones_own_is_followed(tmp_path: Path) -> None:
         load_images("image_folder", "train", tmp_path)
 
 
-def test_broken_pictures_are_left_out_named_and_counted(
+def test_broken_images_are_left_out_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("train/a/1.png", "train/a/2.png", "train/b/1.png", "test/a/1.png"):
-        picture(tmp_path, name, 99)
+        image(tmp_path, name, 99)
     whole = (tmp_path / "train/a/2.png").read_bytes()
     (tmp_path / "train/a/2.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "train/b/2.jpg").write_bytes(b"no picture")
+    (tmp_path / "train/b/2.jpg").write_bytes(b"no image")
     found = load_images("image_folder", "train", tmp_path, shape=(1, 8, 8))
     assert found.labels.tolist() == [0, 1]
-    assert "2 of 4 train pictures cannot be read and are left out: train/a/2.png" in caplog.text
+    assert "2 of 4 train images cannot be read and are left out: train/a/2.png" in caplog.text
 
 
-def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:
+def test_no_readable_image_is_an_error(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+    with pytest.raises(DataError, match="none of 1 images can be read"):
         load_images("image_folder", "train", tmp_path, shape=(3, 8, 8))
 
 
 @pytest.mark.parametrize("data", [None, Path("nowhere")])
 def test_a_folder_of_ones_own_must_be_named(data: Path | None) -> None:
-    with pytest.raises(DataError, match="name the folder of your pictures with --data"):
+    with pytest.raises(DataError, match="name the folder of your images with --data"):
         load_images("image_folder", "train", data)
 
 
 def test_one_class_is_no_data_set(tmp_path: Path) -> None:
-    picture(tmp_path, "only/1.png", 5)
-    with pytest.raises(DataError, match="1 folders with pictures, one a class is needed"):
+    image(tmp_path, "only/1.png", 5)
+    with pytest.raises(DataError, match="1 folders with images, one a class is needed"):
         load_images("image_folder", "train", tmp_path)
 
 
 def test_a_zip_of_class_folders_is_cifar10(tmp_path: Path) -> None:
     for label, name in enumerate(("airplane", "bird")):
-        picture(tmp_path, f"train/{name}/0000.jpg", 100 * label, (32, 32))
+        image(tmp_path, f"train/{name}/0000.jpg", 100 * label, (32, 32))
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         for path in sorted((tmp_path / "train").rglob("*.jpg")):
             archive.write(path, path.relative_to(tmp_path))
@@ -309,7 +309,7 @@ def test_a_zip_of_class_folders_is_cifar10(tmp_path: Path) -> None:
 
 def test_a_split_file_is_followed(tmp_path: Path) -> None:
     for name in ("Dataset/0/a.JPG", "Dataset/1/b.JPG", "Dataset/1/c.JPG"):
-        picture(tmp_path, name, 50)
+        image(tmp_path, name, 50)
     table = tmp_path / "split.tsv"
     table.write_text("train\tDataset/0/a.JPG\ntrain\tDataset/1/b.JPG\ntest\tDataset/1/c.JPG\n")
     assert load_images("sign_digits", "train", tmp_path, shape=(3, 4, 4)).labels.tolist() == [0, 1]
@@ -318,7 +318,7 @@ def test_a_split_file_is_followed(tmp_path: Path) -> None:
         load_images("sign_digits", "train", tmp_path)
 
 
-def test_pictures_come_in_the_networks_shape() -> None:
+def test_images_come_in_the_networks_shape() -> None:
     small = load_images("digits", "test", shape=(3, 20, 24), sample=7)
     assert small.images.shape == (7, 3, 20, 24)
 
@@ -333,7 +333,7 @@ def test_crops_move_and_mirror_the_edge() -> None:
     assert set(moved.unique().tolist()) <= set(range(12))
 
 
-def test_flips_are_of_single_pictures() -> None:
+def test_flips_are_of_single_images() -> None:
     torch.manual_seed(0)
     ramp = torch.arange(4.0).expand(100, 1, 2, 4)
     mirrored = random_flip(ramp, 0.5)[:, 0, 0, 0] == 3
@@ -349,7 +349,7 @@ def test_an_erased_square_has_its_size() -> None:
     assert changed.max() == 100 and changed.min() >= 25, "10x10 inside, a quarter in a corner"
 
 
-def test_light_keeps_pictures_in_range_and_differs() -> None:
+def test_light_keeps_images_in_range_and_differs() -> None:
     torch.manual_seed(0)
     images = torch.rand(4, 3, 6, 6) * 255
     lit = random_light(images, 0.4)

@@ -8,7 +8,7 @@ import pytest
 from edgeark.errors import DataError
 from edgeark.export import demo
 from edgeark.export.graph.files import Graph
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.report import render
 from edgeark.export.toolchains import Toolchain
 from edgeark.training.data import sources
@@ -86,7 +86,7 @@ def test_demo_writes_its_report_even_if_a_target_fails(
     network = nn.Sequential(nn.Conv2d(3, 3, (4, 5)))
     targets = [BrokenTarget(), FakeTarget()]
 
-    def prepare(model: str, folder: Path, *, data: Path | None, limit: int | None) -> Subject:
+    def prepare(model: str, folder: Path, *, data: Path | None, limit: int | None) -> EvalContext:
         assert folder.is_dir() and limit == 4
         return make_subject(model, Graph(network, SPEC, folder))
 

@@ -70,7 +70,7 @@ def reference_yolox(outputs: list[Tensor], strides: tuple) -> Tensor:
 def reference_candidates(
     places: Tensor, threshold: float, multi_label: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores and classes of one picture's places."""
+    """Boxes, scores and classes of one image's places."""
     boxes, scores = places[:, :4], places[:, 4:]
     if multi_label:
         place, index = (scores > threshold).nonzero(as_tuple=True)
@@ -123,8 +123,8 @@ def test_decoding_and_suppression_are_those_of_torch(
         found = decode_yolox(outputs, STRIDES, threshold, multi_label=multi_label)
         places = reference_yolox(tensors, STRIDES)
     assert len(found) == n
-    for boxes, picture in zip(found, places, strict=True):
-        xyxy, scores, index = reference_candidates(picture, threshold, multi_label)
+    for boxes, image in zip(found, places, strict=True):
+        xyxy, scores, index = reference_candidates(image, threshold, multi_label)
         np.testing.assert_allclose(boxes.xyxy, xyxy.numpy(), atol=1e-9, rtol=1e-12)
         np.testing.assert_allclose(boxes.scores, scores.numpy(), rtol=1e-12)
         assert np.array_equal(boxes.classes, index.numpy())
@@ -182,7 +182,7 @@ def test_huge_logits_overflow_nowhere(spec: ModelSpec, logit: float, dtype: type
         assert len(boxes) == 0
 
 
-def test_a_huge_size_is_the_whole_picture() -> None:
+def test_a_huge_size_is_the_whole_image() -> None:
     outputs = empty_maps()
     outputs[6][0, 2:, 1, 1], outputs[7][0, 0, 1, 1], outputs[8][0, 1, 1, 1] = 1e4, 9, 9
     (found,) = detect(YOLOX, outputs, Letterbox((1.0, 1.0), (0, 0), (64, 96)))
@@ -219,8 +219,8 @@ def empty_maps(n: int = 1) -> list[np.ndarray]:
     return [np.full_like(m, 0.0 if i % 3 == 0 else NOTHING, np.float32) for i, m in enumerate(maps)]
 
 
-def test_a_detection_is_in_picture_pixels() -> None:
-    """A picture of 128x128 stands in 64x96 at half size, 16 pixels from the left."""
+def test_a_detection_is_in_image_pixels() -> None:
+    """An image of 128x128 stands in 64x96 at half size, 16 pixels from the left."""
     _, mapping = letterbox(np.zeros((128, 128, 3), np.uint8), (64, 96), "bgr")
     assert mapping == Letterbox((0.5, 0.5), (16, 0), (128, 128))
     outputs = empty_maps()
@@ -247,14 +247,14 @@ def test_nothing_is_an_empty_list() -> None:
 def test_a_box_in_the_grey_is_dropped_and_one_at_the_edge_is_cut() -> None:
     _, mapping = letterbox(np.zeros((64, 64), np.uint8), (64, 96), "gray", centred=False)
     outputs = empty_maps()
-    for column in (11, 7):  # centres at 88 and 56, 24 pixels wide; the picture ends at 64
+    for column in (11, 7):  # centres at 88 and 56, 24 pixels wide; the image ends at 64
         outputs[0][0, 2:, 3, column] = np.log(3)
         outputs[1][0, 0, 3, column], outputs[2][0, 0, 3, column] = 9, 9
     (found,) = detect(YOLOX, outputs, mapping)
     np.testing.assert_allclose(found["box"], [44, 12, 64, 36], atol=1e-4)
 
 
-def test_each_picture_of_a_batch_has_its_own_boxes() -> None:
+def test_each_image_of_a_batch_has_its_own_boxes() -> None:
     outputs = empty_maps(n=3)
     outputs[1][2, 0, 0, 0], outputs[2][2, 0, 0, 0] = 9, 9
     outputs[1][0, 0, 1, 1], outputs[2][0, 2, 1, 1] = 9, 9
@@ -273,7 +273,7 @@ def test_anchors_choose_the_decoder() -> None:
     found = detect(YOLOV5, outputs, mapping, 0.4)
     (candidates,) = decode_yolov5(outputs, STRIDES, ANCHORS, 0.4)
     best = nms(candidates, 0.45)
-    xyxy = mapping.to_picture(best.xyxy)
+    xyxy = mapping.to_image(best.xyxy)
     seen = areas(xyxy) > 0
     np.testing.assert_allclose([f["box"] for f in found], xyxy[seen], atol=1e-5)
     assert [f["class"] for f in found] == best.classes[seen].tolist() and len(found) > 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from box_pictures import CLASSES, make_pictures
+from box_images import CLASSES, make_images
 from edgeark.export.pipeline import export_model
 from edgeark.training import detection, loop, scripts, yolov5
 from edgeark.training.config import Recipe, load_recipe
@@ -56,7 +56,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
         name: str, split: str, *_: object, sample: int | None = None, **__: object
     ) -> ImageSet:
         seed, count = (0, 96) if split == "train" else (1, 32)
-        return make_pictures(count, SIDE, seed, split).sample(sample)
+        return make_images(count, SIDE, seed, split).sample(sample)
 
     monkeypatch.setattr(detection, "load_images", load)
     monkeypatch.setattr("edgeark.export.prepare.load_images", load)
@@ -102,7 +102,7 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
 def test_two_processes_train_as_well_as_one(
     recipe: Callable[[int], Recipe], tmp_path: Path
 ) -> None:
-    """Boxes on disk, as processes of their own need them; a quarter of the pictures are mosaics.
+    """Boxes on disk, as processes of their own need them; a quarter of the images are mosaics.
 
     Compared is the loss: mAP after these few steps differs by half from seed to seed. Two may be
     better: each normalises by its own half of a batch.
@@ -131,11 +131,9 @@ def write_yolo(folder: Path) -> None:
         images, texts = folder / "images" / part, folder / "labels" / part
         images.mkdir(parents=True)
         texts.mkdir(parents=True)
-        pictures = make_pictures(count, SIDE, seed, part)
-        for number, (picture, labels) in enumerate(
-            zip(pictures.images, pictures.labels, strict=True)
-        ):
-            Image.fromarray(picture.transpose(1, 2, 0)).save(images / f"{number:03}.png")
+        images = make_images(count, SIDE, seed, part)
+        for number, (image, labels) in enumerate(zip(images.images, images.labels, strict=True)):
+            Image.fromarray(image.transpose(1, 2, 0)).save(images / f"{number:03}.png")
             low, high, kinds = labels[:, :2], labels[:, 2:4], labels[:, 4:]
             rows = np.concatenate([kinds, (low + high) / 2 / SIDE, (high - low) / SIDE], axis=1)
             np.savetxt(texts / f"{number:03}.txt", rows, "%.6g")
@@ -164,18 +162,18 @@ def test_a_stopped_run_ends_with_the_same_weights(
 
 
 def test_the_last_epochs_are_without_mosaics(recipe: Callable[[int], Recipe]) -> None:
-    pictures, spec = make_pictures(32, SIDE), spec_of(create_model("yolov5n"))
-    task = detection.DetectionTask(recipe(5), spec, pictures, pictures, yolov5.loss)
+    images, spec = make_images(32, SIDE), spec_of(create_model("yolov5n"))
+    task = detection.DetectionTask(recipe(5), spec, images, images, yolov5.loss)
     shares = [task.train_batches(16, epoch).dataset.mosaic for epoch in range(5)]  # type: ignore[attr-defined]
     assert shares == [0.25, 0.25, 0.25, 0.25, 0.0]
 
 
-def test_too_few_pictures_for_a_batch_is_one_line(
+def test_too_few_images_for_a_batch_is_one_line(
     recipe: Callable[[int], Recipe], tmp_path: Path
 ) -> None:
-    pictures, model = make_pictures(6, SIDE), create_model("yolov5n", input_size=(SIDE, SIDE))
-    task = detection.DetectionTask(recipe(1), spec_of(model), pictures, pictures, yolov5.loss)
-    with pytest.raises(TrainingError, match="fewer pictures to train on than batch_size"):
+    images, model = make_images(6, SIDE), create_model("yolov5n", input_size=(SIDE, SIDE))
+    task = detection.DetectionTask(recipe(1), spec_of(model), images, images, yolov5.loss)
+    with pytest.raises(TrainingError, match="fewer images to train on than batch_size"):
         loop.fit(model, task, recipe(1), tmp_path / "run")
 
 
@@ -199,11 +197,11 @@ def test_anchors_that_do_not_fit_are_replaced_and_travel_with_the_weights(
 
 def test_chance_finds_nearly_nothing() -> None:
     """What an untrained network is worth: the learned figure above is far from it."""
-    pictures = make_pictures(16, SIDE)
+    images = make_images(16, SIDE)
     torch.manual_seed(0)
     model = create_model("yolov5n", spec={"classes": CLASSES}, input_size=(SIDE, SIDE))
     normalize = detection.make_normalize(spec_of(model))
-    outputs = detection.predict(model, pictures.images, normalize, "cpu")
+    outputs = detection.predict(model, images.images, normalize, "cpu")
     assert [o.shape for o in outputs] == [(16, 21, s, s) for s in (8, 4, 2)]
-    assert mean_average_precision(spec_of(model), outputs, pictures.labels)["map50"] < 0.1
+    assert mean_average_precision(spec_of(model), outputs, images.labels)["map50"] < 0.1
     assert all(np.isfinite(o).all() for o in outputs)

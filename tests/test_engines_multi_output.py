@@ -124,12 +124,12 @@ NETWORKS = {
 }
 
 
-def make_pictures(count: int, seed: int) -> np.ndarray:
+def make_images(count: int, seed: int) -> np.ndarray:
     """Patches of colour with a little noise: noise alone would drown in any network's mean."""
     rng = np.random.default_rng(seed)
     patches = rng.uniform(0, 255, (count, 3, HEIGHT // 8, WIDTH // 8))
-    pictures = patches.repeat(8, axis=2).repeat(8, axis=3)
-    return np.clip(pictures + rng.normal(0, 10, pictures.shape), 0, 255).astype(np.uint8)
+    images = patches.repeat(8, axis=2).repeat(8, axis=3)
+    return np.clip(images + rng.normal(0, 10, images.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -142,7 +142,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     graph = Graph(network, SPEC, tmp_path_factory.mktemp(request.param))
     network.train()
     with torch.no_grad():
-        raw = torch.from_numpy(make_pictures(64, seed=2)).float()
+        raw = torch.from_numpy(make_images(64, seed=2)).float()
         mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (SPEC.mean, SPEC.std))
         network((raw - mean) / std)
     network.eval()
@@ -150,14 +150,14 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def export(graph: Graph, name: str, precision: Precision, folder: Path) -> RunResult:
-    """The answers to six pictures, with what every artifact must keep on the way."""
+    """The answers to six images, with what every artifact must keep on the way."""
     target = installed_target(name)
     out, log = folder / "out", folder / "log.txt"
     out.mkdir()
-    calibration = make_pictures(64, seed=1) if precision == "int8" else None
+    calibration = make_images(64, seed=1) if precision == "int8" else None
     artifact = target.convert(Conversion(graph, precision, out, log, calibration))
     assert sorted(path.name for path in out.iterdir()) == sorted(artifact.files)
-    return target.run(artifact, make_pictures(6, seed=0), log)
+    return target.run(artifact, make_images(6, seed=0), log)
 
 
 @pytest.mark.parametrize(("name", "precision"), FLOAT + HALF + INT8)
@@ -173,7 +173,7 @@ def test_outputs_are_pytorchs_in_its_order(
     monkeypatch.chdir(here)
     result = export(graph, name, precision, tmp_path)
     assert not list(here.iterdir()), "the toolchain left files in the working directory"
-    wanted = graph.reference(make_pictures(6, seed=0))
+    wanted = graph.reference(make_images(6, seed=0))
     assert [a.shape for a in result.outputs] == [a.shape for a in wanted]
     for answer, reference in zip(result.outputs, wanted, strict=True):
         if precision == "float32":
@@ -193,5 +193,5 @@ def test_mnn_stores_the_nearest_half_weights(tmp_path: Path) -> None:
     with torch.no_grad():
         for values in network.parameters():
             values.copy_(values.half())
-    rounded = Graph(network, SPEC, tmp_path).reference(make_pictures(6, seed=0))
+    rounded = Graph(network, SPEC, tmp_path).reference(make_images(6, seed=0))
     np.testing.assert_allclose(result.outputs[0], rounded[0], atol=1e-5)

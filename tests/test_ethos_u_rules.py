@@ -13,7 +13,7 @@ from edgeark.export.backends.litert.target import LiteRt
 from edgeark.export.lint import capture_network, check
 from edgeark.export.targets.base import Conversion
 from edgeark.export.toolchains import ToolchainError
-from settled import SPEC, make_pictures, settle
+from settled import SPEC, make_images, settle
 from target_base import installed_target
 from torch import Tensor, nn
 from torch.nn import functional as f
@@ -103,8 +103,8 @@ def test_vela_leaves_them_to_the_cpu_and_takes_the_rest(tmp_path: Path) -> None:
         folder = tmp_path / str(is_bad)
         folder.mkdir()
         graph = settle(Branches([case[column] for case in CASES]), SPEC, folder)
-        pictures = make_pictures(8, SPEC.input_shape[1:], seed=1)
-        job = Conversion(graph, "int8", folder, folder / "log.txt", pictures)
+        images = make_images(8, SPEC.input_shape[1:], seed=1)
+        job = Conversion(graph, "int8", folder, folder / "log.txt", images)
         LiteRt().write_tflite(job, "model.tflite")
         for chip in CHIPS:
             arguments = {
@@ -128,8 +128,8 @@ def test_vela_refuses_argmax(tmp_path: Path) -> None:
     graph = settle(Between(lambda x: x.argmax(1).float()), SPEC, tmp_path)
     (finding,) = check(graph.network, target.rules(), target.full_name)
     assert (finding.rule, finding.severity) == ("argmax", "error")
-    pictures = make_pictures(8, SPEC.input_shape[1:], seed=1)
-    job = Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", pictures)
+    images = make_images(8, SPEC.input_shape[1:], seed=1)
+    job = Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", images)
     with pytest.raises(ToolchainError):
         target.convert(job)
     assert "ARGMAX" in job.log.read_text()

@@ -34,20 +34,20 @@ def fold(model: nn.Module, spec: ModelSpec, folder: Path) -> tuple[onnx.ModelPro
     folded = fold_normalization(onnx.load(graph.onnx(11)), spec.mean, spec.std)
     onnx.checker.check_model(folded, full_check=True)
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, spec.input_shape, dtype=np.uint8)
+    images = rng.integers(0, 256, spec.input_shape, dtype=np.uint8)
     session = onnxruntime.InferenceSession(
         folded.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    answers = session.run(None, {"input": pictures.astype(np.float32)})
+    answers = session.run(None, {"input": images.astype(np.float32)})
     errors = [
         np.abs(answer - wanted).max() / max(1, np.abs(wanted).max())
-        for answer, wanted in zip(answers, graph.reference(pictures), strict=True)
+        for answer, wanted in zip(answers, graph.reference(images), strict=True)
     ]
     return folded, float(max(errors))
 
 
 class Twice(nn.Module):
-    """Two layers read the picture."""
+    """Two layers read the image."""
 
     def __init__(self) -> None:
         super().__init__()

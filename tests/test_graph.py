@@ -13,7 +13,7 @@ import torch
 from edgeark.export.backends.onnxruntime.target import make_session
 from edgeark.export.graph.files import Graph, GraphError, write_onnx
 from edgeark.zoo import create_model, list_models, spec_of
-from edgeark.zoo.tasks.pictures import normalize
+from edgeark.zoo.tasks.images import normalize
 from zoo_cases import answers, create_small, ready
 
 FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
@@ -48,11 +48,11 @@ def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) 
     assert not proto.metadata_props and not any(n.metadata_props for n in proto.graph.node)
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "weights outside the file"
 
-    pictures = np.random.default_rng(0).integers(0, 256, (3, *spec.input_shape[1:]), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, *spec.input_shape[1:]), np.uint8)
     session = make_session(path)
-    inputs = normalize(pictures, spec.mean, spec.std)
+    inputs = normalize(images, spec.mean, spec.std)
     ours = zip(*(session.run(None, {"input": x[None]}) for x in inputs), strict=True)
-    for got, wanted in zip(ours, graph.reference(pictures), strict=True):
+    for got, wanted in zip(ours, graph.reference(images), strict=True):
         largest = np.abs(wanted).max()
         assert np.ptp(wanted, axis=0).max() > 1e-3 * largest, "it answers its bias"
         np.testing.assert_allclose(np.concatenate(got), wanted, atol=1e-4 * max(1, largest), rtol=0)
@@ -152,12 +152,12 @@ def test_the_torchscript_trace_equals_the_network(name: str, tmp_path: Path) -> 
 
 def test_the_reference_is_the_normalised_network(tmp_path: Path) -> None:
     model = create_model("mnist", pretrained=True).eval()
-    pictures = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28), np.uint8)
     spec = spec_of(model)
     with torch.no_grad():
-        x = (torch.from_numpy(pictures).float() - spec.mean[0]) / spec.std[0]
+        x = (torch.from_numpy(images).float() - spec.mean[0]) / spec.std[0]
         wanted = model(x).numpy()
-    found = Graph(model, spec, tmp_path).reference(pictures, batch=3)
+    found = Graph(model, spec, tmp_path).reference(images, batch=3)
     np.testing.assert_allclose(found[0], wanted, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What int8 engines make of the picture itself, and of ranges that suit most values."""
+"""What int8 engines make of the image itself, and of ranges that suit most values."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ SPEC = replace(model_entry("unet_8").spec, input_size=(32, 32))
 ENGINES = ("onnxruntime", "mnn", "openvino", "litert", "executorch")
 
 
-def shaded_pictures() -> np.ndarray:
+def shaded_images() -> np.ndarray:
     """Slopes from black to white with faint noise, a few grey levels high."""
     rng = np.random.default_rng(5)
     slopes = np.linspace(0, 1, 32)[:, None] * rng.uniform(-90, 90, (8, 1, 1, 1))
-    pictures = np.clip(128 + slopes + rng.normal(0, 3, (8, 1, 32, 32)), 0, 255).astype(np.uint8)
-    pictures[:, :, 0, :2] = 0, 255  # the whole range, as photographs have it
-    return pictures
+    images = np.clip(128 + slopes + rng.normal(0, 3, (8, 1, 32, 32)), 0, 255).astype(np.uint8)
+    images[:, :, 0, :2] = 0, 255  # the whole range, as photographs have it
+    return images
 
 
 def sqnr_db(engine: str, model: nn.Module, folder: Path) -> float:
-    target, pictures = installed_target(engine), shaded_pictures()
+    target, images = installed_target(engine), shaded_images()
     graph, log = Graph(model, SPEC, folder), folder / "log.txt"
-    artifact = target.convert(Conversion(graph, "int8", folder, log, pictures))
-    result = target.run(artifact, pictures, log)
+    artifact = target.convert(Conversion(graph, "int8", folder, log, images))
+    result = target.run(artifact, images, log)
     assert result is not None
-    return compare(graph.reference(pictures), result.outputs).sqnr_db
+    return compare(graph.reference(images), result.outputs).sqnr_db
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -48,7 +48,7 @@ def test_a_filter_of_small_differences_survives(
 ) -> None:
     """Its weights add up to nothing, on the grid of 8 bits alone.
 
-    A picture of 127 levels leaves 15 dB, weights of 7 bits 5. OpenVINO runs as on a CPU without
+    An image of 127 levels leaves 15 dB, weights of 7 bits 5. OpenVINO runs as on a CPU without
     AVX-512, since its sums overflow where there is that but no VNNI.
     """
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -71,7 +71,7 @@ class Around(nn.Module):
 
 
 class Meeting(nn.Module):
-    """The picture goes where maps go: through a pool, or beside a convolution of its own."""
+    """The image goes where maps go: through a pool, or beside a convolution of its own."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Meeting(nn.Module):
 
 @pytest.mark.parametrize("how", ["cat", "sum", "pool"])
 @pytest.mark.parametrize("engine", ["mnn", "openvino"])
-def test_a_picture_meets_a_map(engine: str, how: str, tmp_path: Path) -> None:
+def test_a_image_meets_a_map(engine: str, how: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     assert sqnr_db(engine, Meeting(how).eval(), tmp_path) > 24
 
@@ -148,7 +148,7 @@ class Mean(nn.Module):
 def test_mnn_quantises_means(how: str, tmp_path: Path) -> None:
     """Its quantiser dies of ReduceMean: they are written as pools."""
     torch.manual_seed(0)
-    assert sqnr_db("mnn", Mean(how).eval(), tmp_path) > 12  # the pictures' means differ little
+    assert sqnr_db("mnn", Mean(how).eval(), tmp_path) > 12  # the images' means differ little
 
 
 @pytest.mark.parametrize("how", ["last", "head", "dims"])

@@ -26,7 +26,7 @@ from edgeark.export.kpu import (
 )
 from edgeark.export.kpu.compiler.compile import Compiled, compile_kmodel
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject, prepare
+from edgeark.export.prepare import EvalContext, prepare
 from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement, Target
@@ -50,9 +50,9 @@ class TestK210(TargetTester):
 
     @pytest.fixture(scope="class", params=MADE_FOR_IT)
     @classmethod
-    def subject(
+    def context(
         cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Subject:
+    ) -> EvalContext:
         return prepared(request.param, tmp_path_factory.mktemp("graph"))
 
     def check_placement(self, placement: object) -> None:
@@ -63,16 +63,16 @@ class TestK210(TargetTester):
 
 def test_the_trained_unet_keeps_its_dice(tmp_path: Path) -> None:
     try:
-        subject = prepare("unet_8", tmp_path, limit=24)
+        context = prepare("unet_8", tmp_path, limit=24)
     except DataError as error:
         pytest.skip(f"needs magnetic_tile: {error}")
-    row = export_one(subject, find_target("k210"), "int8", tmp_path)
+    row = export_one(context, find_target("k210"), "int8", tmp_path)
     assert row.status == "ok" and row.placement is not None, row.message
     assert row.placement.npu_mac_fraction == 1.0
     assert row.metric is not None and row.metric.value > 0.5
 
 
-def make_pictures(count: int, seed: int, spec: ModelSpec = SPEC) -> np.ndarray:
+def make_images(count: int, seed: int, spec: ModelSpec = SPEC) -> np.ndarray:
     """Patches of 4x4 pixels, brighter and darker: noise alone would drown in any pool."""
     rng = np.random.default_rng(seed)
     height, width = spec.input_size
@@ -86,19 +86,19 @@ def compiled(
 ) -> tuple[Compiled, float]:
     """The kmodel, written and read again, and how far it is from PyTorch: dB.
 
-    Calibrated on the pictures that it then sees: values out of range are another matter.
+    Calibrated on the images that it then sees: values out of range are another matter.
     """
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-                module.bias.mul_(0.1)  # what all pictures have in common would take the bytes
-    graph, pictures = Graph(model, spec, folder), make_pictures(8, 2, spec)
+                module.bias.mul_(0.1)  # what all images have in common would take the bytes
+    graph, images = Graph(model, spec, folder), make_images(8, 2, spec)
     proto = fold_normalization(onnx.load(graph.onnx(11)), spec.mean, spec.std)
-    result = compile_kmodel(proto, pictures, **options)
+    result = compile_kmodel(proto, images, **options)
     kmodel = read_kmodel(write_kmodel(result.kmodel))
-    outputs = Simulator(kmodel).run(pictures)
+    outputs = Simulator(kmodel).run(images)
     shaped = [o.reshape(8, *s) for o, s in zip(outputs, result.output_shapes, strict=True)]
-    return result, compare(graph.reference(pictures), shaped).sqnr_db
+    return result, compare(graph.reference(images), shaped).sqnr_db
 
 
 def kinds(result: Compiled) -> list[str]:
@@ -248,7 +248,7 @@ def test_what_the_cpu_does(model: nn.Module, wanted: dict[str, int], tmp_path: P
 
 
 def test_a_mean_goes_into_the_first_convolution(tmp_path: Path) -> None:
-    """Grey pictures, padded with the mean; three means that differ need a convolution of theirs."""
+    """Grey images, padded with the mean; three means that differ need a convolution of theirs."""
     gray = replace(SPEC, color="gray", mean=(33.3,), std=(78.6,))
     result, sqnr_db = compiled(conv(1, 8), tmp_path, gray)
     (layer,) = (one for one in result.kmodel.layers if isinstance(one, KpuConv))
@@ -335,16 +335,16 @@ def test_the_zoo_on_one_chip(name: str, tmp_path: Path) -> None:
     spec = spec_of(model)
     (tmp_path / "graph").mkdir()
     graph = Graph(ready(model, *spec.input_shape[1:]), spec, tmp_path / "graph")
-    pictures, log = make_pictures(4, 2, spec), tmp_path / "log"
+    images, log = make_images(4, 2, spec), tmp_path / "log"
 
     def convert(target: Target) -> tuple[Artifact, float]:
         (tmp_path / target.name).mkdir()
-        calibration = make_pictures(8, 1, spec)
+        calibration = make_images(8, 1, spec)
         artifact = target.convert(
             Conversion(graph, "int8", tmp_path / target.name, log, calibration)
         )
-        outputs = target.run(artifact, pictures, log).outputs
-        return artifact, compare(graph.reference(pictures), outputs).sqnr_db
+        outputs = target.run(artifact, images, log).outputs
+        return artifact, compare(graph.reference(images), outputs).sqnr_db
 
     artifact, sqnr_db = convert(find_target("k210"))
     assert sqnr_db > convert(find_target("onnxruntime"))[1] - 4
@@ -360,7 +360,7 @@ def test_warns_of_main_memory(
 ) -> None:
     monkeypatch.setattr(budget, "MAIN_BYTES", 1000)
     graph = Graph(conv(3, 8), SPEC, tmp_path)
-    job = Conversion(graph, "int8", tmp_path, tmp_path / "log", make_pictures(2, 1))
+    job = Conversion(graph, "int8", tmp_path, tmp_path / "log", make_images(2, 1))
     with caplog.at_level(logging.WARNING):
         artifact = find_target("k210").convert(job)
     assert "k210: main memory: 0.02 MiB of 0.00" in caplog.text

@@ -13,7 +13,7 @@ from edgeark.export.targets.base import Conversion
 from edgeark.zoo import list_models
 from edgeark.zoo.spec import spec_of
 from target_base import installed_target, prepared
-from test_nncase import SPEC, TwoHeads, make_pictures, set_batch_norm
+from test_nncase import SPEC, TwoHeads, make_images, set_batch_norm
 from test_transcode import Subsampled
 from torch import nn
 from zoo_cases import MADE_FOR, create_small, family, ready
@@ -33,7 +33,7 @@ def toolchain() -> None:
 
 
 def sqnr_of_both(
-    graph: Graph, calibration: np.ndarray, pictures: np.ndarray, folder: Path
+    graph: Graph, calibration: np.ndarray, images: np.ndarray, folder: Path
 ) -> tuple[float, float]:
     """Of edgeark's compiler and of nncase, in dB; the worst output counts."""
     found = []
@@ -41,8 +41,8 @@ def sqnr_of_both(
         target, out = find_target(name), folder / name
         out.mkdir()
         artifact = target.convert(Conversion(graph, "int8", out, out / "log.txt", calibration))
-        outputs = target.run(artifact, pictures, out / "log.txt").outputs
-        found.append(compare(graph.reference(pictures), outputs).sqnr_db)
+        outputs = target.run(artifact, images, out / "log.txt").outputs
+        found.append(compare(graph.reference(images), outputs).sqnr_db)
     return found[0], found[1]
 
 
@@ -51,7 +51,7 @@ def test_made_for_the_test(network: type[nn.Module], tmp_path: Path) -> None:
     """Strides, depthwise, pools, three activations; a sum, two outputs."""
     model = ready(network(), 3, *SPEC.input_size)
     graph = Graph(model, SPEC, tmp_path)
-    ours, theirs = sqnr_of_both(graph, make_pictures(16, 1), make_pictures(16, 2), tmp_path)
+    ours, theirs = sqnr_of_both(graph, make_images(16, 1), make_images(16, 2), tmp_path)
     assert ours > theirs - 1
 
 
@@ -59,10 +59,10 @@ def test_made_for_the_test(network: type[nn.Module], tmp_path: Path) -> None:
 def test_small_and_random(name: str, tmp_path: Path) -> None:
     model = create_small(name)
     spec = spec_of(model)
-    set_batch_norm(model, make_pictures(16, 3, spec))
+    set_batch_norm(model, make_images(16, 3, spec))
     graph = Graph(model, spec, tmp_path)
-    calibration, pictures = make_pictures(8, 1, spec), make_pictures(8, 2, spec)
-    ours, theirs = sqnr_of_both(graph, calibration, pictures, tmp_path)
+    calibration, images = make_images(8, 1, spec), make_images(8, 2, spec)
+    ours, theirs = sqnr_of_both(graph, calibration, images, tmp_path)
     assert ours > theirs - 1
 
 
@@ -71,6 +71,6 @@ def test_trained(name: str, tmp_path: Path) -> None:
     """Above nncase on MobileNet, whose depthwise layers are the hard part of int8."""
     subject = prepared(name, tmp_path)
     # Spread over all classes, which some data sets have one after another.
-    calibration, pictures = subject.calibration.images[::2], subject.test.images[::10]
-    ours, theirs = sqnr_of_both(subject.graph, calibration, pictures, tmp_path)
+    calibration, images = subject.calibration.images[::2], subject.test.images[::10]
+    ours, theirs = sqnr_of_both(subject.graph, calibration, images, tmp_path)
     assert ours > (theirs if name.startswith("mobilenet") else theirs - 1)

@@ -188,7 +188,7 @@ def test_sums_beyond_the_integers_of_float32_are_exact() -> None:
 
 
 def test_large_layers_are_cut_into_blocks_without_a_seam() -> None:
-    """Blocks of rows and of pictures give what single pixels give."""
+    """Blocks of rows and of images give what single pixels give."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (3, 24, 40, 90), dtype=np.uint8)
     for shape in ((32, 24, 3, 3), (700, 24, 1, 1)):

@@ -24,7 +24,7 @@ from edgeark.export.kpu import elementwise as e
 from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.layer import KpuTensor, Layer, MainTensor
 from edgeark.export.kpu.memory import Memory
-from edgeark.zoo.tasks.pictures import to_input
+from edgeark.zoo.tasks.images import to_input
 from hypothesis import given
 from hypothesis import strategies as st
 from kpu_cases import PUBLISHED, conv, digit_net, operator_net, published_file
@@ -144,11 +144,11 @@ def test_an_output_that_no_layer_writes_is_named() -> None:
     assert [o.shape for o in found] == [(1, 64), (1, 64)]
 
 
-def test_pictures_of_another_shape_are_refused() -> None:
+def test_images_of_another_shape_are_refused() -> None:
     simulator = Simulator(net_of())
-    for pictures in (np.zeros((1, 3, 8, 8), np.uint8), np.zeros((1, 1, 8, 8), np.float32)):
+    for images in (np.zeros((1, 3, 8, 8), np.uint8), np.zeros((1, 1, 8, 8), np.float32)):
         with pytest.raises(ValueError, match=r"takes uint8 \[N, 1, 8, 8\]"):
-            simulator.run(pictures)
+            simulator.run(images)
 
 
 # -- the CPU's layers, one by one: batch of one, worked out by hand --
@@ -262,12 +262,12 @@ def test_add_padding_and_remove_padding_are_inverse() -> None:
 
 
 @pytest.mark.parametrize("build", [digit_net, operator_net])
-def test_a_batch_gives_what_each_picture_gives(build: Callable[[], Kmodel]) -> None:
+def test_a_batch_gives_what_each_image_gives(build: Callable[[], Kmodel]) -> None:
     simulator = Simulator(build())
-    pictures = np.random.default_rng(0).integers(0, 256, (70, *simulator.input.shape), np.uint8)
-    together = simulator.run(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (70, *simulator.input.shape), np.uint8)
+    together = simulator.run(images)
     for index in (0, 63, 64, 69):
-        alone = simulator.run(pictures[index : index + 1])
+        alone = simulator.run(images[index : index + 1])
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_allclose(a[index], b[0], rtol=1e-5, atol=1e-7)
 
@@ -275,13 +275,13 @@ def test_a_batch_gives_what_each_picture_gives(build: Callable[[], Kmodel]) -> N
 def test_a_trace_shows_every_layer() -> None:
     kmodel = digit_net()
     simulator = Simulator(kmodel)
-    picture = np.random.default_rng(0).integers(0, 256, (1, 1, 16, 16), np.uint8)
-    steps = list(simulator.trace(picture))
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, 16, 16), np.uint8)
+    steps = list(simulator.trace(image))
     assert [layer for layer, _ in steps] == list(kmodel.layers)
-    assert np.array_equal(steps[0][1][0], plain_convolution(kmodel.layers[0], picture[0]))  # type: ignore[arg-type]
+    assert np.array_equal(steps[0][1][0], plain_convolution(kmodel.layers[0], image[0]))  # type: ignore[arg-type]
     dequantized = steps[3][1]
     assert dequantized.shape == (1, 6, 4, 4)  # as the convolution before it left it
-    assert np.array_equal(steps[-1][1], simulator.run(picture)[0])
+    assert np.array_equal(steps[-1][1], simulator.run(image)[0])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -292,8 +292,8 @@ def test_published_files_run_to_the_last_layer(name: str) -> None:
     simulator = Simulator(read_kmodel(path.read_bytes()))
     shape = simulator.input.shape
     rng = np.random.default_rng(0)
-    pictures = np.stack([rng.integers(0, 256, shape, np.uint8), np.full(shape, 128, np.uint8)])
-    for output in simulator.run(pictures):
+    images = np.stack([rng.integers(0, 256, shape, np.uint8), np.full(shape, 128, np.uint8)])
+    for output in simulator.run(images):
         assert output.dtype == np.float32 and np.isfinite(output).all()
         assert output.std() > 0 and not np.array_equal(output[0], output[1])
 

@@ -199,10 +199,10 @@ def test_whoever_reads_onnx_refuses_what_the_exporter_drops(name: str) -> None:
 def test_the_exporter_drops_a_divisor(opset: int, tmp_path: Path) -> None:
     spec = replace(spec_of(create_model("mnist")), input_size=(8, 8))
     graph = Graph(nn.AvgPool2d(4, divisor_override=3), spec, tmp_path)
-    picture = np.full((1, 1, 8, 8), 200, np.uint8)
+    image = np.full((1, 1, 8, 8), 200, np.uint8)
     settings = {"mean": spec.mean, "std": spec.std}
-    (wrong,) = run_onnx(graph.onnx(opset), picture, settings).outputs
-    (right,) = graph.reference(picture)
+    (wrong,) = run_onnx(graph.onnx(opset), image, settings).outputs
+    (right,) = graph.reference(image)
     np.testing.assert_allclose(wrong * 16 / 3, right, rtol=1e-5)
 
 
@@ -245,7 +245,7 @@ def test_a_network_of_the_zoo_knows_its_size() -> None:
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("lint_nets:Net", "--input 3x224x224"),
+        ("lint_nets:Net", "--input-shape 3x224x224"),
         ("lint_nets:lost", "has no lost"),
         ("lint_nets:number", "int, not a network"),
         ("lint_nets:broken", "KeyError: 'lost'"),
@@ -291,11 +291,11 @@ def test_the_command_prints_findings_and_fails_on_errors(
     (here / "holes.py").write_text(
         "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2))"
     )
-    status, text, _ = run_cli("holes.py:net", "--to", "onnxruntime", "--input", "3x9x9")
+    status, text, _ = run_cli("holes.py:net", "--to", "onnxruntime", "--input-shape", "3x9x9")
     assert status == 1 and "use two 3x3 kernels" in " ".join(text.split())
     status, text, _ = run_cli("mnist", "--to", "onnxruntime")
     assert status == 0 and "nothing found" in text
-    status, _, err = run_cli("holes.py:net", "--to", "onnxruntim", "--input", "3x9x9")
+    status, _, err = run_cli("holes.py:net", "--to", "onnxruntim", "--input-shape", "3x9x9")
     assert status == 2 and "onnxruntime" in err and len(err.splitlines()) == 1
 
 

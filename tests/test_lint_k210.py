@@ -71,7 +71,7 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
-# Errors: a rule, a minimal network that breaks it, its mended neighbour.
+# Errors: a rule, a minimal network that breaks it, its fixed neighbour.
 ERRORS = {
     "kernel": (behind(nn.Conv2d(8, 8, 5, padding=2)), behind(conv(8, 8), conv(8, 8))),
     "groups": (behind(conv(8, 8, groups=2)), behind(conv(8, 8, groups=8))),
@@ -132,12 +132,12 @@ ERRORS = {
 
 @pytest.mark.parametrize("rule", ERRORS)
 def test_an_error_is_what_the_compiler_refuses(rule: str) -> None:
-    broken, mended = (model.eval() for model in ERRORS[rule])
+    broken, fixed = (model.eval() for model in ERRORS[rule])
     (finding, *_) = [f for f in found_in(broken) if f.rule == rule.split(",", maxsplit=1)[0]]
     assert finding.severity == "error" and finding.fix
     assert finding.source or finding.module
     assert refusal(broken)
-    assert errors_of(mended) == [] and refusal(mended) == ""
+    assert errors_of(fixed) == [] and refusal(fixed) == ""
 
 
 # Warnings: the same, and the layers that the compiler needs for the first and not for the second.
@@ -188,8 +188,8 @@ def test_a_warning_is_what_costs_layers(rule: str) -> None:
 
 def test_maps_that_fill_the_kpus_memory(tmp_path: Path) -> None:
     large = ModelSpec(**{**vars(SPEC), "input_size": (200, 200)})
-    broken, mended = (behind(conv(8, 32), conv(32, channels)) for channels in (32, 4))
-    pictures = np.zeros((1, 3, 200, 200), np.uint8)
+    broken, fixed = (behind(conv(8, 32), conv(32, channels)) for channels in (32, 4))
+    images = np.zeros((1, 3, 200, 200), np.uint8)
 
     def rules(model: nn.Module) -> set[str]:
         return {f.rule for f in found_in(model, large) if f.severity == "error"}
@@ -197,12 +197,12 @@ def test_maps_that_fill_the_kpus_memory(tmp_path: Path) -> None:
     def compile_it(model: nn.Module, name: str) -> None:
         (tmp_path / name).mkdir()
         proto = onnx.load(Graph(model, large, tmp_path / name).onnx(11))
-        compile_kmodel(fold_normalization(proto, large.mean, large.std), pictures)
+        compile_kmodel(fold_normalization(proto, large.mean, large.std), images)
 
-    assert rules(broken) == {"kpu-memory"} and rules(mended) == set()
+    assert rules(broken) == {"kpu-memory"} and rules(fixed) == set()
     with pytest.raises(EdgearkError, match="of the KPU's 2"):
         compile_it(broken, "broken")
-    compile_it(mended, "mended")
+    compile_it(fixed, "fixed")
 
 
 def test_sizes_of_the_whole_network() -> None:

@@ -10,7 +10,7 @@ from edgeark.export.backends.nncase.rules import RULES
 from edgeark.export.lint import Finding, capture_network, check
 from edgeark.export.toolchains import ToolchainError
 from target_base import installed_target
-from test_nncase import SPEC, Between, convert, make_pictures, set_batch_norm, sqnr_db
+from test_nncase import SPEC, Between, convert, make_images, set_batch_norm, sqnr_db
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +31,7 @@ def conv(outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.
     return nn.Conv2d(8, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
-# A rule, a layer that breaks it, its mended neighbour: both between two convolutions.
+# A rule, a layer that breaks it, its fixed neighbour: both between two convolutions.
 FAILURES = {
     "gelu": (nn.GELU(), nn.SiLU()),
     "transposed-convolution": (
@@ -91,11 +91,11 @@ LEFT_TO_THE_CPU = {
 
 @pytest.mark.parametrize("rule", [*FAILURES, *WRONG, *LEFT_TO_THE_CPU])
 def test_a_rule_fires_and_its_mend_is_silent(rule: str) -> None:
-    broken, mended = {**FAILURES, **WRONG, **LEFT_TO_THE_CPU}[rule]
+    broken, fixed = {**FAILURES, **WRONG, **LEFT_TO_THE_CPU}[rule]
     finding = found_in(Between(broken).eval())[rule]
     is_error = rule in FAILURES or rule in WRONG
     assert (finding.severity == "error") == is_error and finding.reason and finding.fix
-    left = found_in(Between(mended).eval())
+    left = found_in(Between(fixed).eval())
     assert rule not in left and not [f for f in left.values() if f.severity == "error"]
 
 
@@ -105,23 +105,23 @@ def test_a_rule_fires_and_its_mend_is_silent(rule: str) -> None:
 )
 def test_the_mend_of_a_failure_compiles(rule: str, tmp_path: Path) -> None:
     """That the others fail is shown in ``test_nncase.py``."""
-    broken, mended = (Between(layer) for layer in FAILURES[rule])
-    folders = [tmp_path / name for name in ("broken", "mended")]
+    broken, fixed = (Between(layer) for layer in FAILURES[rule])
+    folders = [tmp_path / name for name in ("broken", "fixed")]
     for folder in folders:
         folder.mkdir()
     with pytest.raises(ToolchainError):
         convert(broken, folders[0])
-    convert(mended, folders[1])
+    convert(fixed, folders[1])
 
 
 @needs_toolchain
 @pytest.mark.parametrize("rule", WRONG)
 def test_a_wrong_answer_and_its_mend(rule: str, tmp_path: Path) -> None:
     found = []
-    for name, layer in zip(("broken", "mended"), WRONG[rule], strict=True):
+    for name, layer in zip(("broken", "fixed"), WRONG[rule], strict=True):
         model, folder = Between(layer), tmp_path / name
         folder.mkdir()
-        set_batch_norm(model, make_pictures(16, 3))
+        set_batch_norm(model, make_images(16, 3))
         artifact, _, graph = convert(model, folder)
         found.append(sqnr_db(artifact, graph))
     assert found[0] < 15 and found[1] > 20
@@ -138,7 +138,7 @@ CPU_CASES: dict[str, Callable[[tuple[str, ...]], bool]] = {
 @pytest.mark.parametrize("rule", CPU_CASES)
 def test_a_warning_is_work_of_the_cpu(rule: str, tmp_path: Path) -> None:
     said = []
-    for name, layer in zip(("broken", "mended"), LEFT_TO_THE_CPU[rule], strict=True):
+    for name, layer in zip(("broken", "fixed"), LEFT_TO_THE_CPU[rule], strict=True):
         folder = tmp_path / name
         folder.mkdir()
         _, placement, _ = convert(Between(layer), folder)

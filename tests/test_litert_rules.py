@@ -1,4 +1,4 @@
-"""LiteRT's rules and mends: each fires where the toolchain fails, and not on its neighbour."""
+"""LiteRT's rules and fixes: each fires where the toolchain fails, and not on its neighbour."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ INT8_CASES: list[tuple[str, Function, Function]] = [
         nn.AvgPool2d(3, 1, 1, count_include_pad=False),
     ),
 ]
-# A function of the worker that mends it, and what it mends
+# A function of the worker that fixes it, and what it fixes
 MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: x.view(x.shape[0], -1)),
     ("_mended", lambda x: x.repeat(1, 2, 1, 1).repeat(1, 1, 2, 1)),

@@ -27,7 +27,7 @@ from edgeark.zoo.tasks.classification import top_k
 from edgeark.zoo.tasks.detection import detect
 from edgeark.zoo.tasks.letterbox import Letterbox
 from kpu_cases import conv, digit_net, operator_net
-from maixpy_fakes import Board, Picture, PicturesEnd
+from maixpy_fakes import Board, Image, ImagesEnd
 
 CLASSES = ("zero", 'one "1"', "two\nlines", "vier ½")
 ANCHORS = (((10.0, 13.0), (16.0, 30.0), (33.0, 23.0)), ((30.0, 61.0), (62.0, 45.0), (59.0, 119.0)))
@@ -112,12 +112,12 @@ def run_main(
     names = script["main"].__globals__
     show = names["show"]
 
-    def remember(picture: Picture, found: Any) -> None:
+    def remember(image: Image, found: Any) -> None:
         answers.append(found)
-        show(picture, found)
+        show(image, found)
 
     names["show"] = remember
-    with pytest.raises(PicturesEnd):
+    with pytest.raises(ImagesEnd):
         script["main"]()
     assert board.loaded == 0 and len(board.shown) == len(answers) == len(scenes)
     return board, answers
@@ -128,7 +128,7 @@ def test_it_starts_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
     board = Board(bundle, make_scenes(1, (1, 240, 240)))
     board.install(monkeypatch)
-    with pytest.raises(PicturesEnd):
+    with pytest.raises(ImagesEnd):
         runpy.run_path(str(bundle / "main.py"), run_name="__main__")
     assert len(board.shown) == 1 and board.loaded == 0
 
@@ -140,12 +140,12 @@ def test_classification_answers_as_edgeark(
     export = write_export(tmp_path / "export", classifier_net(seed), DIGITS)
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
     board, answers = run_main(bundle, make_scenes(6, (1, 240, 240), seed), monkeypatch)
-    assert board.window == (240, 240)  # the most that a picture of 320x240 has, 15 times 16
+    assert board.window == (240, 240)  # the most that an image of 320x240 has, 15 times 16
     outputs = Simulator(classifier_net(seed)).run(np.stack(board.inputs))
     wanted = [best[0] for best in top_k(outputs[0], CLASSES, 1)]
-    for picture, answer, best in zip(board.shown, answers, wanted, strict=True):
+    for image, answer, best in zip(board.shown, answers, wanted, strict=True):
         assert answer == (best["index"], best["name"], pytest.approx(best["score"], rel=1e-6))
-        assert picture.texts == [f"{best['name']} {best['score']:.2f}"]
+        assert image.texts == [f"{best['name']} {best['score']:.2f}"]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -158,7 +158,7 @@ def test_detection_answers_as_edgeark(
     assert board.window == (288, 192)
     outputs = Simulator(detector_net(seed)).run(np.stack(board.inputs))
     found = 0
-    for index, (picture, answer) in enumerate(zip(board.shown, answers, strict=True)):
+    for index, (image, answer) in enumerate(zip(board.shown, answers, strict=True)):
         maps = [output[index : index + 1] for output in outputs]
         mapping = Letterbox((1 / 3, 1 / 3), (0, 0), (192, 288))
         wanted = detect(DETECTOR, maps, mapping)
@@ -168,7 +168,7 @@ def test_detection_answers_as_edgeark(
         np.testing.assert_allclose(
             [box[:4] for box in answer], [w["box"] for w in wanted], rtol=1e-4, atol=1e-3
         )
-        assert len(picture.boxes) == len(picture.texts) == len(wanted)
+        assert len(image.boxes) == len(image.texts) == len(wanted)
         found += len(wanted)
     assert found > 10
 
@@ -177,9 +177,9 @@ def test_several_outputs_become_one_that_the_firmware_reads() -> None:
     net = detector_net()
     joined = join_outputs(net)
     assert len(joined.outputs) == 1 and read_kmodel(write_kmodel(joined)).outputs == joined.outputs
-    pictures = np.stack(make_scenes(2, (3, 64, 96)))
-    (found,) = Simulator(joined).run(pictures)
-    wanted = [output.reshape(2, -1) for output in Simulator(net).run(pictures)]
+    images = np.stack(make_scenes(2, (3, 64, 96)))
+    (found,) = Simulator(joined).run(images)
+    wanted = [output.reshape(2, -1) for output in Simulator(net).run(images)]
     np.testing.assert_array_equal(found, np.concatenate(wanted, axis=1))
 
     single = classifier_net()

@@ -1,4 +1,4 @@
-"""Pictures with masks: two data sets, sizes, broken files, splits that part no object."""
+"""Images with masks: two data sets, sizes, broken files, splits that part no object."""
 
 from __future__ import annotations
 
@@ -114,21 +114,21 @@ def test_broken_and_missing_masks_are_left_out_named_and_counted(
     save(masks / "colour.png", np.zeros((16, 12, 3)))
     found = load_images("mask_folder", "train", tmp_path, shape=SHAPE)
     assert len(found) == 1 and found.labels.sum() == 32
-    assert "4 of 5 train pictures cannot be read and are left out" in caplog.text
+    assert "4 of 5 train images cannot be read and are left out" in caplog.text
     assert "images/colour.jpg, images/cut.jpg, images/lost.jpg, images/small.jpg" in caplog.text
     (tmp_path / "train/images/good.jpg").unlink()
-    with pytest.raises(DataError, match=r"none of 4 pictures .*colour.jpg: a mask is gray"):
+    with pytest.raises(DataError, match=r"none of 4 images .*colour.jpg: a mask is gray"):
         load_images("mask_folder", "train", tmp_path, shape=SHAPE)
 
 
 @pytest.mark.parametrize("data", [None, Path("nowhere")])
 def test_the_folder_must_be_named(data: Path | None) -> None:
-    with pytest.raises(DataError, match="name the folder of your pictures with --data"):
+    with pytest.raises(DataError, match="name the folder of your images with --data"):
         load_images("mask_folder", "train", data)
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no pictures in .*images"):
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no images in .*images"):
         load_images("mask_folder", "train", tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_a_tile_is_never_parted(tiles: list[tuple[int, str]], share: float) -> N
         assert 0.5 * share - 0.1 < held[groups == group].mean() < 1.5 * share + 0.1
 
 
-def test_small_groups_keep_a_picture_to_train_on() -> None:
+def test_small_groups_keep_a_image_to_train_on() -> None:
     held = held_out_ranges(np.array([5, 1, 2]), np.array(["a", "b", "b"]), 0.1)
     assert held.tolist() == [False, False, True]
 
@@ -207,7 +207,7 @@ def test_a_draw_takes_its_share_of_every_group() -> None:
     assert whole.split_off(1)[1].labels.sum() == 1, "rare as they are, one is held out"
 
 
-def test_parts_keep_what_is_known_of_each_picture() -> None:
+def test_parts_keep_what_is_known_of_each_image() -> None:
     values = np.arange(12)
     whole = ImageSet(
         "toy", "train", values[:, None], values, groups=values.astype(str), numbers=values // 6
@@ -236,7 +236,7 @@ def test_indices_are_never_mixed() -> None:
     assert resize_indices(mask, (1, 3)).tolist() == [[0, 7, 7]]
 
 
-def test_turns_and_flips_are_of_single_pictures() -> None:
+def test_turns_and_flips_are_of_single_images() -> None:
     torch.manual_seed(0)
     images = torch.arange(4.0).view(1, 1, 2, 2).expand(100, 1, 2, 2)
     upside_down = random_flip(images, 0.5, dim=2)[:, 0, 0].eq(torch.tensor([2.0, 3.0])).all(1)
@@ -258,7 +258,7 @@ def test_gamma_keeps_black_and_white() -> None:
     torch.testing.assert_close(random_gamma(images, 0.0), images)
 
 
-def test_outside_of_a_picture_its_mirror_image_can_lie() -> None:
+def test_outside_of_a_image_its_mirror_image_can_lie() -> None:
     torch.manual_seed(0)
     images = torch.full((8, 1, 16, 16), 100.0)
     assert random_affine(images, translate=0.3).min() == 0
@@ -267,7 +267,7 @@ def test_outside_of_a_picture_its_mirror_image_can_lie() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_a_mask_moves_with_its_picture(classes: int) -> None:
+def test_a_mask_moves_with_its_image(classes: int) -> None:
     """Each class has its colour: after any motion a pixel's colour must be its mask's."""
     config = AugmentConfig(degrees=25, translate=0.1, scale=0.2, flip=0.5, upend=0.5, turn=0.5)
     torch.manual_seed(0)
@@ -275,12 +275,12 @@ def test_a_mask_moves_with_its_picture(classes: int) -> None:
     for index in range(1, classes):
         masks[:, 3 + 7 * index : 9 + 7 * index, 4 : 12 + 3 * index] = index
     images = torch.stack([255 * (masks == k) for k in range(1, classes)], dim=1)
-    pictures, moved = augment(images, masks, config)
-    assert moved.dtype == torch.uint8 and pictures.shape == images.shape
+    images, moved = augment(images, masks, config)
+    assert moved.dtype == torch.uint8 and images.shape == images.shape
     for index in range(1, classes):
-        pure = pictures[:, index - 1] > 200
+        pure = images[:, index - 1] > 200
         assert pure.any() and (moved[pure] == index).all()
-    assert (moved[pictures.sum(dim=1) < 50] == 0).all()
+    assert (moved[images.sum(dim=1) < 50] == 0).all()
     assert len({tuple(mask.flatten().tolist()) for mask in moved}) > 15
     still, same = augment(images, masks, AugmentConfig())
     torch.testing.assert_close(still, images.float())

@@ -40,7 +40,7 @@ class TestNcnn(TargetTester):
     precisions = ("float32", "float16")
 
 
-def make_pictures(count: int, shape: tuple[int, ...]) -> np.ndarray:
+def make_images(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
@@ -59,9 +59,9 @@ def test_the_zoo_converts_and_agrees(name: str, tmp_path: Path) -> None:
     graph = Graph(ready(model, *spec.input_shape[1:]), spec, tmp_path)
     assert check(graph.network, target.rules(), "ncnn") == []
     artifact = convert(graph, tmp_path)
-    pictures = make_pictures(2, spec.input_shape[1:])
-    result = target.run(artifact, pictures, tmp_path / "log.txt")
-    wanted = graph.reference(pictures)
+    images = make_images(2, spec.input_shape[1:])
+    result = target.run(artifact, images, tmp_path / "log.txt")
+    wanted = graph.reference(images)
     assert [o.shape for o in result.outputs] == [o.shape for o in wanted]
     for got, reference in zip(result.outputs, wanted, strict=True):
         np.testing.assert_allclose(got, reference, atol=1e-4 * max(1, np.abs(reference).max()))
@@ -103,9 +103,9 @@ def test_outputs_are_in_the_networks_order(tmp_path: Path) -> None:
             return tuple(reversed(answers))
 
     graph = Graph(Reversed(), SPEC, tmp_path)
-    pictures = make_pictures(2, (3, 16, 16))
-    result = target.run(convert(graph, tmp_path), pictures, tmp_path / "log.txt")
-    assert compare(graph.reference(pictures), result.outputs).max_abs_error < 1e-4
+    images = make_images(2, (3, 16, 16))
+    result = target.run(convert(graph, tmp_path), images, tmp_path / "log.txt")
+    assert compare(graph.reference(images), result.outputs).max_abs_error < 1e-4
 
 
 def test_it_says_why_there_is_no_int8(caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +186,7 @@ def test_a_rule_fires_where_ncnn_fails(
     """The toolchain refuses the network, or computes something else; its neighbour is right."""
     target = installed_target("ncnn")
     torch.manual_seed(0)
-    pictures = make_pictures(1, (3, 16, 16))
+    images = make_images(1, (3, 16, 16))
     for function, is_bad in ((bad, True), (good, False)):
         model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Calls(function))
         found = check(capture_network(model, (1, 3, 16, 16)), target.rules(), "ncnn")
@@ -194,9 +194,9 @@ def test_a_rule_fires_where_ncnn_fails(
         folder = tmp_path / str(is_bad)
         folder.mkdir()
         graph = Graph(model, SPEC, folder)
-        wanted = graph.reference(pictures)
+        wanted = graph.reference(images)
         try:
-            (answer,) = target.run(convert(graph, folder), pictures, folder / "log.txt").outputs
+            (answer,) = target.run(convert(graph, folder), images, folder / "log.txt").outputs
         except ToolchainError as error:
             assert is_bad and "convert failed" in str(error)
             continue

@@ -59,7 +59,7 @@ def toolchain() -> None:
 needs_toolchain = pytest.mark.usefixtures("toolchain")
 
 
-def make_pictures(count: int, seed: int, spec: ModelSpec = SPEC) -> np.ndarray:
+def make_images(count: int, seed: int, spec: ModelSpec = SPEC) -> np.ndarray:
     """Patches of 4x4 pixels: noise alone would drown in any network's mean."""
     rng = np.random.default_rng(seed)
     height, width = spec.input_size
@@ -72,8 +72,8 @@ def convert(
 ) -> tuple[Artifact, Placement, Graph]:
     (folder / "graph").mkdir()
     graph = Graph(model, spec, folder / "graph")
-    target, pictures = find_target("k210-nncase"), make_pictures(8, 1, spec)
-    job = Conversion(graph, "int8", folder, folder / "log.txt", pictures)
+    target, images = find_target("k210-nncase"), make_images(8, 1, spec)
+    job = Conversion(graph, "int8", folder, folder / "log.txt", images)
     artifact = target.convert(job)
     placement = target.placement(artifact)
     assert placement is not None
@@ -81,9 +81,9 @@ def convert(
 
 
 def sqnr_db(artifact: Artifact, graph: Graph, name: str = "k210-nncase") -> float:
-    pictures = make_pictures(8, 2, graph.spec)
-    result = find_target(name).run(artifact, pictures, artifact.folder / "log.txt")
-    return compare(graph.reference(pictures), result.outputs).sqnr_db
+    images = make_images(8, 2, graph.spec)
+    result = find_target(name).run(artifact, images, artifact.folder / "log.txt")
+    return compare(graph.reference(images), result.outputs).sqnr_db
 
 
 MADE_FOR_IT = MADE_FOR["k210-nncase"]
@@ -92,7 +92,7 @@ MADE_FOR_IT = MADE_FOR["k210-nncase"]
 @needs_toolchain
 @pytest.mark.parametrize("name", MADE_FOR_IT)
 def test_models_made_for_it_are_one_kpu_run(name: str, tmp_path: Path) -> None:
-    """The KPU takes the raw picture and does all but the pool; int8 costs what it costs elsewhere.
+    """The KPU takes the raw image and does all but the pool; int8 costs what it costs elsewhere.
 
     The weights are random, and int8 hurts a random MobileNet much: ONNX Runtime's int8 is the
     measure. nncase is level with it there, and 2 to 4 dB below on ``vgg_kpu``.
@@ -101,7 +101,7 @@ def test_models_made_for_it_are_one_kpu_run(name: str, tmp_path: Path) -> None:
     size = {"input_size": (128, 128)} if name.startswith("mobilenet") else {}
     model = create_model(name, **size)
     spec = spec_of(model)
-    set_batch_norm(model, make_pictures(16, 3, spec))
+    set_batch_norm(model, make_images(16, 3, spec))
     artifact, placement, graph = convert(model, tmp_path, spec)
     assert placement.npu_mac_fraction == 1.0
     head, pool = "Dequantize (/head/Conv(Conv)/dequantize)", "Reduce (/pool/AveragePool"
@@ -111,17 +111,17 @@ def test_models_made_for_it_are_one_kpu_run(name: str, tmp_path: Path) -> None:
     assert artifact.settings["main_memory_bytes"] < 3 * 2**20
     other = tmp_path / "other"
     other.mkdir()
-    job = Conversion(graph, "int8", other, tmp_path / "log.txt", make_pictures(8, 1, spec))
+    job = Conversion(graph, "int8", other, tmp_path / "log.txt", make_images(8, 1, spec))
     onnxruntime = find_target("onnxruntime").convert(job)
     assert sqnr_db(artifact, graph) > sqnr_db(onnxruntime, graph, "onnxruntime") - 5
 
 
-def set_batch_norm(model: nn.Module, pictures: np.ndarray) -> None:
+def set_batch_norm(model: nn.Module, images: np.ndarray) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0  # one pass sets the statistics
     with torch.no_grad():
-        model.train()(torch.from_numpy(pictures).float() / 255)
+        model.train()(torch.from_numpy(images).float() / 255)
     model.eval()
 
 
@@ -141,7 +141,7 @@ class TwoHeads(nn.Module):
 
 
 @needs_toolchain
-def test_several_outputs_of_a_colour_picture(tmp_path: Path) -> None:
+def test_several_outputs_of_a_colour_image(tmp_path: Path) -> None:
     """In the network's order, each channel with its own mean and deviation, and with padding."""
     torch.manual_seed(0)
     artifact, placement, graph = convert(TwoHeads(), tmp_path, COLORS)
@@ -232,7 +232,7 @@ def test_names_what_falls_to_the_cpu(
     assert "Conv2D (/middle/Conv(Conv))" in placement.cpu_ops
 
 
-def test_a_slow_network_gets_fewer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_network_gets_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
     target = find_target("k210-nncase")
     artifact = Artifact("k210-nncase", "int8", Path(), ())
     for macs, count in ((7_366_656, 67_873), (171_700_000, 2_912)):

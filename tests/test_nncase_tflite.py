@@ -17,7 +17,7 @@ from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.spec import ModelSpec
 from settled import Heads
 from target_base import SlowTargetTester, installed_target
-from test_nncase import COLORS, SPEC, Between, make_pictures, set_batch_norm, sqnr_db
+from test_nncase import COLORS, SPEC, Between, make_images, set_batch_norm, sqnr_db
 from test_nncase import convert as convert_onnx
 from torch import nn
 
@@ -49,7 +49,7 @@ def convert(model: nn.Module, folder: Path, spec: ModelSpec = SPEC) -> tuple[Art
     (folder / "graph").mkdir()
     graph, out = Graph(model, spec, folder / "graph"), folder / "tflite"
     out.mkdir()
-    job = Conversion(graph, "int8", out, folder / "log.txt", make_pictures(8, 1, spec))
+    job = Conversion(graph, "int8", out, folder / "log.txt", make_images(8, 1, spec))
     return find_target(TARGET).convert(job), graph
 
 
@@ -69,7 +69,7 @@ def test_a_bilinear_unet_is_wrong_by_onnx_and_right_here(tmp_path: Path) -> None
     torch.manual_seed(0)
     model = create_model("unet_8", input_size=(64, 64), upsample="bilinear")
     spec = spec_of(model)
-    set_batch_norm(model, make_pictures(16, 3, spec))
+    set_batch_norm(model, make_images(16, 3, spec))
     refused = findings("k210-nncase", model, spec)
     assert [*refused] == ["half-pixel-bilinear"]
     assert TARGET in refused["half-pixel-bilinear"].fix
@@ -88,16 +88,16 @@ def test_a_bilinear_unet_is_wrong_by_onnx_and_right_here(tmp_path: Path) -> None
 
 
 @needs_toolchain
-def test_many_outputs_of_a_colour_picture(tmp_path: Path) -> None:
+def test_many_outputs_of_a_colour_image(tmp_path: Path) -> None:
     """In the network's order, maps and vectors, each channel with its own mean and deviation."""
     torch.manual_seed(0)
     model = Heads()
-    set_batch_norm(model, make_pictures(16, 3, COLORS))
+    set_batch_norm(model, make_images(16, 3, COLORS))
     artifact, graph = convert(model, tmp_path, COLORS)
-    pictures = make_pictures(8, 2, COLORS)
-    result = find_target(TARGET).run(artifact, pictures, tmp_path / "log.txt")
+    images = make_images(8, 2, COLORS)
+    result = find_target(TARGET).run(artifact, images, tmp_path / "log.txt")
     assert result is not None
-    for answer, wanted in zip(result.outputs, graph.reference(pictures), strict=True):
+    for answer, wanted in zip(result.outputs, graph.reference(images), strict=True):
         np.testing.assert_allclose(answer, wanted, atol=0.2 * np.abs(wanted).max())
     placement = find_target(TARGET).placement(artifact)
     assert placement is not None and placement.npu_mac_fraction == 1
@@ -108,7 +108,7 @@ def test_many_outputs_of_a_colour_picture(tmp_path: Path) -> None:
     assert macs == {**stem, **heads}
 
 
-# A rule, a layer that breaks it, its mended neighbour: both between two convolutions.
+# A rule, a layer that breaks it, its fixed neighbour: both between two convolutions.
 RULES = {
     "unread-operator": (nn.GELU("tanh"), nn.Hardswish()),
     "unread-average": (nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(3, 2, 1)),
@@ -123,9 +123,9 @@ RULES = {
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_fires_and_its_mend_is_silent(rule: str) -> None:
-    broken, mended = RULES[rule]
+    broken, fixed = RULES[rule]
     assert [*findings(TARGET, Between(broken).eval())] == [rule]
-    assert not findings(TARGET, Between(mended).eval())
+    assert not findings(TARGET, Between(fixed).eval())
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,9 @@ def test_two_threads_share_a_graphs_files(tmp_path: Path) -> None:
     model = create_model("mnist_kpu", width=0.25)
     graph = Graph(model, spec_of(model), tmp_path)
     paths = map_in_order(graph.onnx, [13, 18, 13, 18], 4)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28), np.uint8)
-    wanted = graph.reference(pictures)[0]
-    scaled = ((pictures - np.float32(graph.spec.mean[0])) / graph.spec.std[0]).astype(np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28), np.uint8)
+    wanted = graph.reference(images)[0]
+    scaled = ((images - np.float32(graph.spec.mean[0])) / graph.spec.std[0]).astype(np.float32)
     for path in paths:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         answers = [np.asarray(session.run(None, {"input": x[None]})[0]) for x in scaled]

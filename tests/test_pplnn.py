@@ -26,7 +26,7 @@ from edgeark.export.backends.pplnn.rules import RULES, UNKNOWN
 from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Conversion
 from edgeark.export.targets.tools import set_tools
@@ -59,7 +59,7 @@ def network_of(function: Function) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Calls(function)).eval()
 
 
-def make_pictures(count: int, shape: tuple[int, ...]) -> np.ndarray:
+def make_images(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
@@ -71,13 +71,13 @@ def no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    subject = prepared("mnist", tmp_path_factory.mktemp("graph"))
-    reference = [output[:12] for output in subject.reference]
-    return replace(subject, test=subject.test.head(12), reference=reference)
+def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
+    context = prepared("mnist", tmp_path_factory.mktemp("graph"))
+    reference = [output[:12] for output in context.reference]
+    return replace(context, test=context.test.head(12), reference=reference)
 
 
-def test_a_row_claims_nothing_that_was_not_run(digits: Subject, tmp_path: Path) -> None:
+def test_a_row_claims_nothing_that_was_not_run(digits: EvalContext, tmp_path: Path) -> None:
     row = export_one(digits, find_target("pplnn"), "float32", tmp_path).to_dict()
     assert (row["status"], row["evidence"]) == ("ok", "generated")
     assert [row[key] for key in ("max_abs_error", "metric", "run_ms")] == [None, None, None]
@@ -97,7 +97,7 @@ def test_a_row_claims_nothing_that_was_not_run(digits: Subject, tmp_path: Path) 
 
 @pytest.mark.parametrize("where", ["named", "on PATH"])
 def test_a_program_of_the_users_runs_it(
-    where: str, digits: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, digits: EvalContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, program = find_target("pplnn"), pplnn_double.install(tmp_path / "a bin")
     if where == "named":
@@ -125,7 +125,7 @@ def test_a_program_of_the_users_runs_it(
 
 
 def test_a_program_that_fails_is_an_error_with_its_words(
-    digits: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: EvalContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PPLNN_FAIL", "1")
     target = find_target("pplnn")
@@ -158,26 +158,26 @@ def convert(model: nn.Module, folder: Path, spec: object = SPEC) -> tuple[Graph,
     return graph, find_target("pplnn").convert(job)
 
 
-def assert_equal(graph: Graph, answers: list[np.ndarray], pictures: np.ndarray) -> None:
-    for wanted, answer in zip(graph.reference(pictures), answers, strict=True):
+def assert_equal(graph: Graph, answers: list[np.ndarray], images: np.ndarray) -> None:
+    for wanted, answer in zip(graph.reference(images), answers, strict=True):
         np.testing.assert_allclose(answer, wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
 
 
 def assert_file_is_equal(graph: Graph, artifact: Artifact) -> None:
     """On ONNX Runtime."""
-    pictures = make_pictures(2, graph.spec.input_shape[1:])
-    (source,) = find_target("pplnn").run_sources(artifact, pictures).values()
-    assert_equal(graph, source.outputs, pictures)
+    images = make_images(2, graph.spec.input_shape[1:])
+    (source,) = find_target("pplnn").run_sources(artifact, images).values()
+    assert_equal(graph, source.outputs, images)
 
 
 def test_the_script_keeps_nine_outputs_in_order(tmp_path: Path) -> None:
     target, model = find_target("pplnn"), create_small("yolox_nano", input_size=(64, 96))
     target.tool_path = pplnn_double.install(tmp_path / "bin")
     graph, artifact = convert(ready(model, 3, 64, 96), tmp_path, spec_of(model))
-    pictures = make_pictures(2, (3, 64, 96))
-    result = target.run(artifact, pictures, tmp_path / "log.txt")
+    images = make_images(2, (3, 64, 96))
+    result = target.run(artifact, images, tmp_path / "log.txt")
     assert result is not None
-    assert_equal(graph, result.outputs, pictures)
+    assert_equal(graph, result.outputs, images)
 
 
 @pytest.mark.parametrize("name", one_per_family())

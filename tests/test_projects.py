@@ -41,7 +41,7 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_readmes_commands_train_and_export(
     template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process, for the five imports of torch that it spares; smaller pictures likewise."""
+    """In this process, for the five imports of torch that it spares; smaller images likewise."""
     folder = create_project(tmp_path / "mine", template, example=True).folder
     recipe = folder / "recipe.toml"
     smaller = {"[224, 224]": "[64, 64]", "[416, 416]": "[96, 96]"}
@@ -136,13 +136,13 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("dataset", ["image_folder", "mask_folder", "yolo_txt"])
-def test_example_pictures_are_what_their_labels_say(dataset: str, tmp_path: Path) -> None:
+def test_example_images_are_what_their_labels_say(dataset: str, tmp_path: Path) -> None:
     count = write_example(tmp_path, dataset)
     parts = [load_images(dataset, s, tmp_path, shape=(3, 96, 96)) for s in ("train", "test")]
     assert sum(map(len, parts)) == count
     for part in parts:
-        for picture, label in zip(part.images, part.labels, strict=True):
-            red, _, blue = picture.astype(int)
+        for image, label in zip(part.images, part.labels, strict=True):
+            red, _, blue = image.astype(int)
             colored = np.abs(red - blue) > 60  # the ground is grey
             if dataset == "image_folder":
                 assert (red[colored].mean() > blue[colored].mean()) == (label == 0)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.report import plots, render, samples, write_report
 from edgeark.export.results.compare import compare, score, task_figures
-from edgeark.export.results.row import Row
+from edgeark.export.results.row import ExportResult
 from edgeark.export.targets.base import Placement
 from PIL import Image
 from report_fakes import (
@@ -34,18 +34,18 @@ def fake_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "find_target", lambda name: FakeTarget())
 
 
-def make_row(subject: Subject, target: str, output: np.ndarray, **changes: Any) -> Row:
-    reference, test = [subject.reference[0][: len(output)]], subject.test.head(len(output))
-    row = Row(
-        subject.name,
+def make_row(context: EvalContext, target: str, output: np.ndarray, **changes: Any) -> ExportResult:
+    reference, test = [context.reference[0][: len(output)]], context.test.head(len(output))
+    row = ExportResult(
+        context.name,
         target,
         "float32",
         "ok",
         "executed",
         parity=compare(reference, [output]),
         metric=score(
-            subject.spec,
-            *(task_figures(subject.spec, o, test) for o in (reference, [output])),
+            context.spec,
+            *(task_figures(context.spec, o, test) for o in (reference, [output])),
             test,
         ),
         size_bytes=2_500_000,
@@ -72,15 +72,15 @@ CALIBRATION = {
 
 
 @pytest.fixture
-def found() -> list[tuple[Subject, list[Row]]]:
+def found() -> list[tuple[EvalContext, list[ExportResult]]]:
     """One model with a row of every status."""
-    subject = make_subject()
+    context = make_subject()
     placement = Placement(0.975, ("Softmax", "Softmax", "Resize"), 1000, None, LAYERS)
-    noisy = logits([0, 1, 2, 1])  # was given four pictures, and mistakes the last one
+    noisy = logits([0, 1, 2, 1])  # was given four images, and mistakes the last one
     rows = [
-        make_row(subject, "onnxruntime", subject.reference[0] + np.float32(1e-3)),
+        make_row(context, "onnxruntime", context.reference[0] + np.float32(1e-3)),
         make_row(
-            subject,
+            context,
             "rknn:rk3588",
             noisy,
             precision="int8",
@@ -90,10 +90,10 @@ def found() -> list[tuple[Subject, list[Row]]]:
             calibration=CALIBRATION,
             message="top1 too low",
         ),
-        Row(subject.name, "mnn", "float16", "error", message=EVIL),
-        Row(subject.name, "openvino", "float32", "unavailable", message="no network"),
+        ExportResult(context.name, "mnn", "float16", "error", message=EVIL),
+        ExportResult(context.name, "openvino", "float32", "unavailable", message="no network"),
     ]
-    return [(subject, rows)]
+    return [(context, rows)]
 
 
 def render_page(found: Any, folder: Path) -> str:
@@ -117,7 +117,7 @@ def test_every_status_and_target_has_a_row(found: Any, tmp_path: Path) -> None:
     messages = [row[0] for row in results if len(row) == 1]
     calibration, *messages = messages
     assert calibration == (
-        "int8 by 64 train pictures of insects, drawn at random; algorithm mmse; "
+        "int8 by 64 train images of insects, drawn at random; algorithm mmse; "
         "in 16 bits: stem.conv, head"
     )
     assert messages == ["top1 too low", EVIL, "no network"]
@@ -168,15 +168,15 @@ def test_sample_answers_are_the_outputs_answers(found: Any, tmp_path: Path) -> N
     assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
 
 
-def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
-    subject = make_mask_subject()
-    output = subject.reference[0][:5].copy()
+def test_masks_are_shown_over_their_images(tmp_path: Path) -> None:
+    context = make_mask_subject()
+    output = context.reference[0][:5].copy()
     output[3, :, 2:6, 2:4], output[4, :, 0, 0] = 4, 4
     rows = [
-        make_row(subject, "mnn", output, precision="int8", evidence="executed"),
-        Row(subject.name, "openvino", "float32", "unavailable", message="no network"),
+        make_row(context, "mnn", output, precision="int8", evidence="executed"),
+        ExportResult(context.name, "openvino", "float32", "unavailable", message="no network"),
     ]
-    page = render_page([(subject, rows)], tmp_path)
+    page = render_page([(context, rows)], tmp_path)
     results, answers, *_ = Tables(page).tables
     assert results[0][5:7] == ["dice PyTorch", "dice target"]
     assert results[1][5:8] == ["50.00 %", "66.67 %", "4"]
@@ -213,12 +213,12 @@ def test_limits_in_the_page_are_the_targets_own(
 
 
 def test_a_report_without_any_answer_is_written(found: Any, tmp_path: Path) -> None:
-    (subject, rows), *_ = found
-    page = render_page([(subject, rows[2:])], tmp_path)
+    (context, rows), *_ = found
+    page = render_page([(context, rows[2:])], tmp_path)
     assert "⚠ 1 error" in page and "Error against PyTorch" not in page
 
 
-def test_samples_hold_disputed_hopeless_and_easy_pictures() -> None:
+def test_samples_hold_disputed_hopeless_and_easy_images() -> None:
     labels = np.arange(40) % 4
     right = labels.copy()
     one, two, bad = right.copy(), right.copy(), right.copy()
@@ -233,7 +233,7 @@ def test_samples_hold_disputed_hopeless_and_easy_pictures() -> None:
     assert len(samples.choose_samples(labels, [right * 0 + 9], count=10)) == 10
 
 
-def test_samples_prefer_pictures_that_all_places_were_given() -> None:
+def test_samples_prefer_images_that_all_places_were_given() -> None:
     labels = np.zeros(8, int)
     wrong = labels + 1
     assert samples.choose_samples(labels, [wrong, wrong[:0], labels[:0]], count=2) == [0, 1]
@@ -262,9 +262,9 @@ def test_histograms_share_their_axis_and_count_every_value() -> None:
 
 
 @pytest.mark.parametrize(("color", "expected"), [("rgb", (1, 2, 3)), ("bgr", (3, 2, 1))])
-def test_picture_uri_is_that_picture(color: str, expected: tuple[int, ...]) -> None:
-    picture = np.zeros((3, 2, 4), np.uint8) + np.array([1, 2, 3], np.uint8)[:, None, None]
-    uri = plots.picture_uri(picture, color)
+def test_image_uri_is_that_image(color: str, expected: tuple[int, ...]) -> None:
+    image = np.zeros((3, 2, 4), np.uint8) + np.array([1, 2, 3], np.uint8)[:, None, None]
+    uri = plots.image_uri(image, color)
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
     assert image.size == (4, 2) and image.getpixel((0, 0)) == expected
 

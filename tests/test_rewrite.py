@@ -1,4 +1,4 @@
-"""Rewriting: what is mended is equal, the rules find nothing more, and the engine computes it."""
+"""What is rewritten is equal, the rules find nothing more, and the engine computes it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edgeark.export.check import check_model
 from edgeark.export.graph.files import Graph
 from edgeark.export.results.compare import compare
 from edgeark.export.rewrite import RewriteError, Rewritten, engine, rewrite
-from edgeark.export.rewrite.mend import Mend
+from edgeark.export.rewrite.rule import RewriteRule
 from edgeark.export.targets import find_target, find_targets
 from edgeark.export.targets.base import Conversion
 from edgeark.export.targets.isolated import WorkerTarget
 from engine_cases import is_right, sample
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from settled import SPEC, make_pictures
+from settled import SPEC, make_images
 from target_base import installed_target
 from test_cpu_engine_rules import ENGINES as CPU_ENGINES
 from test_cpu_engine_rules import ONNXRUNTIME
@@ -30,7 +30,7 @@ from torch.nn import functional as f
 from tries import Between, Function, try_each
 
 ENGINES = {**CPU_ENGINES, **OPENCV_ENGINES}
-# What has no mend, as findings say it
+# What has no rule, as findings say it
 _UNKNOWN = ["col2im", "diagonal", "__lshift__", "__rshift__"]
 LEFT = {
     "mnn": {
@@ -69,42 +69,42 @@ def rewritten(function: Function, *targets: str) -> Rewritten:
 
 def mended_cases(name: str) -> tuple[list[Function], set[str]]:
     """Of an engine's table: the networks in which nothing is left, and what is left in others."""
-    mended, left = [], set()
+    rewritten, left = [], set()
     for _, bad, _ in ENGINES[name][1]:
         found = rewritten(bad, name).left
         left |= {finding.reason.partition(": ")[0] for finding in found}
-        mended += [] if found else [bad]
-    return mended, left
+        rewritten += [] if found else [bad]
+    return rewritten, left
 
 
 @pytest.mark.parametrize("name", ["mnn", "openvino", "opencv", "opencv5"])
 def test_the_engine_computes_what_is_rewritten(name: str, tmp_path: Path) -> None:
     target = installed_target(name)
     assert isinstance(target, WorkerTarget)
-    mended, left = mended_cases(name)
+    rewritten, left = mended_cases(name)
     assert left == LEFT[name]
-    tried = try_each(target, mended, tmp_path, around=lambda bad: rewritten(bad, name).model)
-    wrong = [(rewritten(bad, name).changes, t) for bad, t in zip(mended, tried, strict=True)]
+    tried = try_each(target, rewritten, tmp_path, around=lambda bad: rewritten(bad, name).model)
+    wrong = [(rewritten(bad, name).changes, t) for bad, t in zip(rewritten, tried, strict=True)]
     assert [(changes, t) for changes, t in wrong if not is_right(t)] == []
 
 
 @pytest.mark.parametrize("bad", [bad for _, bad, _ in ONNXRUNTIME])
 def test_onnxruntime_computes_what_is_rewritten(bad: Function, tmp_path: Path) -> None:
-    done, pictures = rewritten(bad, "onnxruntime"), make_pictures(4, SPEC.input_shape[1:], seed=0)
+    done, images = rewritten(bad, "onnxruntime"), make_images(4, SPEC.input_shape[1:], seed=0)
     assert done.changes and not done.left
     graph, target = Graph(done.model, SPEC, tmp_path), OnnxRuntime()
     artifact = target.convert(Conversion(graph, "float32", tmp_path, tmp_path / "log.txt"))
-    outputs = target.run(artifact, pictures, tmp_path / "log.txt").outputs
-    assert compare(graph.reference(pictures), outputs).sqnr_db > 75
+    outputs = target.run(artifact, images, tmp_path / "log.txt").outputs
+    assert compare(graph.reference(images), outputs).sqnr_db > 75
 
 
 def same(function: Function, x: Tensor, *targets: str) -> Rewritten:
-    """Rewritten until nothing is left, and equal, on two pictures at a time as well."""
+    """Rewritten until nothing is left, and equal, on two images at a time as well."""
     done = rewrite(_Whole(function), x.shape, find_targets(",".join(targets)))
     assert done.changes and not done.left
     assert not check_model(done.model, x.shape, find_targets(",".join(targets)))
-    for picture in (x, torch.cat((x, -x))):
-        torch.testing.assert_close(done.model(picture), function(picture), rtol=1e-4, atol=1e-5)
+    for image in (x, torch.cat((x, -x))):
+        torch.testing.assert_close(done.model(image), function(image), rtol=1e-4, atol=1e-5)
     return done
 
 
@@ -269,7 +269,7 @@ def test_the_original_stays_and_shares_its_parameters() -> None:
 
 
 def test_what_writes_over_a_map_does_not_reach_a_slice_of_it() -> None:
-    """The mend of a negative padding is a view, where a copy was."""
+    """The rule of a negative padding is a view, where a copy was."""
 
     def crop(x: Tensor) -> Tensor:
         y = x * 1
@@ -294,8 +294,8 @@ def test_what_only_warns_is_mended_by_what_was_seen_to_help() -> None:
 
 
 def test_a_wrong_mend_is_our_fault_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = Mend(("mish",), "something else", lambda x: x.relu())
-    monkeypatch.setattr(engine, "_MENDS", (wrong,))
+    wrong = RewriteRule(("mish",), "something else", lambda x: x.relu())
+    monkeypatch.setattr(engine, "_RULES", (wrong,))
     with pytest.raises(RewriteError, match="a fault of edgeark's"):
         rewrite(nn.Mish(), (1, 3, 8, 8), find_targets("mnn"))
 
@@ -347,7 +347,7 @@ def test_mobilenet_v3_fits_every_cpu_engine() -> None:
     assert not check_model(done.model, (1, 3, 64, 64), find_targets(MOBILE))
 
 
-def test_places_that_a_picture_decides_are_left() -> None:
+def test_places_that_a_image_decides_are_left() -> None:
     done = rewritten(lambda x: x[:, x.mean((0, 2, 3)).argsort()], "opencv")
     assert not done.changes and {f.reason.partition(": ")[0] for f in done.left} >= {"index"}
 

@@ -59,33 +59,33 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-TO = ("--to", "mnn,opencv", "--input", "3x24x40")
+TO = ("--to", "mnn,opencv", "--input-shape", "3x24x40")
 
 
 def test_a_users_file_is_rewritten_and_loads_elsewhere(net: Path, run: Run) -> None:
     assert run("check", "my_net.py:Net", *TO).status == 1
-    done = run("rewrite", "my_net.py:Net", *TO, "--out", "runs/mended", "--json")
+    done = run("rewrite", "my_net.py:Net", *TO, "--out", "runs/rewritten", "--json")
     assert done.status == 0
     document = done.json
     assert set(document) == {"changes", "left", "max_abs_error", "out"}
-    assert document["left"] == [] and document["out"] == "runs/mended"
+    assert document["left"] == [] and document["out"] == "runs/rewritten"
     assert {"rule", "module", "source", "done"} == set(document["changes"][0])
     assert all(c["source"].startswith("my_net.py:") for c in document["changes"])
-    assert run("check", "runs/mended/network.py:load", *TO, "--json").json == []
-    assert sorted(p.name for p in Path("runs").iterdir()) == ["mended"]
-    files = sorted(p.name for p in Path("runs/mended").iterdir() if p.is_file())
+    assert run("check", "runs/rewritten/network.py:load", *TO, "--json").json == []
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["rewritten"]
+    files = sorted(p.name for p in Path("runs/rewritten").iterdir() if p.is_file())
     assert files == ["network.py", "weights.safetensors"]
 
     module: dict[str, Any] = {}
     exec(NET, module)
-    original, picture = module["Net"]().eval(), torch.randn(1, 3, 24, 40)
-    weights = load_file("runs/mended/weights.safetensors")
+    original, image = module["Net"]().eval(), torch.randn(1, 3, 24, 40)
+    weights = load_file("runs/rewritten/weights.safetensors")
     for name, parameter in original.named_parameters():
         assert torch.equal(weights[name], parameter)
-    torch.save({"x": picture}, "x.pt")
-    command = [sys.executable, "-c", LOADED, "runs/mended", "x.pt", "y.pt"]
+    torch.save({"x": image}, "x.pt")
+    command = [sys.executable, "-c", LOADED, "runs/rewritten", "x.pt", "y.pt"]
     subprocess.run(command, check=True, cwd=net.parent)
-    wanted, got = original(picture), torch.load("y.pt")
+    wanted, got = original(image), torch.load("y.pt")
     assert list(wanted) == list(got)
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
@@ -99,11 +99,11 @@ def test_what_is_left_is_said_and_the_status_is_1(net: Path, run: Run) -> None:
     ("arguments", "words"),
     [
         (("my_net.py:Lost", *TO), "has no Lost"),
-        (("my_net.py:Net", "--to", "nowhere", "--input", "3x24x40"), "nowhere"),
+        (("my_net.py:Net", "--to", "nowhere", "--input-shape", "3x24x40"), "nowhere"),
         (("my_net.py:Net", *TO, "--out", "full"), "full is there already"),
         (("my_net.py:Net", *TO, "--out", "my_net.py"), "my_net.py is there already"),
         (("my_net.py:Net", *TO, "--out", "my_net.py/deeper"), "my_net.py"),
-        (("my_net.py:Net", "--to", "mnn", "--input", "4x24x40"), "no static graph"),
+        (("my_net.py:Net", "--to", "mnn", "--input-shape", "4x24x40"), "no static graph"),
     ],
 )
 def test_bad_input_gets_one_line_and_2(

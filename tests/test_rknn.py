@@ -186,7 +186,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(rng: np.random.Generator) -> np.ndarray:
+def images(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (16, 3, 16, 24), dtype=np.uint8)
 
 
@@ -195,22 +195,22 @@ def pictures(rng: np.random.Generator) -> np.ndarray:
     ("chip", "precision", "sqnr_db"),
     [("rk3588", "float16", 40), ("rk3566", "int8", 25), ("rv1106", "int8", 25)],
 )
-def test_several_outputs_of_a_colour_picture(
+def test_several_outputs_of_a_colour_image(
     chip: str,
     precision: Precision,
     sqnr_db: float,
     tmp_path: Path,
     log: Path,
-    pictures: np.ndarray,
+    images: np.ndarray,
 ) -> None:
     """In the network's order, each channel with its own mean and deviation."""
     torch.manual_seed(0)
     graph, target = make_graph(TwoHeads(), tmp_path), find_target(f"rknn:{chip}")
-    calibration = pictures if precision == "int8" else None
+    calibration = images if precision == "int8" else None
     artifact = target.convert(Conversion(graph, precision, tmp_path, log, calibration))
-    result = target.run(artifact, pictures, log)
+    result = target.run(artifact, images, log)
     assert [o.shape[1:] for o in result.outputs] == [(6, 4, 6), (8, 8, 12), (5, 8, 12)]
-    assert compare(graph.reference(pictures), result.outputs).sqnr_db > sqnr_db
+    assert compare(graph.reference(images), result.outputs).sqnr_db > sqnr_db
     placement = target.placement(artifact)
     assert placement is not None and placement.cpu_ops == ()
     assert sum(row["macs"] for row in placement.layers) == 20736 + 10368 + 3840
@@ -232,22 +232,22 @@ class OffTheNpu(nn.Module):
 @needs_toolchain
 @pytest.mark.parametrize(("chip", "fatal"), [("rv1106", True), ("rk3588", False)])
 def test_names_what_falls_to_the_cpu(
-    chip: str, fatal: bool, tmp_path: Path, log: Path, pictures: np.ndarray
+    chip: str, fatal: bool, tmp_path: Path, log: Path, images: np.ndarray
 ) -> None:
     """The mini chips' runtime has no kernel for it: the export fails; elsewhere it is warned of."""
     torch.manual_seed(0)
     target = find_target(f"rknn:{chip}")
     artifact = target.convert(
-        Conversion(make_graph(OffTheNpu(), tmp_path), "int8", tmp_path, log, pictures)
+        Conversion(make_graph(OffTheNpu(), tmp_path), "int8", tmp_path, log, images)
     )
     placement = target.placement(artifact)
     assert placement is not None and len(placement.cpu_ops) == 1
     assert placement.cpu_ops[0].startswith("Resize (")
     assert placement.npu_mac_fraction == 1.0
-    (concern,) = artifact.concerns
-    assert concern.fatal is fatal
-    assert concern.words.startswith("Resize of enlarge (")
-    assert "align_corners=False, by a whole factor" in concern.words
+    (diagnostic,) = artifact.diagnostics
+    assert diagnostic.fatal is fatal
+    assert diagnostic.words.startswith("Resize of enlarge (")
+    assert "align_corners=False, by a whole factor" in diagnostic.words
 
 
 @needs_toolchain

@@ -15,9 +15,9 @@ import pytest
 import torch
 from edgeark import cli
 from edgeark.export.graph.files import Graph
-from edgeark.export.graph.onnx_passes import unshare
+from edgeark.export.graph.onnx_passes import duplicate_shared_initializers
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target, list_targets
 from edgeark.export.targets.base import Artifact
 from edgeark.export.targets.tools import set_tools
@@ -28,12 +28,12 @@ from torch import nn
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     return few_digits(tmp_path_factory.mktemp("graph"))
 
 
 @pytest.fixture(scope="module")
-def exported(digits: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(digits: EvalContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_digits(digits, tmp_path_factory.mktemp("an export"))
 
 
@@ -43,7 +43,7 @@ def test_is_listed_with_its_chips() -> None:
     assert find_target(names[0]).evidence.value == "generated"
 
 
-def test_a_row_claims_nothing_that_was_not_run(digits: Subject, tmp_path: Path) -> None:
+def test_a_row_claims_nothing_that_was_not_run(digits: EvalContext, tmp_path: Path) -> None:
     """Its own figures stay empty; those of the files that were handed over have their names."""
     row = export_one(digits, find_target(TARGET), "float16", tmp_path).to_dict()
     assert (row["status"], row["evidence"]) == ("ok", "generated")
@@ -65,13 +65,15 @@ def test_a_row_claims_nothing_that_was_not_run(digits: Subject, tmp_path: Path) 
 
 
 def test_a_source_that_differs_fails_the_row(
-    digits: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: EvalContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(proto: onnx.ModelProto) -> onnx.ModelProto:
         proto.graph.initializer[0].raw_data = bytes(len(proto.graph.initializer[0].raw_data))
         return proto
 
-    monkeypatch.setattr("edgeark.export.backends.rknn1.target.unshare", broken)
+    monkeypatch.setattr(
+        "edgeark.export.backends.rknn1.target.duplicate_shared_initializers", broken
+    )
     row = export_one(digits, find_target(TARGET), "float16", tmp_path)
     assert row.status == "failed"
     assert "max abs error" in row.message
@@ -101,19 +103,19 @@ def test_shared_weights_become_each_convolutions_own(tmp_path: Path) -> None:
     spec = replace(spec_of(create_model("mnist")), input_size=(8, 8))
     proto = onnx.load(Graph(model, spec, tmp_path).onnx(11))
     assert "Identity" in {node.op_type for node in proto.graph.node}
-    own = unshare(proto)
+    own = duplicate_shared_initializers(proto)
     onnx.checker.check_model(own)
     assert {node.op_type for node in own.graph.node} == {"Conv"}
     read = [name for node in own.graph.node for name in node.input[1:]]
     assert len(set(read)) == len(read) == 6
 
 
-def test_200_training_pictures_to_calibrate_on(exported: Path, digits: Subject) -> None:
+def test_200_training_images_to_calibrate_on(exported: Path, digits: EvalContext) -> None:
     lines = (exported / "dataset.txt").read_text().splitlines()
     assert len(set(lines)) == len(lines) == 200
-    pictures = np.stack([np.load(exported / line) for line in lines])
-    assert pictures.shape == (200, 28, 28, 1)
-    assert np.array_equal(pictures.transpose(0, 3, 1, 2), digits.calibration.images)
+    images = np.stack([np.load(exported / line) for line in lines])
+    assert images.shape == (200, 28, 28, 1)
+    assert np.array_equal(images.transpose(0, 3, 1, 2), digits.calibration.images)
 
 
 @pytest.mark.parametrize("script", ["convert.py", "run_on_board.py"])
@@ -141,7 +143,7 @@ def toolkit_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_toolkit_of_the_users_converts_and_is_compared(
     has_simulator: str,
     evidence: str,
-    digits: Subject,
+    digits: EvalContext,
     toolkit_python: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +163,7 @@ def test_a_toolkit_of_the_users_converts_and_is_compared(
 
 
 def test_a_failing_toolkit_is_an_error_with_its_words(
-    digits: Subject, toolkit_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: EvalContext, toolkit_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RKNN1_FAIL", "build")
     target = find_target(TARGET)

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeark.export.graph.files import Graph
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.results.folder import write_golden
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.spec import ModelSpec
-from edgeark.zoo.tasks.answers import feed, read_answer
+from edgeark.zoo.tasks.answers import postprocess, preprocess
 from PIL import Image
 from rknn1_cases import TARGET, export_digits, few_digits
 from rknn1_double import activate
 from speaking import NETWORKS, make_network
 
 
-def make_pictures(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+def make_images(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Noise around another level in each channel of each."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, (count, shape[0], 1, 1))
@@ -49,12 +49,12 @@ def calls_of(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     return few_digits(tmp_path_factory.mktemp("graph"))
 
 
 @pytest.fixture(scope="module")
-def exported(digits: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(digits: EvalContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_digits(digits, tmp_path_factory.mktemp("an export"))
 
 
@@ -75,7 +75,7 @@ def test_converts_by_the_documented_calls(exported: Path, tmp_path: Path) -> Non
     }
     assert load[1:] == ("load_onnx", {"model": "model.onnx"})
     assert build[2] == {"do_quantization": True, "dataset": "dataset.txt", "pre_compile": False}
-    assert calibrated[2] == {"pictures": 200}
+    assert calibrated[2] == {"images": 200}
     assert export[2] == {"export_path": str(tmp_path / "a.rknn")}
     assert release[1] == "release"
 
@@ -136,47 +136,47 @@ def convert(name: str, folder: Path) -> tuple[Graph, ModelSpec, Path, dict[str, 
     for part in ("graph", "kit"):
         (folder / part).mkdir()
     graph, kit = Graph(model, spec, folder / "graph"), folder / "kit"
-    pictures = make_pictures(10, spec.input_shape[1:])
-    job = Conversion(graph, "int8", kit, folder / "log.txt", pictures)
+    images = make_images(10, spec.input_shape[1:])
+    job = Conversion(graph, "int8", kit, folder / "log.txt", images)
     find_target(TARGET).convert(job)
-    write_golden(kit, pictures, [], graph.reference(pictures))
+    write_golden(kit, images, [], graph.reference(images))
     env = activate(folder / "toolkit", calls=folder / "calls")
     done = run(kit / "convert.py", "--simulate", kit / "golden.npz", env=env, cwd=folder)
     assert done.returncode == 0, done.stderr
     errors = [float(line.split()[4]) for line in done.stdout.splitlines() if "at most" in line]
-    wanted = graph.reference(pictures)
+    wanted = graph.reference(images)
     assert len(errors) == len(wanted)
     assert all(e < 1e-3 * max(1, np.abs(w).max()) for e, w in zip(errors, wanted, strict=True))
     return graph, spec, kit, activate(folder / "board", board=1)
 
 
-def expected(spec: ModelSpec, graph: Graph, picture: np.ndarray) -> dict[str, Any]:
+def expected(spec: ModelSpec, graph: Graph, image: np.ndarray) -> dict[str, Any]:
     """The answer by the zoo's own pre-processing and decoding."""
-    fed = feed(spec, picture)
-    return read_answer(spec, graph.reference(fed.x), fed)
+    model_input = preprocess(spec, image)
+    return postprocess(spec, graph.reference(model_input.x), model_input)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_board_answers_as_edgeark_does(name: str, tmp_path: Path) -> None:
-    """Pictures of other sizes than the network's: file, gray array, one that is only enlarged."""
+    """Images of other sizes than the network's: file, gray array, one that is only enlarged."""
     graph, spec, kit, env = convert(name, tmp_path)
     shapes = [(71, 50, 3), (40, 90), (20, 31, 3)]
-    pictures = [
-        make_pictures(1, (s[2] if s[2:] else 1, *s[:2]), seed)[0].transpose(1, 2, 0).reshape(s)
+    images = [
+        make_images(1, (s[2] if s[2:] else 1, *s[:2]), seed)[0].transpose(1, 2, 0).reshape(s)
         for seed, s in enumerate(shapes)
     ]
-    Image.fromarray(pictures[0]).save(tmp_path / "a.png")
-    for letter, picture in zip("bc", pictures[1:], strict=True):
-        np.save(tmp_path / f"{letter}.npy", picture)
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    for letter, image in zip("bc", images[1:], strict=True):
+        np.save(tmp_path / f"{letter}.npy", image)
     files = ["a.png", "b.npy", "c.npy"]
     done = run(kit / "run_on_board.py", *files, "--loops", 3, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     *answers, timing = map(json.loads, done.stdout.splitlines())
     assert timing["loops"] == 3 and timing["median_ms"] >= timing["least_ms"] > 0
     found = 0
-    for file, picture, answer in zip(files, pictures, answers, strict=True):
-        assert answer.pop("picture") == file and answer.pop("ms") > 0
-        found += compare(expected(spec, graph, picture), answer)
+    for file, image, answer in zip(files, images, answers, strict=True):
+        assert answer.pop("image") == file and answer.pop("ms") > 0
+        found += compare(expected(spec, graph, image), answer)
     assert found > len(files), "the network has nothing to say"
 
 
@@ -210,9 +210,9 @@ def is_near(got: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 def test_digits_on_the_board_are_read_as_pytorch_reads_them(
-    exported: Path, digits: Subject, tmp_path: Path
+    exported: Path, digits: EvalContext, tmp_path: Path
 ) -> None:
-    """Without pictures it checks the golden ones; with them, the accuracy is PyTorch's."""
+    """Without images it checks the golden ones; with them, the accuracy is PyTorch's."""
     model = tmp_path / "model.rknn"
     env = activate(tmp_path / "pc")
     done = run(exported / "convert.py", "--out", model, env=env, cwd=tmp_path)
@@ -221,11 +221,11 @@ def test_digits_on_the_board_are_read_as_pytorch_reads_them(
     script, env = exported / "run_on_board.py", activate(tmp_path / "board", board=1)
     done = run(script, "--model", model, env=env, cwd=tmp_path)
     golden = json.loads(done.stdout)
-    assert golden["pictures"] == 8
+    assert golden["images"] == 8
     assert golden["max_abs_error"][0] < 1e-4 and golden["least_cosine"][0] > 0.9999
     names = [f"{index}.npy" for index in range(len(digits.test))]
-    for name, picture in zip(names, digits.test.images, strict=True):
-        np.save(tmp_path / name, picture[0])
+    for name, image in zip(names, digits.test.images, strict=True):
+        np.save(tmp_path / name, image[0])
     done = run(script, *names, "--model", model, env=env, cwd=tmp_path)
     answers = [json.loads(line)["classes"][0]["index"] for line in done.stdout.splitlines()]
     assert answers == digits.reference[0].reshape(40, -1).argmax(axis=1).tolist()
@@ -246,13 +246,13 @@ def test_a_board_on_usb_has_to_be_named(exported: Path, tmp_path: Path) -> None:
     assert started[-1] == {"target": "rk3399pro", "device_id": "X1"}
 
 
-def test_colour_pictures_are_rgb_files_and_a_bgr_network_swaps_them(tmp_path: Path) -> None:
+def test_colour_images_are_rgb_files_and_a_bgr_network_swaps_them(tmp_path: Path) -> None:
     _, spec, kit, _ = convert("yolox_nano", tmp_path)
     assert spec.color == "bgr"
     lines = (kit / "dataset.txt").read_text().splitlines()
     seen = np.stack([np.asarray(Image.open(kit / line)) for line in lines])
-    pictures = make_pictures(10, spec.input_shape[1:])
-    assert np.array_equal(seen[..., ::-1].transpose(0, 3, 1, 2), pictures)
+    images = make_images(10, spec.input_shape[1:])
+    assert np.array_equal(seen[..., ::-1].transpose(0, 3, 1, 2), images)
     (config,) = (call[2] for call in calls_of(tmp_path / "calls") if call[1] == "config")
     assert config["reorder_channel"] == "2 1 0"
     assert config["batch_size"] == 10

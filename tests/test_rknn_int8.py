@@ -43,7 +43,7 @@ class Ruined(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (16, 3, 16, 24), dtype=np.uint8)
 
 
@@ -55,25 +55,25 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 
 def converted(
-    graph: Graph, target: Target, folder: Path, pictures: np.ndarray, **options: object
+    graph: Graph, target: Target, folder: Path, images: np.ndarray, **options: object
 ) -> Artifact:
     quantization = Quantization(**options)  # type: ignore[arg-type]
     return target.convert(
-        Conversion(graph, "int8", folder, folder / "log.txt", pictures, quantization)
+        Conversion(graph, "int8", folder, folder / "log.txt", images, quantization)
     )
 
 
-def sqnr_db(graph: Graph, target: Target, artifact: Artifact, pictures: np.ndarray) -> float:
-    result = target.run(artifact, pictures, artifact.folder / "log.txt")
-    return compare(graph.reference(pictures), result.outputs).sqnr_db
+def sqnr_db(graph: Graph, target: Target, artifact: Artifact, images: np.ndarray) -> float:
+    result = target.run(artifact, images, artifact.folder / "log.txt")
+    return compare(graph.reference(images), result.outputs).sqnr_db
 
 
 def test_each_layer_tells_its_own_loss_and_all_before(
-    graph: Graph, pictures: np.ndarray, tmp_path: Path
+    graph: Graph, images: np.ndarray, tmp_path: Path
 ) -> None:
     target = find_target("rknn:rk3588")
-    artifact = converted(graph, target, tmp_path, pictures)
-    layers = target.layer_errors(artifact, pictures[:4], tmp_path / "log.txt")
+    artifact = converted(graph, target, tmp_path, images)
+    layers = target.layer_errors(artifact, images[:4], tmp_path / "log.txt")
     assert layers is not None
     assert [layer.module for layer in layers] == ["stem", "loud", "equal", "head"]
     own = [layer.own_sqnr_db for layer in layers]
@@ -85,13 +85,13 @@ def test_each_layer_tells_its_own_loss_and_all_before(
 
 @pytest.mark.parametrize(("chip", "wide"), [("rk3588", "float16"), ("rv1106", "int16")])
 def test_layers_that_int8_ruins_stay_in_16_bits(
-    graph: Graph, pictures: np.ndarray, tmp_path: Path, chip: str, wide: str
+    graph: Graph, images: np.ndarray, tmp_path: Path, chip: str, wide: str
 ) -> None:
     target = find_target(f"rknn:{chip}")
-    artifact = converted(graph, target, tmp_path, pictures, mixed=True)
+    artifact = converted(graph, target, tmp_path, images, mixed=True)
     assert artifact.settings["wide_type"] == wide
     assert artifact.settings["wide_modules"] == ["equal", "loud"]
-    assert sqnr_db(graph, target, artifact, pictures) > 15
+    assert sqnr_db(graph, target, artifact, images) > 15
     placement = target.placement(artifact)
     assert placement is not None and placement.cpu_ops == ()
     kinds = {layer["module"]: layer["dtype"] for layer in placement.layers if layer["macs"]}
@@ -100,13 +100,13 @@ def test_layers_that_int8_ruins_stay_in_16_bits(
 
 @pytest.mark.parametrize("algorithm", ["normal", "kl_divergence"])
 def test_the_algorithm_is_the_users_choice(
-    graph: Graph, pictures: np.ndarray, tmp_path: Path, algorithm: str
+    graph: Graph, images: np.ndarray, tmp_path: Path, algorithm: str
 ) -> None:
     """Without wide layers, and so ruined."""
     target = find_target("rknn:rk3588")
-    artifact = converted(graph, target, tmp_path, pictures, algorithm=algorithm)
+    artifact = converted(graph, target, tmp_path, images, algorithm=algorithm)
     assert artifact.settings["algorithm"] == algorithm
-    assert sqnr_db(graph, target, artifact, pictures) < 5
+    assert sqnr_db(graph, target, artifact, images) < 5
 
 
 def test_a_choice_that_a_target_does_not_have_is_refused() -> None:
@@ -133,15 +133,15 @@ def test_the_plot_has_a_panel_a_report(tmp_path: Path) -> None:
 
 
 def test_torchscript_gives_the_same_answers(
-    graph: Graph, pictures: np.ndarray, tmp_path: Path
+    graph: Graph, images: np.ndarray, tmp_path: Path
 ) -> None:
     """With edgeark's own PyTorch, whose version the toolkit does not ask for."""
     answers = []
     for name in ("rknn:rk3588", "rknn-torchscript:rk3588"):
         target, folder = find_target(name), tmp_path / name.partition(":")[0]
         folder.mkdir()
-        artifact = converted(graph, target, folder, pictures, mixed=True)
+        artifact = converted(graph, target, folder, images, mixed=True)
         assert artifact.settings["wide"]
-        answers.append(target.run(artifact, pictures[:4], folder / "log.txt").outputs[0])
+        answers.append(target.run(artifact, images[:4], folder / "log.txt").outputs[0])
         assert "packages" not in artifact.settings
     np.testing.assert_array_equal(*answers)

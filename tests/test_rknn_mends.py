@@ -1,4 +1,4 @@
-"""The toolkit's own words lead to a mend. They are quoted from its logs and from public threads."""
+"""The toolkit's own words lead to a fix. They are quoted from its logs and from public threads."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("said", "mend"), SAID.items())
-def test_what_is_said_leads_to_one_mend(said: str, mend: str) -> None:
-    (found,) = [hint.mend for hint in HINTS if re.search(hint.pattern, said)]
-    assert mend in found and "\n" not in found
+@pytest.mark.parametrize(("said", "fix"), SAID.items())
+def test_what_is_said_leads_to_one_mend(said: str, fix: str) -> None:
+    (found,) = [hint.fix for hint in HINTS if re.search(hint.pattern, said)]
+    assert fix in found and "\n" not in found
 
 
 def test_every_hint_is_needed() -> None:

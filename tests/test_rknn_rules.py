@@ -118,7 +118,7 @@ class Branches(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     installed_target("rknn:rk3588")
     return np.random.default_rng(0).integers(0, 256, (4, 3, *SIZE), dtype=np.uint8)
 
@@ -127,14 +127,14 @@ def pictures() -> np.ndarray:
 def test_the_toolkit_puts_them_on_the_cpu(
     chip: str,
     cases: dict[str, tuple[nn.Module, nn.Module]],
-    pictures: np.ndarray,
+    images: np.ndarray,
     tmp_path: Path,
 ) -> None:
     """And their neighbours on the NPU."""
     torch.manual_seed(0)
     graph = make_graph(Branches(cases), tmp_path, replace(SPEC, input_size=SIZE))
     target = find_target(f"rknn:{chip}")
-    artifact = target.convert(Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", pictures))
+    artifact = target.convert(Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", images))
     placement = target.placement(artifact)
     assert placement is not None
     modules = {row["module"] for row in placement.layers if row["target"] != "NPU"}
@@ -145,9 +145,9 @@ def test_the_toolkit_puts_them_on_the_cpu(
 
 
 def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
-    pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An odd kernel over a small map, an even one, which is not mended, and a harmless one."""
+    """An odd kernel over a small map, an even one, which is not fixed, and a harmless one."""
     torch.manual_seed(0)
     pools = [nn.MaxPool2d(13, 1, 6), nn.MaxPool2d(12, 1, 6), nn.MaxPool2d(5, 1, 2)]
 
@@ -162,18 +162,18 @@ def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
             return tuple(pool(x) for pool in self.pools)
 
     graph = make_graph(Pools(), tmp_path, replace(SPEC, input_size=SIZE))
-    reference, target = graph.reference(pictures), find_target("rknn:rk3588")
+    reference, target = graph.reference(images), find_target("rknn:rk3588")
 
     def fidelity(name: str) -> list[float]:
         folder = tmp_path / name
         folder.mkdir()
         artifact = target.convert(Conversion(graph, "float16", folder, folder / "log.txt"))
-        outputs = target.run(artifact, pictures, folder / "log.txt").outputs
+        outputs = target.run(artifact, images, folder / "log.txt").outputs
         return [
             compare([wanted], [got]).sqnr_db for wanted, got in zip(reference, outputs, strict=True)
         ]
 
-    odd, even, harmless = fidelity("mended")
+    odd, even, harmless = fidelity("fixed")
     assert odd > 40 and harmless > 40 and even < 20
     monkeypatch.setattr(rknn_target, "split_misread_pools", lambda proto: proto)
     odd, even, harmless = fidelity("plain")
@@ -182,19 +182,21 @@ def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
 
 @pytest.mark.parametrize(("stride", "overflows"), [(10, False), (11, True)])
 def test_an_odd_pool_stride_over_7_has_no_register(
-    stride: int, overflows: bool, tmp_path: Path, pictures: np.ndarray
+    stride: int, overflows: bool, tmp_path: Path, images: np.ndarray
 ) -> None:
     """The toolkit says so and returns 0; the simulator knows no registers."""
     graph = make_graph(network_of(nn.AvgPool2d(stride)), tmp_path, replace(SPEC, input_size=SIZE))
     log = tmp_path / "log.txt"
     artifact = find_target("rknn:rk3588").convert(Conversion(graph, "float16", tmp_path, log))
     assert ("REGTASK" in log.read_text(errors="replace")) is overflows
-    found = [concern for concern in artifact.concerns if "NPU's registers" in concern.words]
-    assert len(found) == int(overflows) and not any(concern.fatal for concern in found)
+    found = [
+        diagnostic for diagnostic in artifact.diagnostics if "NPU's registers" in diagnostic.words
+    ]
+    assert len(found) == int(overflows) and not any(diagnostic.fatal for diagnostic in found)
 
 
 def test_the_toolkit_leaves_scores_a_few_steps_beside_boxes(
-    pictures: np.ndarray, tmp_path: Path
+    images: np.ndarray, tmp_path: Path
 ) -> None:
     steps = []
     for joined in (True, False):
@@ -202,8 +204,8 @@ def test_the_toolkit_leaves_scores_a_few_steps_beside_boxes(
         folder.mkdir()
         graph = make_graph(network_of(Decoded(joined)), folder, replace(SPEC, input_size=SIZE))
         target, log = find_target("rknn:rk3588"), folder / "log.txt"
-        artifact = target.convert(Conversion(graph, "int8", folder, log, pictures))
-        scores = target.run(artifact, pictures, log).outputs[-1][:, -3:]
+        artifact = target.convert(Conversion(graph, "int8", folder, log, images))
+        scores = target.run(artifact, images, log).outputs[-1][:, -3:]
         steps.append(len(np.unique(scores)))
     assert steps[0] < 8
     assert steps[1] > 32
@@ -227,14 +229,14 @@ def test_a_large_transpose_falls_to_the_cpu(tmp_path: Path) -> None:
     spec = replace(SPEC, input_size=(96, 96))
     torch.manual_seed(0)
     graph = make_graph(Transposed(), tmp_path, spec)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 96, 96), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 96, 96), dtype=np.uint8)
     for chip in ("rk3566", "rv1106"):
         installed_target(f"rknn:{chip}")
         target, folder = find_target(f"rknn:{chip}"), tmp_path / chip
         (finding,) = check(graph.network, target.rules(), chip)
         assert (finding.rule, finding.module) == ("large-transpose", "large")
         folder.mkdir()
-        artifact = target.convert(Conversion(graph, "int8", folder, folder / "log.txt", pictures))
+        artifact = target.convert(Conversion(graph, "int8", folder, folder / "log.txt", images))
         placement = target.placement(artifact)
         assert placement is not None
         on_cpu = [row["module"] for row in placement.layers if row["target"] != "NPU"]

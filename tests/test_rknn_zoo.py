@@ -38,14 +38,14 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_everything_runs_on_the_npu(
     graph: Graph, chip: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    pictures = rng.integers(0, 256, (2, *graph.spec.input_shape[1:]), dtype=np.uint8)
+    images = rng.integers(0, 256, (2, *graph.spec.input_shape[1:]), dtype=np.uint8)
     target = find_target(f"rknn:{chip}")
-    job = Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", pictures)
+    job = Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", images)
     artifact = target.convert(job)
     placement = target.placement(artifact)
     assert placement is not None
     assert placement.cpu_ops == ()
     assert placement.npu_mac_fraction == 1.0
-    assert [concern.words for concern in artifact.concerns] == []
+    assert [diagnostic.words for diagnostic in artifact.diagnostics] == []
     modules = {name for name, _ in graph.model.named_modules()}
     assert {layer["module"] for layer in placement.layers} <= modules

@@ -1,4 +1,4 @@
-"""First filters on the grid of int8: they are there, and the pictures notice little."""
+"""First filters on the grid of int8: they are there, and the images notice little."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 
-def smooth_pictures(rng: np.random.Generator, channels: int = 1) -> np.ndarray:
+def smooth_images(rng: np.random.Generator, channels: int = 1) -> np.ndarray:
     """Bright areas with faint noise, as photographs have them."""
     coarse = rng.integers(40, 220, (40, channels, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
     return (coarse + rng.integers(-6, 7, coarse.shape)).astype(np.uint8)
@@ -58,7 +58,7 @@ def test_a_filter_of_zeros_stays() -> None:
 def test_whitened_filters_lose_little_where_plain_rounding_costs_much(
     channels: int, rng: np.random.Generator
 ) -> None:
-    images = smooth_pictures(rng, channels)
+    images = smooth_images(rng, channels)
     torch.manual_seed(0)
     model = create_model("unet_8", in_channels=channels, input_size=(32, 32), width=0.5).eval()
     start_whitened(model, images, shares)
@@ -83,7 +83,7 @@ def test_whitened_filters_lose_little_where_plain_rounding_costs_much(
 def test_the_file_gets_them_too(tmp_path: Path, rng: np.random.Generator) -> None:
     torch.manual_seed(0)
     model = create_model("unet_8", input_size=(32, 32), width=0.5)
-    images = smooth_pictures(rng)
+    images = smooth_images(rng)
     path = save_weights(model, tmp_path / "w.safetensors", {"epoch": "3"})
     finish_whitened(model, path, images, shares)
     assert read_header(path) == {"epoch": "3"}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from edgeark.zoo.tasks.segmentation import (
     dice,
-    false_alarms,
+    false_positive_rate,
+    foreground_dice,
     iou,
-    marked_dice,
     overlay,
     resize_logits,
     to_mask,
@@ -67,7 +67,7 @@ def test_logits_have_four_dimensions() -> None:
 @settings(max_examples=40)
 @given(seed=SEEDS, height=st.integers(1, 40), width=st.integers(2, 40))
 def test_logits_are_resized_as_in_torch(seed: int, height: int, width: int) -> None:
-    """From two columns on: torch 2.15 gives wrong rows to a picture of one."""
+    """From two columns on: torch 2.15 gives wrong rows to an image of one."""
     logits = np.random.default_rng(seed).normal(size=(2, 3, 8, 12)).astype(np.float32)
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(logits), size=(height, width), mode="bilinear", antialias=True
@@ -77,7 +77,7 @@ def test_logits_are_resized_as_in_torch(seed: int, height: int, width: int) -> N
     np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
 
 
-def test_a_resized_mask_has_the_pictures_size() -> None:
+def test_a_resized_mask_has_the_images_size() -> None:
     logits = np.full((1, 1, 4, 4), -1.0, np.float32)
     logits[..., 1:3, 1:3] = 1.0
     mask = to_mask(resize_logits(logits, (40, 60)))[0]
@@ -88,22 +88,22 @@ def test_a_resized_mask_has_the_pictures_size() -> None:
 
 
 def test_an_overlay_paints_the_values_it_is_given() -> None:
-    picture = np.full((2, 3), 100, np.uint8)
+    image = np.full((2, 3), 100, np.uint8)
     mask = np.array([[0, 1, 2], [0, 0, 3]], np.uint8)
-    painted = overlay(picture, mask, {1: (255, 0, 0), 2: (0, 0, 200)}, opacity=0.25)
+    painted = overlay(image, mask, {1: (255, 0, 0), 2: (0, 0, 200)}, opacity=0.25)
     gray, red, blue = [100, 100, 100], [139, 75, 75], [75, 75, 125]
     assert painted.dtype == np.uint8
     assert painted.tolist() == [[gray, red, blue], [gray, gray, gray]]
-    assert picture.tolist() == [[100] * 3] * 2, "the picture is left as it was"
+    assert image.tolist() == [[100] * 3] * 2, "the image is left as it was"
 
 
 def test_an_overlay_keeps_colour_and_hides_it() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     mask = np.ones((4, 5), np.uint8)
-    assert np.array_equal(overlay(picture, mask, {1: (9, 8, 7)}, opacity=0), picture)
-    assert np.all(overlay(picture, mask, {1: (9, 8, 7)}, opacity=1) == (9, 8, 7))
-    with pytest.raises(ValueError, match=r"the picture is \(4, 5\), the mask \(5, 4\)"):
-        overlay(picture, mask.T, {})
+    assert np.array_equal(overlay(image, mask, {1: (9, 8, 7)}, opacity=0), image)
+    assert np.all(overlay(image, mask, {1: (9, 8, 7)}, opacity=1) == (9, 8, 7))
+    with pytest.raises(ValueError, match=r"the image is \(4, 5\), the mask \(5, 4\)"):
+        overlay(image, mask.T, {})
 
 
 def test_scores_are_those_of_a_count_by_hand() -> None:
@@ -154,7 +154,7 @@ def test_masks_of_two_sizes_are_refused() -> None:
 
 @settings(max_examples=60)
 @given(seed=SEEDS, classes=st.integers(1, 4))
-def test_the_metric_is_of_marked_pictures_and_of_classes_that_are_there(
+def test_the_metric_is_of_marked_images_and_of_classes_that_are_there(
     seed: int, classes: int
 ) -> None:
     found, wanted = masks(seed, classes, count=5)
@@ -166,14 +166,14 @@ def test_the_metric_is_of_marked_pictures_and_of_classes_that_are_there(
         for scores, here, mask in zip(every, there, wanted, strict=True)
         if mask.any()
     ]
-    np.testing.assert_allclose(marked_dice(found, wanted, classes), by_hand)
-    assert np.all(marked_dice(wanted, wanted, classes) == 1)
+    np.testing.assert_allclose(foreground_dice(found, wanted, classes), by_hand)
+    assert np.all(foreground_dice(wanted, wanted, classes) == 1)
 
 
-def test_false_alarms_count_clean_pictures_alone() -> None:
+def test_false_alarms_count_clean_images_alone() -> None:
     wanted = np.zeros((4, 2, 2), np.uint8)
     wanted[0, 0, 0] = 1
     found = np.zeros_like(wanted)
-    found[:2, 1, 1] = 1  # beside the defect, which is no alarm, and in one of three clean pictures
-    assert false_alarms(found, wanted) == pytest.approx(1 / 3)
-    assert false_alarms(found[:1], wanted[:1]) == 0, "no picture is clean"
+    found[:2, 1, 1] = 1  # beside the defect, which is no alarm, and in one of three clean images
+    assert false_positive_rate(found, wanted) == pytest.approx(1 / 3)
+    assert false_positive_rate(found[:1], wanted[:1]) == 0, "no image is clean"

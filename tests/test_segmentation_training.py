@@ -25,7 +25,7 @@ from edgeark.training.segmentation import (
     show_predictions,
 )
 from edgeark.zoo import create_model, spec_of
-from edgeark.zoo.tasks.segmentation import marked, marked_dice, to_mask
+from edgeark.zoo.tasks.segmentation import foreground_dice, has_foreground, to_mask
 from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 from PIL import Image
 from torch.utils.data import Sampler
@@ -61,13 +61,13 @@ def write_tiles(folder: Path, count: int, rng: np.random.Generator) -> None:
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
     for number in range(count):
-        picture = 90 + rng.normal(0, 12, (64, 64)) + 0.4 * (x - 32) * rng.normal()
+        image = 90 + rng.normal(0, 12, (64, 64)) + 0.4 * (x - 32) * rng.normal()
         mask = np.zeros((64, 64), bool)
         if number % 5 < 2:
             (cy, cx), radius = rng.uniform(12, 52, 2), rng.uniform(5, 9)
             mask = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-        picture[mask] += 70
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"images/{number}.png")
+        image[mask] += 70
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"images/{number}.png")
         Image.fromarray((255 * mask).astype(np.uint8)).save(folder / f"masks/{number}.png")
 
 
@@ -93,7 +93,7 @@ def test_a_small_unet_learns_and_its_figure_is_that_of_its_export(
     out = tmp_path / "run"
     report = scripts.train(load_recipe(write_recipe(tmp_path, epochs=6)), out, data=tiles)
     test = load_images("mask_folder", "test", tiles, shape=(1, 64, 64))
-    everywhere = marked_dice(np.ones_like(test.labels), test.labels, 1).mean()
+    everywhere = foreground_dice(np.ones_like(test.labels), test.labels, 1).mean()
     assert report.metric == "dice" and report.n == 10
     assert report.test is not None and report.test > 0.6 > 5 * everywhere
     assert set(report.details) == {"false_alarms"}
@@ -138,7 +138,7 @@ def test_a_run_in_two_parts_ends_in_the_same_weights(
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_the_first_epochs_see_small_pictures(tiles: Path, tmp_path: Path) -> None:
+def test_the_first_epochs_see_small_images(tiles: Path, tmp_path: Path) -> None:
     images = load_images("mask_folder", "train", tiles, shape=(1, 64, 64))
     recipe = load_recipe(write_recipe(tmp_path, epochs=2, small_epochs=1))
     model = create_model("unet_8", input_size=(64, 64), width=0.25).train()
@@ -170,18 +170,18 @@ def test_two_processes_reach_the_dice_of_one(tiles: Path, tmp_path: Path) -> Non
 
 
 def test_processes_share_one_balanced_draw(tiles: Path, tmp_path: Path) -> None:
-    """Each takes every other picture of the same draw: together they are what one would see."""
+    """Each takes every other image of the same draw: together they are what one would see."""
     images = load_images("mask_folder", "train", tiles, shape=(1, 64, 64))
     recipe = load_recipe(write_recipe(tmp_path, epochs=1))
     spec = spec_of(create_model("unet_8"))
     task = SegmentationTask(recipe, spec, images, images, unet.augment)
     whole, *shares = (share_of(task, rank, world) for rank, world in ((0, 1), (0, 2), (1, 2)))
     assert sorted(whole) == sorted(shares[0] + shares[1])
-    assert marked(images.labels)[whole].mean() > 0.35
+    assert has_foreground(images.labels)[whole].mean() > 0.35
 
 
 def share_of(task: SegmentationTask, rank: int, world: int) -> list[int]:
-    """The pictures that one of several processes draws, as the loop and Fabric have it."""
+    """The images that one of several processes draws, as the loop and Fabric have it."""
     torch.manual_seed(0)
     sampler = task.train_batches(4, 0).sampler
     torch.manual_seed(rank)
@@ -195,14 +195,14 @@ def test_a_part_without_marks_is_refused(tmp_path: Path) -> None:
         write_tiles(tmp_path / part, 20, np.random.default_rng(0))
     for mask in (tmp_path / "test/masks").iterdir():
         Image.new("L", (64, 64)).save(mask)
-    with pytest.raises(DataError, match="nothing is marked in the 20 test pictures"):
+    with pytest.raises(DataError, match="nothing is marked in the 20 test images"):
         scripts.train(load_recipe(write_recipe(tmp_path, 1)), tmp_path / "run", data=tmp_path)
 
 
-def test_too_few_pictures_for_a_batch_are_said_to_be(tmp_path: Path) -> None:
+def test_too_few_images_for_a_batch_are_said_to_be(tmp_path: Path) -> None:
     for part in ("train", "test"):
         write_tiles(tmp_path / part, 12, np.random.default_rng(0))
-    with pytest.raises(loop.TrainingError, match="fewer pictures to train on than batch_size"):
+    with pytest.raises(loop.TrainingError, match="fewer images to train on than batch_size"):
         scripts.train(load_recipe(write_recipe(tmp_path, 1)), tmp_path / "run", data=tmp_path)
 
 
@@ -244,7 +244,7 @@ def test_soft_dice_of_zeros_and_ones_is_dice() -> None:
     wanted[2] = 0
     tensors = [torch.from_numpy(m)[:, None].float() for m in (found, wanted)]
     assert soft_dice_loss(*tensors).item() == pytest.approx(
-        1 - marked_dice(found, wanted, 1).mean(), abs=1e-6
+        1 - foreground_dice(found, wanted, 1).mean(), abs=1e-6
     )
     assert soft_dice_loss(tensors[0], torch.zeros_like(tensors[1])) == 0, "nothing is there"
 
@@ -256,19 +256,19 @@ def drawn(sampler: Sampler[int]) -> list[int]:
 @pytest.mark.parametrize(("count", "expected"), [(30, 0.5), (210, 0.7), (300, 1.0)])
 def test_half_of_what_is_drawn_is_marked_or_more(count: int, expected: float) -> None:
     torch.manual_seed(0)
-    is_marked = np.arange(300) < count
-    indices = drawn(balanced_sampler(is_marked))
+    foreground = np.arange(300) < count
+    indices = drawn(balanced_sampler(foreground))
     assert len(indices) == 300
-    assert is_marked[indices].mean() == pytest.approx(expected, abs=0.1)
+    assert foreground[indices].mean() == pytest.approx(expected, abs=0.1)
 
 
 def test_a_draw_depends_on_the_seed_at_its_making_alone() -> None:
     """Processes seed themselves differently afterwards and must still draw the same."""
-    is_marked = np.arange(300) < 30
+    foreground = np.arange(300) < 30
     draws = []
     for seed, later in ((0, 1), (0, 2), (3, 1)):
         torch.manual_seed(seed)
-        sampler = balanced_sampler(is_marked)
+        sampler = balanced_sampler(foreground)
         torch.manual_seed(later)
         draws.append(drawn(sampler))
     assert draws[0] == draws[1] != draws[2]
@@ -301,13 +301,13 @@ def test_figures_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
     assert set(mask_figures(*toy())) == {"dice", "false_alarms"}
 
 
-def test_marked_pictures_alone_are_scored() -> None:
+def test_marked_images_alone_are_scored() -> None:
     logits = np.random.default_rng(0).normal(size=(6, 3, 8, 8)).astype(np.float32)
     found = to_mask(logits)
     wanted = np.zeros((6, 8, 8), np.uint8)
     wanted[:2, :4], wanted[1, 6:] = 1, 2
-    assert marked(wanted).tolist() == [True] * 2 + [False] * 4
-    scores = marked_dice(found, wanted, 3)
+    assert has_foreground(wanted).tolist() == [True] * 2 + [False] * 4
+    scores = foreground_dice(found, wanted, 3)
     assert scores.shape == (2,)
     by_hand = []
     for f, w in zip(found[:2], wanted[:2], strict=True):
@@ -317,7 +317,7 @@ def test_marked_pictures_alone_are_scored() -> None:
         by_hand.append(np.mean(values))
     np.testing.assert_allclose(scores, by_hand)
     only_one = np.where(wanted == 2, 0, wanted)
-    assert marked_dice(only_one, only_one, 3).tolist() == [1, 1], "class 2 is in neither"
+    assert foreground_dice(only_one, only_one, 3).tolist() == [1, 1], "class 2 is in neither"
 
 
 def test_a_confusion_matrix_counts_pairs() -> None:

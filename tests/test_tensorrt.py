@@ -14,7 +14,7 @@ import pytest
 import tensorrt_double
 from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject
+from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Precision
 from edgeark.export.targets.tools import set_tools
@@ -28,7 +28,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     return prepared("mnist", tmp_path_factory.mktemp("graph"))
 
 
@@ -41,7 +41,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_row_claims_nothing_that_was_not_run(
-    precision: Precision, digits: Subject, tmp_path: Path
+    precision: Precision, digits: EvalContext, tmp_path: Path
 ) -> None:
     """The file is held to the limits of its own precision, on ONNX Runtime."""
     row = export_one(digits, find_target("tensorrt"), precision, tmp_path).to_dict()
@@ -62,7 +62,7 @@ def types_of(proto: onnx.ModelProto) -> set[int]:
     return {tensor.data_type for tensor in proto.graph.initializer if len(tensor.dims) == 4}
 
 
-def test_the_file_says_its_precision(digits: Subject, tmp_path: Path) -> None:
+def test_the_file_says_its_precision(digits: EvalContext, tmp_path: Path) -> None:
     files = {}
     for precision in PRECISIONS:
         row = export_one(digits, find_target("tensorrt"), precision, tmp_path)
@@ -76,7 +76,7 @@ def test_the_file_says_its_precision(digits: Subject, tmp_path: Path) -> None:
     assert types_of(files["int8"]) == {TensorProto.INT8}
 
 
-def test_int8_is_as_tensorrt_wants_it(digits: Subject, tmp_path: Path) -> None:
+def test_int8_is_as_tensorrt_wants_it(digits: EvalContext, tmp_path: Path) -> None:
     """Zero points of 0 alone, int8 alone, biases in float."""
     row = export_one(digits, find_target("tensorrt"), "int8", tmp_path)
     assert row.artifact is not None
@@ -96,7 +96,7 @@ def test_int8_is_as_tensorrt_wants_it(digits: Subject, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_python_with_tensorrt_runs_it(
-    precision: Precision, digits: Subject, python: Path, tmp_path: Path
+    precision: Precision, digits: EvalContext, python: Path, tmp_path: Path
 ) -> None:
     few = replace(digits, test=digits.test.head(20), reference=[digits.reference[0][:20]])
     target = find_target("tensorrt")
@@ -114,7 +114,7 @@ def test_a_python_with_tensorrt_runs_it(
 def test_a_failure_is_an_error_with_its_words(
     stage: str,
     words: str,
-    digits: Subject,
+    digits: EvalContext,
     python: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def test_a_failure_is_an_error_with_its_words(
     assert "tensorrt: run failed" in row.message and words in row.message
 
 
-def test_a_python_without_cuda_says_so(digits: Subject, tmp_path: Path) -> None:
+def test_a_python_without_cuda_says_so(digits: EvalContext, tmp_path: Path) -> None:
     double = tensorrt_double.install(tmp_path / "double")
     shutil.rmtree(double / "cuda" / "bindings")
     target = find_target("tensorrt")
@@ -142,13 +142,13 @@ def test_the_zoo_in_float(name: str, tmp_path: Path) -> None:
     model = create_small(name)
     spec = spec_of(model)
     graph = Graph(ready(model, *spec.input_shape[1:]), spec, tmp_path)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, *spec.input_shape[1:]), dtype=np.uint8)
-    target, wanted = find_target("tensorrt"), graph.reference(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (2, *spec.input_shape[1:]), dtype=np.uint8)
+    target, wanted = find_target("tensorrt"), graph.reference(images)
     for precision, tolerance in (("float32", 1e-4), ("float16", 5e-2)):
         out = tmp_path / precision
         out.mkdir()
         artifact = target.convert(Conversion(graph, precision, out, tmp_path / "log.txt"))
-        (source,) = target.run_sources(artifact, pictures).values()
+        (source,) = target.run_sources(artifact, images).values()
         for answer, reference in zip(source.outputs, wanted, strict=True):
             atol = tolerance * max(1, np.abs(reference).max())
             np.testing.assert_allclose(answer, reference, atol=atol)

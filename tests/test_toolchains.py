@@ -85,8 +85,8 @@ def toolchain(tmp_path: Path) -> Toolchain:
     path.write_text(WORKER)
     hints = (
         Hint(r"No module named 'pkg_resources'", "setuptools >= 81"),
-        Hint(r"died with SIGSEGV", "mend of a crash"),
-        Hint(r"unsupported conv", "mend of a convolution"),
+        Hint(r"died with SIGSEGV", "fix of a crash"),
+        Hint(r"unsupported conv", "fix of a convolution"),
     )
     return LocalToolchain("fake", (), tmp_path, ">=3.10", 0, hints, file=path)
 
@@ -108,9 +108,9 @@ def test_values_and_arrays_come_back(toolchain: Toolchain, log: Path) -> None:
     ("function", "arguments", "cause"),
     [
         ("throws", {}, "ValueError: unsupported op Foo;"),
-        ("crash", {"signal": "SIGSEGV"}, r"the process died with SIGSEGV \(mend of a crash\)"),
+        ("crash", {"signal": "SIGSEGV"}, r"the process died with SIGSEGV \(fix of a crash\)"),
         ("crash", {"signal": "SIGABRT"}, "the process died with SIGABRT"),
-        ("aborts", {}, r"SIGABRT after saying: E RKNN: .* \(mend of a convolution\)"),
+        ("aborts", {}, r"SIGABRT after saying: E RKNN: .* \(fix of a convolution\)"),
         ("leaves", {}, "the process ended with status 3 and no result"),
         ("quits", {}, "SystemExit: 1"),
         ("missing", {}, "AttributeError"),

@@ -16,8 +16,8 @@ from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.kmodel_v5 import read_modules
 from edgeark.export.kpu.transcode import transcode
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import Subject, prepare
-from edgeark.export.results.row import Row
+from edgeark.export.prepare import EvalContext, prepare
+from edgeark.export.results.row import ExportResult
 from edgeark.export.targets import find_target
 from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from target_base import installed_target
 from test_maixpy import run_main
-from test_nncase import COLORS, SPEC, convert, make_pictures, set_batch_norm
+from test_nncase import COLORS, SPEC, convert, make_images, set_batch_norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -74,12 +74,12 @@ needs_toolchain = pytest.mark.usefixtures("toolchain")
 
 
 def compile_v5(model: nn.Module, folder: Path, spec: ModelSpec) -> tuple[bytes, list[np.ndarray]]:
-    """nncase's kmodel, and what its simulator says of ``make_pictures(8, 2, spec)``."""
+    """nncase's kmodel, and what its simulator says of ``make_images(8, 2, spec)``."""
     torch.manual_seed(0)
-    set_batch_norm(model, make_pictures(16, 3, spec))
+    set_batch_norm(model, make_images(16, 3, spec))
     artifact, _, _ = convert(model, folder, spec)
     target = find_target("k210-nncase")
-    outputs = target.run(artifact, make_pictures(8, 2, spec), folder / "log.txt").outputs
+    outputs = target.run(artifact, make_images(8, 2, spec), folder / "log.txt").outputs
     return artifact.path.read_bytes(), outputs
 
 
@@ -91,7 +91,7 @@ def test_convolutions_agree_with_nncase_to_the_bit(
 ) -> None:
     data, wanted = compile_v5(network(), tmp_path, spec)
     kmodel = read_kmodel(write_kmodel(transcode(data)))
-    outputs = Simulator(kmodel).run(make_pictures(8, 2, spec))
+    outputs = Simulator(kmodel).run(make_images(8, 2, spec))
     assert len(outputs) == len(wanted)
     for found, theirs in zip(outputs, wanted, strict=True):
         assert theirs.std() > 0
@@ -107,26 +107,28 @@ def test_a_fully_connected_layer_runs_on_the_kpu(tmp_path: Path) -> None:
     data, (wanted,) = compile_v5(fully_connected(), tmp_path, SPEC)
     kmodel = transcode(data)
     assert any(isinstance(layer, m.AddPadding) for layer in kmodel.layers)
-    (found,) = Simulator(read_kmodel(write_kmodel(kmodel))).run(make_pictures(8, 2, SPEC))
+    (found,) = Simulator(read_kmodel(write_kmodel(kmodel))).run(make_images(8, 2, SPEC))
     np.testing.assert_array_equal(found.reshape(8, 5), wanted)
 
 
 @pytest.fixture(scope="module")
 def digits(
     toolchain: None, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Subject, Row, Kmodel]:
+) -> tuple[EvalContext, ExportResult, Kmodel]:
     """``mnist_kpu`` with its trained weights by nncase, proven on its simulator; and as v3."""
     folder = tmp_path_factory.mktemp("digits")
-    subject = prepare("mnist_kpu", folder, limit=COUNT)
-    row = export_one(subject, find_target("k210-nncase"), "int8", folder / "exports")
+    context = prepare("mnist_kpu", folder, limit=COUNT)
+    row = export_one(context, find_target("k210-nncase"), "int8", folder / "exports")
     assert row.artifact is not None
-    return subject, row, transcode(row.artifact.read_bytes())
+    return context, row, transcode(row.artifact.read_bytes())
 
 
-def test_a_trained_network_agrees_with_nncase(digits: tuple[Subject, Row, Kmodel]) -> None:
+def test_a_trained_network_agrees_with_nncase(
+    digits: tuple[EvalContext, ExportResult, Kmodel],
+) -> None:
     """The means of 49 numbers are sums of floats, in another order: hence the last bits."""
-    subject, row, kmodel = digits
-    (found,) = Simulator(kmodel).run(subject.test.images)
+    context, row, kmodel = digits
+    (found,) = Simulator(kmodel).run(context.test.images)
     found, theirs = found.reshape(COUNT, -1), row.outputs[0].reshape(COUNT, -1)
     assert np.abs(found - theirs).max() < 4e-6
     np.testing.assert_array_equal(found.argmax(1), theirs.argmax(1))
@@ -136,15 +138,17 @@ def test_a_trained_network_agrees_with_nncase(digits: tuple[Subject, Row, Kmodel
     steps = dequantize.scale / pool.kernel_size
     sums = (theirs.astype(np.float64) - dequantize.bias) / steps
     assert np.abs(sums - np.rint(sums)).max() < 0.01
-    ours = [a for layer, a in Simulator(kmodel).trace(subject.test.images[:64]) if layer.on_kpu][-1]
+    ours = [a for layer, a in Simulator(kmodel).trace(context.test.images[:64]) if layer.on_kpu][-1]
     np.testing.assert_array_equal(np.rint(sums[:64]), ours.sum((2, 3)))
 
 
 def test_real_digits_through_the_boards_script(
-    digits: tuple[Subject, Row, Kmodel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: tuple[EvalContext, ExportResult, Kmodel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A trained network on real pictures, from the camera's window to the class."""
-    subject, row, kmodel = digits
+    """A trained network on real images, from the camera's window to the class."""
+    context, row, kmodel = digits
     assert row.artifact is not None
     export = tmp_path / "export"
     export.mkdir()
@@ -155,13 +159,13 @@ def test_real_digits_through_the_boards_script(
     (export / "manifest.json").write_text(json.dumps(manifest))
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
 
-    pictures = subject.test.images[:10]
-    scenes = list(pictures.repeat(8, axis=2).repeat(8, axis=3))
+    images = context.test.images[:10]
+    scenes = list(images.repeat(8, axis=2).repeat(8, axis=3))
     board, answers = run_main(bundle, scenes, monkeypatch)
-    np.testing.assert_array_equal(board.inputs, pictures)
-    wanted = [best[0] for best in top_k(row.outputs[0][:10], subject.spec.classes, 1)]
+    np.testing.assert_array_equal(board.inputs, images)
+    wanted = [best[0] for best in top_k(row.outputs[0][:10], context.spec.classes, 1)]
     assert [answer[:2] for answer in answers] == [(w["index"], w["name"]) for w in wanted]
-    assert np.mean([answer[0] for answer in answers] == subject.test.labels[:10]) > 0.8
+    assert np.mean([answer[0] for answer in answers] == context.test.labels[:10]) > 0.8
 
 
 @needs_toolchain

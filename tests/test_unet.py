@@ -151,9 +151,9 @@ def test_impossible_networks_are_refused_in_one_line(arguments: dict, message: s
 
 
 @pytest.mark.parametrize("upsample", STRATEGIES)
-def test_a_picture_of_another_size_is_refused(upsample: str) -> None:
+def test_a_image_of_another_size_is_refused(upsample: str) -> None:
     model = create_model("unet_8", input_size=(64, 48), upsample=upsample)
-    with pytest.raises(ValueError, match=r"built for a \(64, 48\) picture, got \(48, 64\)"):
+    with pytest.raises(ValueError, match=r"built for a \(64, 48\) image, got \(48, 64\)"):
         model.eval()(torch.zeros(1, 1, 48, 64))
     assert model.train()(torch.zeros(2, 1, 32, 32)).shape == (2, 1, 32, 32)  # a small start
 

@@ -16,18 +16,18 @@ from edgeark.export.results.compare import (
     Metric,
     Parity,
     compare,
+    failed_checks,
     score,
-    shortfalls,
     sqnr_db,
     task_figures,
 )
 from edgeark.export.results.folder import staged_folder
-from edgeark.export.results.row import Row
+from edgeark.export.results.row import ExportResult
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.targets.base import (
     Artifact,
-    Concern,
     Conversion,
+    Diagnostic,
     Evidence,
     Limits,
     RunResult,
@@ -91,9 +91,9 @@ PARITY, METRIC = Parity(1e-3, 30.0), Metric("top1", 0.996, 0.993, 10_000, "mnist
 
 
 def test_limits_bite() -> None:
-    assert shortfalls(Limits(), PARITY, METRIC) == []
-    assert shortfalls(Limits(1e-2, 20.0, 0.003), PARITY, METRIC) == []
-    missed = shortfalls(Limits(1e-4, 40.0, 0.002), PARITY, METRIC)
+    assert failed_checks(Limits(), PARITY, METRIC) == []
+    assert failed_checks(Limits(1e-2, 20.0, 0.003), PARITY, METRIC) == []
+    missed = failed_checks(Limits(1e-4, 40.0, 0.002), PARITY, METRIC)
     assert missed == [
         "max abs error 1.00e-03 > 1.0e-04",
         "SQNR 30.0 dB < 40 dB",
@@ -104,22 +104,22 @@ def test_limits_bite() -> None:
 def test_large_answers_may_differ_by_more() -> None:
     limits = Limits(max_abs_error=1e-4)
     for peak, error, right in ((4, 1.1e-4, False), (20, 3.9e-4, True), (20, 4.1e-4, False)):
-        assert (shortfalls(limits, Parity(error, 90.0, peak), METRIC) == []) is right
+        assert (failed_checks(limits, Parity(error, 90.0, peak), METRIC) == []) is right
 
 
 def test_a_target_better_than_pytorch_passes() -> None:
     better = replace(METRIC, value=0.999)
-    assert shortfalls(Limits(metric_drop=0.0), PARITY, better) == []
+    assert failed_checks(Limits(metric_drop=0.0), PARITY, better) == []
 
 
-def test_foreign_pictures_allow_a_point() -> None:
+def test_foreign_images_allow_a_point() -> None:
     limits, worse = Limits(metric_drop=0.002), METRIC
-    assert shortfalls(limits, PARITY, worse, foreign=True) == []
-    assert shortfalls(limits, PARITY, worse) != []
-    assert shortfalls(limits, PARITY, replace(worse, value=0.98), foreign=True) != []
+    assert failed_checks(limits, PARITY, worse, foreign=True) == []
+    assert failed_checks(limits, PARITY, worse) != []
+    assert failed_checks(limits, PARITY, replace(worse, value=0.98), foreign=True) != []
 
 
-def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
+def test_masks_are_scored_by_dice_over_the_marked_images() -> None:
     spec = spec_of(create_model("unet_8", width=0.25, input_size=(16, 16)))
     wanted = np.zeros((3, 16, 16), np.uint8)
     wanted[0, :4] = wanted[1, :8] = 1
@@ -141,10 +141,10 @@ def test_masks_are_scored_by_dice_over_the_marked_pictures() -> None:
         "dice crack": {"float": 1.0, "value": pytest.approx(2 / 3)},
         "dice dent": {"float": 1.0, "value": 1.0},
     }
-    assert shortfalls(Limits(metric_drop=0.002), PARITY, metric) == [
+    assert failed_checks(Limits(metric_drop=0.002), PARITY, metric) == [
         "dice 16.67 points below PyTorch (allowed: 0.40)"
     ]
-    with pytest.raises(EdgearkError, match="nothing is marked in 1 pictures of tiles"):
+    with pytest.raises(EdgearkError, match="nothing is marked in 1 images of tiles"):
         task_figures(spec, [half[2:]], tiles.subset(np.array([2])))
 
 
@@ -169,7 +169,7 @@ class Puppet(Target):
     name, description, normalization = "puppet", "for tests", "host"
     evidence, precisions = Evidence.EXECUTED, ("float32", "int8")
     fails: BaseException | None = None
-    concerns: tuple[Concern, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     offset = 0.0
 
     def versions(self) -> dict[str, str]:
@@ -182,10 +182,10 @@ class Puppet(Target):
             raise self.fails
         self.graph = job.graph
         files = ("model.bin",)
-        return Artifact(self.full_name, job.precision, job.out, files, concerns=self.concerns)
+        return Artifact(self.full_name, job.precision, job.out, files, diagnostics=self.diagnostics)
 
-    def run(self, artifact, pictures, log):
-        return RunResult([o + self.offset for o in self.graph.reference(pictures)], 1.0)
+    def run(self, artifact, images, log):
+        return RunResult([o + self.offset for o in self.graph.reference(images)], 1.0)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def puppet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Puppet:
     return puppet
 
 
-def export(tmp_path: Path, **options: object) -> list[Row]:
+def export(tmp_path: Path, **options: object) -> list[ExportResult]:
     model = create_model("mnist_kpu", pretrained=True, spec={"dataset": "digits"})
     return export_model(model, ["puppet"], out=tmp_path / "out", limit=20, **options)  # type: ignore[arg-type]
 
@@ -230,9 +230,9 @@ def test_a_concern_is_told_and_only_a_fatal_one_fails(
     puppet: Puppet, tmp_path: Path, fatal: bool, status: str
 ) -> None:
     """However right the simulator's answers are."""
-    puppet.concerns = (Concern("resize of up falls to the CPU: use nearest", fatal),)
+    puppet.diagnostics = (Diagnostic("resize of up falls to the CPU: use nearest", fatal),)
     (row,) = export(tmp_path)
-    assert (row.status, row.message) == (status, puppet.concerns[0].words)
+    assert (row.status, row.message) == (status, puppet.diagnostics[0].words)
 
 
 def test_a_toolchain_error_is_a_row_and_leaves_no_folder(puppet: Puppet, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_ctrl_c_leaves_nothing_half_written(puppet: Puppet, tmp_path: Path) -> N
     assert names(tmp_path / "out" / "mnist_kpu" / "puppet") == []
 
 
-def test_pictures_are_brought_to_the_networks_size(tmp_path: Path) -> None:
+def test_images_are_brought_to_the_networks_size(tmp_path: Path) -> None:
     model = create_model("mnist", input_size=(32, 36), spec={"dataset": "digits"})
     subject = prepare(model, tmp_path, limit=5)
     assert subject.calibration.head(5).images.shape == (5, 1, 32, 36)

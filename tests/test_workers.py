@@ -30,14 +30,14 @@ WATCHER = textwrap.dedent(
     spec = importlib.util.spec_from_file_location("worker", worker_path)
     worker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(worker)
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), dtype=np.uint8)
     settings = {"mean": [30.0], "std": [80.0], "input": "input", "outputs": ["output"]}
     name = os.environ["ARTIFACT"]
     job = {"onnx": onnx, "out": os.path.join(folder, name), "settings": settings}
     job["half"] = False
-    worker.convert(job, {"pictures": pictures})
+    worker.convert(job, {"images": images})
     job = {"folder": folder, "files": [name], "settings": settings}
-    _, outputs = worker.run(job, {"pictures": pictures})
+    _, outputs = worker.run(job, {"images": images})
     report = {"calls": calls, "modules": sorted(sys.modules), "shape": outputs["output0"].shape}
     with open(os.path.join(folder, "report.json"), "w") as file:
         json.dump(report, file)

@@ -24,9 +24,9 @@ ANCHORS = torch.tensor(COCO_ANCHORS, dtype=torch.float32)
 def slow_match(
     targets: list[list[float]], anchors: list[list[float]], stride: int, size: int
 ) -> list[tuple[int, int, int, int, int]]:
-    """(picture, anchor, row, column, box): every cell is asked whether it answers."""
+    """(image, anchor, row, column, box): every cell is asked whether it answers."""
     found = []
-    for box, (picture, x1, y1, x2, y2, _) in enumerate(targets):
+    for box, (image, x1, y1, x2, y2, _) in enumerate(targets):
         x, y = (x1 + x2) / 2 / stride, (y1 + y2) / 2 / stride
         for anchor, (width, height) in enumerate(anchors):
             ratios = (x2 - x1) / width, (y2 - y1) / height
@@ -40,7 +40,7 @@ def slow_match(
                     beside = 0 <= dy < 1 and (-0.5 <= dx < 0 or 1 <= dx < 1.5)
                     above = 0 <= dx < 1 and (-0.5 <= dy < 0 or 1 <= dy < 1.5)
                     if own or beside or above:
-                        found.append((int(picture), anchor, row, column, box))
+                        found.append((int(image), anchor, row, column, box))
     return sorted(found)
 
 
@@ -64,7 +64,7 @@ def test_matches_are_those_of_the_description(rows: list[list[float]], scale: in
     targets = torch.tensor(rows).reshape(-1, 6)
     match = match_boxes(targets, ANCHORS[scale], stride, (size, size))
     lookup = {tuple(target[1:5]): index for index, target in enumerate(rows)}
-    found = zip(match.picture, match.anchor, match.row, match.column, match.boxes, strict=True)
+    found = zip(match.image, match.anchor, match.row, match.column, match.boxes, strict=True)
     got = sorted((*(int(v) for v in f[:4]), lookup[tuple(f[4].tolist())]) for f in found)
     wanted = slow_match(rows, ANCHORS[scale].tolist(), stride, size)
     # Equal boxes of one batch cannot be told apart: the last one's number stands for all.
@@ -72,19 +72,19 @@ def test_matches_are_those_of_the_description(rows: list[list[float]], scale: in
     assert got == wanted
 
 
-def perfect(targets: torch.Tensor, classes: int, pictures: int) -> list[torch.Tensor]:
+def perfect(targets: torch.Tensor, classes: int, images: int) -> list[torch.Tensor]:
     """Raw maps that say at every matched place exactly the box, and nothing elsewhere."""
     outputs = []
     for stride, anchors in zip(STRIDES, ANCHORS, strict=True):
         size = SIDE // stride
-        raw = torch.full((pictures, 3, 5 + classes, size, size), -20.0)
+        raw = torch.full((images, 3, 5 + classes, size, size), -20.0)
         match = match_boxes(targets, anchors, stride, (size, size))
         centre = (match.boxes[:, :2] + match.boxes[:, 2:]) / 2 / stride
         cell = torch.stack([match.column, match.row], 1)
         sides = match.boxes[:, 2:] - match.boxes[:, :2]
         xy = ((centre - cell + 0.5) / 2).logit(1e-6)
         wh = ((sides / anchors[match.anchor]).sqrt() / 2).logit(1e-6)
-        where = (match.picture, match.anchor, slice(None), match.row, match.column)
+        where = (match.image, match.anchor, slice(None), match.row, match.column)
         right = torch.full((len(cell), classes), -20.0)
         right[torch.arange(len(cell)), match.classes] = 20.0
         raw[where] = torch.cat([xy, wh, torch.full((len(cell), 1), 20.0), right], 1)
@@ -102,8 +102,8 @@ TARGETS = torch.tensor(
 )
 
 
-def labels_of(targets: torch.Tensor, pictures: int) -> list[np.ndarray]:
-    return [targets[targets[:, 0] == i][:, 1:].numpy() for i in range(pictures)]
+def labels_of(targets: torch.Tensor, images: int) -> list[np.ndarray]:
+    return [targets[targets[:, 0] == i][:, 1:].numpy() for i in range(images)]
 
 
 def test_perfect_maps_have_no_loss_and_full_marks() -> None:

@@ -167,9 +167,9 @@ def test_variants_export_with_constant_scales_and_raw_maps(
         assert scales.tolist() == [1, 1, 2, 2]
         assert len(node.input) == 3, "sizes as well, which some importers refuse"
     assert not {"anchors", "strides"} & set(constants)
-    pictures = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96), np.uint8)
-    answers = make_session(graph.onnx(opset)).run(None, {"input": pictures.astype("f4") / 255})
-    for found, wanted in zip(answers, graph.reference(pictures), strict=True):
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96), np.uint8)
+    answers = make_session(graph.onnx(opset)).run(None, {"input": images.astype("f4") / 255})
+    for found, wanted in zip(answers, graph.reference(images), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
@@ -210,7 +210,7 @@ def test_heads_follow_the_number_of_anchors(count: int) -> None:
 
 
 def test_heads_start_at_the_odds_of_an_object() -> None:
-    """Averaged over many first pictures: the score is near the prior, not near one half."""
+    """Averaged over many first images: the score is near the prior, not near one half."""
     model = tiny(num_classes=10)
     for head, cells in zip(model.heads, (80 * 80, 40 * 40, 20 * 20), strict=True):
         assert isinstance(head, nn.Conv2d) and head.bias is not None

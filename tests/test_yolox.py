@@ -168,7 +168,7 @@ class Published(nn.Module):
 def published(**arguments: float) -> Published:
     """With weights and statistics that let every layer count.
 
-    PyTorch's own initial weights let a picture fade away in so many layers: any two networks would
+    PyTorch's own initial weights let an image fade away in so many layers: any two networks would
     agree on what is left of it.
     """
     torch.manual_seed(3)
@@ -350,9 +350,9 @@ def test_the_graph_ends_with_nine_convolutions(
     model = create_model("yolox_nano", width=0.125, num_classes=7, stem=stem, input_size=size)
     from_yolox(model, published(width=0.125, classes=7).state_dict())
     written = Graph(model, spec_of(model), tmp_path)
-    picture = rng.integers(0, 256, (1, 3, *size), np.uint8)
-    found = make_session(written.onnx(opset)).run(None, {"input": picture.astype(np.float32)})
-    for got, wanted in zip(found, written.reference(picture), strict=True):
+    image = rng.integers(0, 256, (1, 3, *size), np.uint8)
+    found = make_session(written.onnx(opset)).run(None, {"input": image.astype(np.float32)})
+    for got, wanted in zip(found, written.reference(image), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())
 
     graph = onnx.load(written.onnx(opset)).graph

@@ -16,7 +16,7 @@ from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion, Precision, Target
 from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.toolchains import Toolchain, call
-from settled import SPEC, make_pictures
+from settled import SPEC, make_images
 from torch import Tensor, nn
 from torch.nn import functional as f
 
@@ -76,7 +76,7 @@ def try_each(
     without: Sequence[str] = (),
     around: Callable[[Function], nn.Module] = Between,
 ) -> list[Try]:
-    """Convert a network around each function, and run it on pictures.
+    """Convert a network around each function, and run it on images.
 
     Before them comes one that every toolchain takes: where that fails, no failure says anything.
 
@@ -84,19 +84,19 @@ def try_each(
         target: by its own worker, in one process.
         functions: each makes one tensor of a map.
         folder: where the files go: of the first into ``0``.
-        precision: int8 is calibrated on these pictures.
+        precision: int8 is calibrated on these images.
         runs: whether there is something that runs them.
-        without: mends that the worker is to leave out.
+        without: fixes that the worker is to leave out.
         around: makes the network.
     """
-    pictures = make_pictures(4, SPEC.input_shape[1:], seed=0)
+    images = make_images(4, SPEC.input_shape[1:], seed=0)
     is_int8 = precision == "int8"
     graphs, jobs = [], []
     for name, function in [("control", f.relu), *((str(i), g) for i, g in enumerate(functions))]:
         out = folder / name
         out.mkdir()
         graphs.append(Graph(around(function), SPEC, out))
-        calibration = pictures if is_int8 else None
+        calibration = images if is_int8 else None
         job = Conversion(graphs[-1], precision, out, out / "log.txt", calibration)
         arguments = _arguments(target, job)
         file = Path(arguments["out"])
@@ -104,13 +104,11 @@ def try_each(
         jobs.append([["convert", arguments, is_int8], *([["run", run, True]] if runs else [])])
     toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
-    values, arrays = call(
-        toolchain, "try_each", given, {"pictures": pictures}, log=folder / "log.txt"
-    )
+    values, arrays = call(toolchain, "try_each", given, {"images": images}, log=folder / "log.txt")
     tries = []
     for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
         try:
-            sqnr = compare(graph.reference(pictures), [arrays[f"{index} output0"]]).sqnr_db
+            sqnr = compare(graph.reference(images), [arrays[f"{index} output0"]]).sqnr_db
         except (EdgearkError, KeyError):
             sqnr = -200.0
         tries.append(Try(said.get("error", ""), said, sqnr))

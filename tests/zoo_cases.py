@@ -75,9 +75,9 @@ def other_channels(name: str) -> tuple[int, str]:
 
 @torch.no_grad()
 def ready(model: nn.Module, *shape: int) -> nn.Module:
-    """Scales, shifts and statistics as after training on pictures of ``shape``; in place.
+    """Scales, shifts and statistics as after training on images of ``shape``; in place.
 
-    The statistics are those of random pictures: with the first ones the deep maps would fade, and
+    The statistics are those of random images: with the first ones the deep maps would fade, and
     an error in them would not show.
     """
     torch.manual_seed(0)
@@ -97,7 +97,7 @@ def answers(model: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def answer_shapes(spec: ModelSpec, batch: int = 1) -> list[tuple[int, ...]]:
-    """The shapes that a spec promises: a map of 1x1, of the picture's size, or one per stride."""
+    """The shapes that a spec promises: a map of 1x1, of the image's size, or one per stride."""
     (height, width), classes = spec.input_size, len(spec.classes)
     if spec.task == "classification":
         return [(batch, classes, 1, 1)]

@@ -57,8 +57,8 @@ class AugmentConfig(Section):
     light: float = Field(default=0.0, ge=0, lt=1)
     gamma: float = Field(default=0.0, ge=0)
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
-    mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four pictures")
-    paste: float = Field(default=0.0, ge=0, le=1, description="share with marks of another picture")
+    mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four images")
+    paste: float = Field(default=0.0, ge=0, le=1, description="share with marks of another image")
     plain_epochs: int = Field(default=0, ge=0, description="the last ones, without mosaics")
     small_epochs: int = Field(default=0, ge=0, description="the first ones, at half the size")
 
@@ -87,7 +87,7 @@ class Recipe(Section):
     whiten: bool = Field(
         default=False, description="whitening filters, on int8's grid in the end, and identities"
     )
-    val_size: int = Field(default=0, ge=0, description="training pictures held out for validation")
+    val_size: int = Field(default=0, ge=0, description="training images held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")

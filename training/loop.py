@@ -85,7 +85,7 @@ class FitResult:
 class Outcome:
     """What a family's script hands back: how the training ended, and the test of its best weights.
 
-    ``test`` is the figure called ``metric`` on ``n`` test pictures, None for an interrupted run.
+    ``test`` is the figure called ``metric`` on ``n`` test images, None for an interrupted run.
     ``details`` are further figures of that test, by name. All are shares in 0..1.
     """
 
@@ -170,9 +170,7 @@ class _Run:
         self.batches = len(self.make_loader())
         self.steps = -(-self.batches // recipe.accumulate)  # of the optimizer, in an epoch
         if self.batches == 0:
-            raise TrainingError(
-                "fewer pictures to train on than batch_size: lower it in the recipe"
-            )
+            raise TrainingError("fewer images to train on than batch_size: lower it in the recipe")
         self.schedule = CosineLRScheduler(
             optimizer,
             t_initial=recipe.epochs * self.steps,

@@ -18,7 +18,7 @@ from .loop import Outcome
 
 
 def augment(images: Tensor, config: AugmentConfig) -> Tensor:
-    """Distort, mirror, relight and partly blank every picture."""
+    """Distort, mirror, relight and partly blank every image."""
     lit = random_light(images.float(), config.light)
     moved = random_flip(random_affine(lit, **config.affine()), config.flip)
     return random_erase(moved, config.erase)

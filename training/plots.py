@@ -1,4 +1,4 @@
-"""Pictures of a training, drawn without a display."""
+"""Images of a training, drawn without a display."""
 
 from __future__ import annotations
 
@@ -47,45 +47,45 @@ def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
 
 def save_predictions(
-    pictures: np.ndarray,
+    images: np.ndarray,
     wanted: np.ndarray,
     found: np.ndarray,
     titles: Sequence[str],
     path: Path,
 ) -> None:
-    """A column a picture: as it is, with its true mask, with the mask that was found.
+    """A column an image: as it is, with its true mask, with the mask that was found.
 
     Args:
-        pictures: uint8 ``[N, C, h, w]``, gray or rgb.
+        images: uint8 ``[N, C, h, w]``, gray or rgb.
         wanted: the true masks ``[N, h, w]``.
         found: the network's, likewise.
-        titles: one a picture.
+        titles: one an image.
         path: the PNG file.
     """
     colors = class_colors(int(max(wanted.max(), found.max())) + 1)
-    figure = Figure(figsize=(1.6 * len(pictures), 5.2), layout="constrained")
-    columns = figure.subplots(3, len(pictures), squeeze=False).T
+    figure = Figure(figsize=(1.6 * len(images), 5.2), layout="constrained")
+    columns = figure.subplots(3, len(images), squeeze=False).T
     for axes, planes, truth, mask, title in zip(
-        columns, pictures, wanted, found, titles, strict=True
+        columns, images, wanted, found, titles, strict=True
     ):
-        picture = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+        image = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
         for axis, painted in zip(axes, (truth * 0, truth, mask), strict=True):
-            axis.imshow(overlay(picture, painted, colors))
+            axis.imshow(overlay(image, painted, colors))
             axis.set(xticks=[], yticks=[])
         axes[0].set_title(title, fontsize=8)
-    for axis, name in zip(columns[0], ("picture", "truth", "prediction"), strict=True):
+    for axis, name in zip(columns[0], ("image", "truth", "prediction"), strict=True):
         axis.set_ylabel(name)
     figure.savefig(path, format="png", dpi=110)
 
 
 def spread(total: int, count: int = 5) -> list[int]:
-    """Indices evenly through ``total`` pictures, so that nobody chose the good ones."""
+    """Indices evenly through ``total`` images, so that nobody chose the good ones."""
     return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
 
 
-def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
-    """A raw picture, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
-    planes = picture[::-1] if color == "bgr" else picture
+def draw_boxes(pixels: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
+    """A raw image, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
+    planes = pixels[::-1] if color == "bgr" else pixels
     rgb = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
     image = Image.fromarray(np.ascontiguousarray(rgb))
     pen = ImageDraw.Draw(image)
@@ -95,23 +95,23 @@ def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
 
 
 def save_detections(
-    pictures: np.ndarray,
+    images: np.ndarray,
     color: str,
     wanted: Sequence[Boxes],
     found: Sequence[Boxes],
     path: Path,
 ) -> None:
-    """A column a picture: with its true boxes, with those that were found.
+    """A column an image: with its true boxes, with those that were found.
 
     Args:
-        pictures: uint8 ``[N, C, h, w]``.
+        images: uint8 ``[N, C, h, w]``.
         color: the order of their channels.
         wanted: N times the true boxes.
         found: N times the network's.
     """
-    height, width = pictures.shape[2:]
-    sheet = Image.new("RGB", (len(pictures) * width, 2 * height))
+    height, width = images.shape[2:]
+    sheet = Image.new("RGB", (len(images) * width, 2 * height))
     for row, boxes in enumerate((wanted, found)):
-        for column, (picture, these) in enumerate(zip(pictures, boxes, strict=True)):
-            sheet.paste(draw_boxes(picture, color, these), (column * width, row * height))
+        for column, (image, these) in enumerate(zip(images, boxes, strict=True)):
+            sheet.paste(draw_boxes(image, color, these), (column * width, row * height))
     sheet.save(path, format="png")

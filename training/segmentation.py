@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 from ..errors import DataError
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec
-from ..zoo.tasks.segmentation import marked, to_mask
-from .classification import answer_batches, as_is, input_shape, make_normalize
+from ..zoo.tasks.segmentation import has_foreground, to_mask
+from .classification import answer_batches, identity_collate, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .distributed import is_first_process
@@ -30,7 +30,7 @@ from .progress import Progress
 from .rounding import finish_whitened
 from .whitening import start_whitened
 
-# Pictures uint8 and masks uint8 in; pictures float in 0..255 and masks uint8 out.
+# Images uint8 and masks uint8 in; images float in 0..255 and masks uint8 out.
 Augment = Callable[[Tensor, Tensor, AugmentConfig], tuple[Tensor, Tensor]]
 
 _MARKED_SHARE = 0.5
@@ -39,12 +39,12 @@ _SHOWN = 8
 
 
 class SegmentationTask(Task):
-    """Segmentation of pictures that are held in memory.
+    """Segmentation of images that are held in memory.
 
-    At least half of what is drawn are pictures with something in their mask: where most are clean,
+    At least half of what is drawn are images with something in their mask: where most are clean,
     a network that finds nothing would be nearly right.
 
-    The recipe's first ``small_epochs`` are trained on pictures of half the size, a quarter of the
+    The recipe's first ``small_epochs`` are trained on images of half the size, a quarter of the
     work, in which the larger marks are learnt (Howard's "progressive resizing", fast.ai, 2018).
     """
 
@@ -58,8 +58,10 @@ class SegmentationTask(Task):
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         self.is_small = epoch < self.recipe.augment.small_epochs
-        sampler = balanced_sampler(marked(self.train.labels))
-        return DataLoader(self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=as_is)
+        sampler = balanced_sampler(has_foreground(self.train.labels))
+        return DataLoader(
+            self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=identity_collate
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, masks = self.augment(*batch, self.recipe.augment)
@@ -73,7 +75,7 @@ class SegmentationTask(Task):
 
 
 def halve(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures of half the size, and masks that hold the largest class of four pixels.
+    """Images of half the size, and masks that hold the largest class of four pixels.
 
     A mark that is one pixel wide stays so.
     """
@@ -91,9 +93,9 @@ def train_segmenter(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test pictures.
+    """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test images.
 
-    Details are Dice by category and the share of clean pictures in which something was found.
+    Details are Dice by category and the share of clean images in which something was found.
 
     Raises:
         DataError: nothing is marked in one of the parts.
@@ -110,7 +112,7 @@ def train_segmenter(
     model, spec = start_network(recipe, facts, weights)
     task = SegmentationTask(recipe, spec, train_set, val_set, augment)
     if weights is None:
-        start_at_odds(model, train_set.labels)
+        init_foreground_prior(model, train_set.labels)
         if recipe.whiten:
             start_whitened(model, train_set.images, task.normalize)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
@@ -123,11 +125,11 @@ def train_segmenter(
     show_predictions(found, test_set, out / "predictions.png")
     details = mask_figures(found, test_set)
     test = details.pop(task.metric)
-    return Outcome(result, task.metric, test, int(marked(test_set.labels).sum()), details)
+    return Outcome(result, task.metric, test, int(has_foreground(test_set.labels).sum()), details)
 
 
 @torch.no_grad()
-def start_at_odds(model: nn.Module, masks: np.ndarray) -> None:
+def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
     """Let a network of one class begin with the odds that a pixel of a training batch is marked.
 
     From one half everywhere, a rare mark's training begins with thousands of steps that only lower
@@ -135,28 +137,28 @@ def start_at_odds(model: nn.Module, masks: np.ndarray) -> None:
 
     Args:
         model: its last convolution makes the logits.
-        masks: those of the training pictures, uint8 ``[N, h, w]``.
+        masks: those of the training images, uint8 ``[N, h, w]``.
     """
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     if last.out_channels > 1 or last.bias is None:
         return
-    is_marked = marked(masks)
-    drawn = max(_MARKED_SHARE, float(is_marked.mean()))
-    share = drawn * float((masks[is_marked] > 0).mean())
+    foreground = has_foreground(masks)
+    drawn = max(_MARKED_SHARE, float(foreground.mean()))
+    share = drawn * float((masks[foreground] > 0).mean())
     last.bias.fill_(math.log(share / (1 - share)))
 
 
-def balanced_sampler(is_marked: np.ndarray) -> Sampler[int]:
-    """Draws as many pictures as there are, at least half of them marked, so some twice.
+def balanced_sampler(foreground: np.ndarray) -> Sampler[int]:
+    """Draws as many images as there are, at least half of them marked, so some twice.
 
     Its own generator is seeded from torch's: processes that were seeded alike draw alike, and each
     takes its share of one and the same draw.
     """
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-    count, share = len(is_marked), float(is_marked.mean())
+    count, share = len(foreground), float(foreground.mean())
     if share >= _MARKED_SHARE:
-        return RandomSampler(is_marked, generator=generator)
-    weights = np.where(is_marked, _MARKED_SHARE / share, (1 - _MARKED_SHARE) / (1 - share))
+        return RandomSampler(foreground, generator=generator)
+    weights = np.where(foreground, _MARKED_SHARE / share, (1 - _MARKED_SHARE) / (1 - share))
     return WeightedRandomSampler(weights.tolist(), count, generator=generator)
 
 
@@ -172,11 +174,11 @@ def find_masks(
 
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
-    """Draw some pictures with both masks: of every group in turn, a quarter of them clean."""
-    is_marked = marked(images.labels)
+    """Draw some images with both masks: of every group in turn, a quarter of them clean."""
+    foreground = has_foreground(images.labels)
     groups = np.full(len(images), "") if images.groups is None else images.groups
-    clean = _in_turn(np.flatnonzero(~is_marked), groups)[: _SHOWN // 4]
-    shown = [*_in_turn(np.flatnonzero(is_marked), groups)[: _SHOWN - len(clean)], *clean]
+    clean = _in_turn(np.flatnonzero(~foreground), groups)[: _SHOWN // 4]
+    shown = [*_in_turn(np.flatnonzero(foreground), groups)[: _SHOWN - len(clean)], *clean]
     titles = [str(groups[i]) for i in shown]
     save_predictions(images.images[shown], images.labels[shown], found[shown], titles, path)
 
@@ -193,5 +195,5 @@ def _in_turn(indices: np.ndarray, groups: np.ndarray) -> list[int]:
 
 
 def _require_marks(images: ImageSet, part: str) -> None:
-    if not marked(images.labels).any():
-        raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} pictures")
+    if not has_foreground(images.labels).any():
+        raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} images")

@@ -1,7 +1,7 @@
-"""Train a UNet on pictures with masks: ``edgeark train unet_16``, ``edgeark train unet_8``.
+"""Train a UNet on images with masks: ``edgeark train unet_16``, ``edgeark train unet_8``.
 
 A part on a belt has no up and no left, and the light differs from day to day: every mirror image
-and turn is a picture that could have been taken.
+and turn is an image that could have been taken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .segmentation import train_segmenter
 
 
 def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
-    """Relight every picture; mirror, turn and distort it, and its mask in the same way.
+    """Relight every image; mirror, turn and distort it, and its mask in the same way.
 
     The mask travels as further channels, one a class, so that one draw moves both.
     """
@@ -37,8 +37,8 @@ def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tenso
     moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)
     moved = random_turn(random_flip(moved, config.upend, dim=2), config.turn)
     moved = random_affine(moved, **config.affine(), outside="reflection")
-    pictures, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
-    return pictures, layers.argmax(dim=1).to(torch.uint8)
+    changed, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
+    return changed, layers.argmax(dim=1).to(torch.uint8)
 
 
 def train(recipe: Recipe, out: Path, **options: Any) -> Outcome:

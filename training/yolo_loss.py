@@ -20,7 +20,7 @@ from torchvision.ops import complete_box_iou_loss
 
 from .anchors import MAX_RATIO
 
-# The published weights of the parts, for three scales, pictures of 640 and 80 classes.
+# The published weights of the parts, for three scales, images of 640 and 80 classes.
 _BOX, _OBJECT, _CLASS = 0.05, 1.0, 0.5
 _BALANCE = (4.0, 1.0, 0.4)  # of objectness: fine maps have more cells and fewer objects in each
 _LEAST_HALF = 0.01  # pixels that each box is larger by, on every side
@@ -33,7 +33,7 @@ class Match:
     ``boxes`` are the boxes' x1, y1, x2, y2 in input pixels, float32 ``[m, 4]``.
     """
 
-    picture: Tensor
+    image: Tensor
     anchor: Tensor
     row: Tensor
     column: Tensor
@@ -45,7 +45,7 @@ def match_boxes(targets: Tensor, anchors: Tensor, stride: int, size: tuple[int, 
     """The places of one map that answer for the boxes of a batch.
 
     Args:
-        targets: float ``[n, 6]``: picture, x1, y1, x2, y2 in input pixels, class.
+        targets: float ``[n, 6]``: image, x1, y1, x2, y2 in input pixels, class.
         anchors: ``[A, 2]``: width, height in input pixels.
         stride: input pixels per cell.
         size: the map's ``(height, width)``.
@@ -66,8 +66,8 @@ def match_boxes(targets: Tensor, anchors: Tensor, stride: int, size: tuple[int, 
     which = torch.nonzero(inside, as_tuple=True)[1]
     column, row = cells[inside].unbind(dim=1)
     box = box[which]
-    picture, classes = targets[box, 0].long(), targets[box, 5].long()
-    return Match(picture, anchor[which], row, column, classes, corners[box])
+    image, classes = targets[box, 0].long(), targets[box, 5].long()
+    return Match(image, anchor[which], row, column, classes, corners[box])
 
 
 def decode_boxes(values: Tensor, match: Match, anchors: Tensor, stride: int) -> Tensor:
@@ -104,7 +104,7 @@ def loss_parts(
 
     Args:
         outputs: a map a stride, ``[N, A * (5 + classes), h, w]``.
-        targets: float ``[n, 6]``: picture, x1, y1, x2, y2 in input pixels, class.
+        targets: float ``[n, 6]``: image, x1, y1, x2, y2 in input pixels, class.
         anchors: ``[scales, A, 2]`` in input pixels.
         strides: input pixels per cell.
     """
@@ -115,14 +115,14 @@ def loss_parts(
         wanted = torch.zeros(raw[:, :, 4].shape, device=raw.device)
         match = match_boxes(targets, sides, stride, (height, width))
         if len(match.boxes):
-            values = raw[match.picture, match.anchor, :, match.row, match.column]
+            values = raw[match.image, match.anchor, :, match.row, match.column]
             boxes = decode_boxes(values[:, :4], match, sides, stride)
             # A side of 0 would have a finite loss and a gradient that is none.
             edge = boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
             pairs = boxes + edge, match.boxes + edge
             box_loss = box_loss + complete_box_iou_loss(*pairs, reduction="mean")
             # Where a place answers for two boxes, the one that it fits better counts.
-            place = (match.picture * len(sides) + match.anchor) * height + match.row
+            place = (match.image * len(sides) + match.anchor) * height + match.row
             place = place * width + match.column
             overlap = elementwise_iou(boxes.detach(), match.boxes)
             wanted.view(-1).scatter_reduce_(0, place, overlap, "amax")
@@ -141,7 +141,7 @@ def yolo_loss(
 ) -> Tensor:
     """One figure from :func:`loss_parts`, in the published proportions.
 
-    Objectness shrinks with the picture's area and classes with their number, as more of either
+    Objectness shrinks with the image's area and classes with their number, as more of either
     make more terms of the sum. One class alone needs no class loss: objectness says it.
     """
     parts = loss_parts(outputs, targets, anchors, strides)

@@ -54,7 +54,7 @@ class Mnist(nn.Module):
         return self.head(self.hidden(self.features(x)))
 
     def feature_stages(self) -> list[nn.Sequential]:
-        """Two convolutions and the last pool: 24, 8 and 4 pixels wide with 28x28 pictures."""
+        """Two convolutions and the last pool: 24, 8 and 4 pixels wide with 28x28 images."""
         return split_stages(self.features)
 
 
@@ -109,7 +109,7 @@ _DIGITS = tuple("0123456789")
         task="classification",
         input_size=(28, 28),
         color="gray",
-        mean=(33.318,),  # of the 60,000 training pictures
+        mean=(33.318,),  # of the 60,000 training images
         std=(78.568,),
         classes=_DIGITS,
         dataset="mnist",

@@ -13,7 +13,7 @@ applications", 2017; v2 is Sandler et al., "MobileNetV2: inverted residuals and 
   MACs at 224x224, and spares the KPU a 1x1 map, which it cannot hold.
 
 v2 as published is not for the K210: its last convolution has 1280 channels, where the KPU ends at
-1024 (``last_channels=1024`` mends that), and each residual sum costs a visit to the CPU.
+1024 (``last_channels=1024`` fixes that), and each residual sum costs a visit to the CPU.
 """
 
 from __future__ import annotations

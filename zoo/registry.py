@@ -139,7 +139,7 @@ def _merge_spec(
     if in_channels != merged.in_channels:
         if in_channels not in (1, 3):
             raise ModelError(
-                f"in_channels={in_channels}: a picture has 1 (gray) or 3 (rgb) channels"
+                f"in_channels={in_channels}: an image has 1 (gray) or 3 (rgb) channels"
             )
         merged = replace(
             merged,

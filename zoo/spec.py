@@ -18,7 +18,7 @@ Color = Literal["gray", "rgb", "bgr"]
 class ModelSpec:
     """What travels with a network: all that is needed to feed it and to read its answer.
 
-    ``mean`` and ``std`` are per channel, in the units of the picture (0..255): the network's input
+    ``mean`` and ``std`` are per channel, in the units of the image (0..255): the network's input
     is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
     where that target wants it.
     """
@@ -48,7 +48,7 @@ class ModelSpec:
 
     @property
     def is_centred(self) -> bool:
-        """Where a detector's picture lies in its input: YOLOv5 (anchors) has grey on both sides.
+        """Where a detector's image lies in its input: YOLOv5 (anchors) has grey on both sides.
 
         YOLOX (none) has it to the right and below.
         """

@@ -111,7 +111,7 @@ def _check_classifier(name: str, arguments: dict[str, Any]) -> None:
 
 
 def _config(name: str, spec: ModelSpec) -> dict[str, Any]:
-    """timm's data configuration: mean and std in 0..1; the picture is resized, never cropped."""
+    """timm's data configuration: mean and std in 0..1; the image is resized, never cropped."""
     weights = packaged_weights(name)
     return {
         "file": str(weights) if weights.exists() else None,

@@ -2,7 +2,7 @@
 
 Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation",
 2015. Layers and channels are those of the PyTorch port in widest use, so that its checkpoints load
-(``importers.unet``): the 3x3 convolutions are padded, which makes the mask as large as the picture,
+(``importers.unet``): the 3x3 convolutions are padded, which makes the mask as large as the image,
 and have batch normalisation in place of a bias.
 
 What differs between chips is how the decoder doubles a map; ``upsample`` chooses it:
@@ -60,7 +60,7 @@ class UNetDecoder(nn.Module):
 
     ``[[N, C0, h, w], [N, C1, h/2, w/2], ...] -> [N, out_channels, h, w]`` with ``out_channels`` as
     many as the finest map has. Any encoder will do whose maps halve from one to the next: the
-    first may be the picture's size or a fraction of it.
+    first may be the image's size or a fraction of it.
 
     Args:
         encoder_channels: channels of the maps, finest first; two maps or more.
@@ -127,7 +127,7 @@ class UNet(nn.Module):
 
     Raises:
         ModelError: a side of ``input_size`` is no multiple of 16.
-        ValueError: for a picture of another size, save in training: that may begin with small ones.
+        ValueError: for an image of another size, save in training: that may begin with small ones.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            check_size(x, self.input_size, "picture")
+            check_size(x, self.input_size, "image")
         maps = []
         for stage in self.encoder:
             x = stage(x)

@@ -223,7 +223,7 @@ def _repeats(blocks: int, depth: float) -> int:
 def _make_head(in_channels: int, num_anchors: int, num_classes: int, stride: int) -> nn.Conv2d:
     """A 1x1 convolution whose biases start at the odds of an object, as in RetinaNet (2017).
 
-    Eight objects a picture of 640x640 at each scale, and ``num_classes`` to 1 against each class:
+    Eight objects an image of 640x640 at each scale, and ``num_classes`` to 1 against each class:
     without it the first steps unlearn thousands of false objects.
     """
     head = nn.Conv2d(in_channels, num_anchors * (5 + num_classes), 1)

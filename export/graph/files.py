@@ -25,7 +25,7 @@ from torch import nn
 
 from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
-from ...zoo.tasks.pictures import normalize
+from ...zoo.tasks.images import normalize
 from .network import Network, capture_network
 
 INPUT_NAME = "input"
@@ -42,8 +42,8 @@ class Graph:
     """One network in evaluation mode, and the files made of it so far.
 
     Args:
-        model: an ``nn.Module`` with one picture as input and one tensor or several as output.
-        spec: how it is fed.
+        model: an ``nn.Module`` with one image as input and one tensor or several as output.
+        spec: how it is model_input.
         folder: where the files go; a file is made once, on first request.
     """
 
@@ -148,19 +148,19 @@ class Graph:
         finally:
             self._clock.seconds = self.seconds + time.perf_counter() - start
 
-    def reference(self, pictures: np.ndarray, batch: int = 250) -> list[np.ndarray]:
+    def reference(self, images: np.ndarray, batch: int = 250) -> list[np.ndarray]:
         """PyTorch's own answer in float32: raw ``[N, C, H, W]`` 0..255 in, one array an output."""
-        return run_pytorch(self.model, self.spec, pictures, batch)
+        return run_pytorch(self.model, self.spec, images, batch)
 
 
 @torch.inference_mode()
 def run_pytorch(
-    model: nn.Module, spec: ModelSpec, pictures: np.ndarray, batch: int = 250
+    model: nn.Module, spec: ModelSpec, images: np.ndarray, batch: int = 250
 ) -> list[np.ndarray]:
-    """A network's answers to raw pictures, uint8 ``[N, C, H, W]``: one float32 array an output."""
+    """A network's answers to raw images, uint8 ``[N, C, H, W]``: one float32 array an output."""
     chunks: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(pictures), batch):
-        x = normalize(pictures[start : start + batch], spec.mean, spec.std)
+    for start in range(0, len(images), batch):
+        x = normalize(images[start : start + batch], spec.mean, spec.std)
         answer = model(torch.from_numpy(x))
         answers = answer if isinstance(answer, (tuple, list)) else (answer,)
         chunks.append(tuple(a.numpy() for a in answers))

@@ -1,4 +1,4 @@
-"""The spec's normalisation moved into an ONNX graph, for chips that take a picture as it is."""
+"""The spec's normalisation moved into an ONNX graph, for chips that take an image as it is."""
 
 from __future__ import annotations
 

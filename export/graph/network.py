@@ -1,6 +1,6 @@
 """A network as rules see it: operators of torch's own set, each with its module and source line.
 
-The graph is ``torch.export``'s: it holds what a picture of one fixed size meets, under the names
+The graph is ``torch.export``'s: it holds what an image of one fixed size meets, under the names
 of ``aten`` (``conv2d``, ``upsample_bilinear2d``), whatever way the user wrote it (``nn.Upsample``
 or ``interpolate``), before any converter has rewritten it.
 """
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...errors import EdgearkError
-from ...words import by
+from ...words import format_shape
 from ...zoo.modes import evaluating
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -199,7 +199,7 @@ def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export
         shown = lines[0].strip() if lines else type(error).__name__
         trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
         raise LintError(
-            f"no static graph for an input of {by(input_shape)}: {shown}",
+            f"no static graph for an input of {format_shape(input_shape)}: {shown}",
             find_source(trace),
         ) from error
 

@@ -32,7 +32,7 @@ def count_macs(proto: ModelProto) -> dict[str, int]:
     return macs
 
 
-def unshare(proto: ModelProto) -> ModelProto:
+def duplicate_shared_initializers(proto: ModelProto) -> ModelProto:
     """A copy without the nodes by which equal weights are shared.
 
     The exporter keeps one of several equal initializers and reads it through Identity nodes; some
@@ -72,13 +72,13 @@ def pool_means(proto: ModelProto) -> ModelProto:
             continue
         (result,), keeps = node.output, given.get("keepdims", 1)
         pooled = result if keeps else f"{result}/map"
-        mends = [helper.make_node("GlobalAveragePool", node.input[:1], [pooled], node.name)]
+        fixes = [helper.make_node("GlobalAveragePool", node.input[:1], [pooled], node.name)]
         if not keeps:
-            mends.append(helper.make_node("Flatten", [pooled], [result], f"{node.name}/flatten"))
+            fixes.append(helper.make_node("Flatten", [pooled], [result], f"{node.name}/flatten"))
         place = list(graph.node).index(node)
         graph.node.remove(node)
-        for offset, mend in enumerate(mends):
-            graph.node.insert(place + offset, mend)
+        for offset, fix in enumerate(fixes):
+            graph.node.insert(place + offset, fix)
     return copy
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 
-def make_cheaper(proto: ModelProto) -> ModelProto:
+def optimize_graph(proto: ModelProto) -> ModelProto:
     """Rewrite a network in place, and return it.
 
     Args:

@@ -99,14 +99,17 @@ def ceiled_average(op: Op) -> str | None:
     given, dims = op.arguments, len(op.shape) - 2
     if not (given["ceil_mode"] and given["count_include_pad"]):
         return None
-    kernels, paddings = sides(given["kernel_size"], dims), sides(given["padding"], dims)
-    strides = sides(given["stride"], dims) or kernels
+    kernels, paddings = (
+        expand_to_ntuple(given["kernel_size"], dims),
+        expand_to_ntuple(given["padding"], dims),
+    )
+    strides = expand_to_ntuple(given["stride"], dims) or kernels
     along = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
     is_past = any((size + 2 * padding - k) % step for size, k, step, padding in along)
     return "an average pool with ceil_mode" if is_past else None
 
 
-def sides(value: int | list[int], dims: int) -> list[int]:
+def expand_to_ntuple(value: int | list[int], dims: int) -> list[int]:
     """Of what torch takes as one number or as several: one for each side of a map."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [*values] * (dims // len(values)) if values else []

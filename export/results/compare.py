@@ -26,7 +26,7 @@ class Parity:
     """The worst output's difference from PyTorch's.
 
     ``sqnr_db`` is the signal-to-error ratio of the part of the output that depends on the input:
-    the mean over the pictures is removed from the signal, since a network that answers its bias
+    the mean over the images is removed from the signal, since a network that answers its bias
     to everything would else look perfect. ``peak`` is the largest magnitude in PyTorch's answers.
     """
 
@@ -37,7 +37,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Metric:
-    """A task's metric: ``float`` is PyTorch's, ``value`` the target's, on the same n pictures.
+    """A task's metric: ``float`` is PyTorch's, ``value`` the target's, on the same n images.
 
     Shares are in 0..1. ``details`` are further figures by name, each with both values; limits look
     at the first figure alone.
@@ -100,14 +100,14 @@ def task_figures(
 ) -> dict[str, float]:
     """What a task measures, in 0..1 and by name; the first figure is the one that limits are for.
 
-    Classification: ``top1``. Segmentation: ``dice``, the mean over the marked pictures. Detection:
+    Classification: ``top1``. Segmentation: ``dice``, the mean over the marked images. Detection:
     ``map50``. The latter two have further figures (``training/metrics.py``).
 
     Raises:
-        EdgearkError: no metric for the task, or no picture that is marked.
+        EdgearkError: no metric for the task, or no image that is marked.
     """
     if not _count_scored(spec, test):
-        raise EdgearkError(f"nothing is marked in {len(test)} pictures of {test.name}: no metric")
+        raise EdgearkError(f"nothing is marked in {len(test)} images of {test.name}: no metric")
     if spec.task == "classification":
         return {"top1": classification.top1(outputs[0], test.labels)}
     if spec.task == "segmentation":
@@ -118,14 +118,20 @@ def task_figures(
 
 
 def _count_scored(spec: ModelSpec, test: ImageSet) -> int:
-    """The pictures that the first figure is about: a mask's are those where something is marked."""
-    return int(segmentation.marked(test.labels).sum()) if spec.task == "segmentation" else len(test)
+    """The images that the first figure is about: a mask's are those where something is marked."""
+    return (
+        int(segmentation.has_foreground(test.labels).sum())
+        if spec.task == "segmentation"
+        else len(test)
+    )
 
 
-def shortfalls(limits: Limits, parity: Parity, metric: Metric, foreign: bool = False) -> list[str]:
+def failed_checks(
+    limits: Limits, parity: Parity, metric: Metric, foreign: bool = False
+) -> list[str]:
     """What an export misses, in words; empty when it passes.
 
-    On ``foreign`` pictures, of another data set than the network was trained on, many answers lie
+    On ``foreign`` images, of another data set than the network was trained on, many answers lie
     near the edge between two classes, and the least error tips some: a drop of a point is allowed.
     """
     missed = []

@@ -43,14 +43,14 @@ def staged_folder(final: Path) -> Iterator[Path]:
 
 def write_golden(
     folder: Path,
-    pictures: np.ndarray,
+    images: np.ndarray,
     outputs: Sequence[np.ndarray],
     reference: Sequence[np.ndarray],
 ) -> None:
     """Some real inputs with this artifact's own answers and PyTorch's, to check a board against."""
     answers = {f"output{i}": o[:GOLDEN_COUNT] for i, o in enumerate(outputs)}
     wanted = {f"pytorch{i}": o[:GOLDEN_COUNT] for i, o in enumerate(reference)}
-    arrays = {"input": pictures[:GOLDEN_COUNT], **answers, **wanted}
+    arrays = {"input": images[:GOLDEN_COUNT], **answers, **wanted}
     np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
 
 
@@ -112,7 +112,7 @@ def _shape(nchw: Sequence[int], layout: str) -> list[int]:
 
 
 def _letterbox(spec: ModelSpec) -> dict[str, Any]:
-    """How a picture is put into a detector's input."""
+    """How an image is put into a detector's input."""
     if spec.task != "detection":
         return {}
     return {"letterbox": {"grey": GREY, "centred": Frame.of(spec).centred}}

@@ -27,7 +27,7 @@ class SourceResult:
 
 
 @dataclass(frozen=True)
-class Row:
+class ExportResult:
     """One model on one target at one precision, and what was found.
 
     ``status``: ``ok``; ``failed`` (it runs, but misses a limit, or the chip would refuse it);

@@ -122,7 +122,7 @@ def _families() -> Mapping[str, str]:
         try:
             targets = import_module(package).TARGETS
         except (ImportError, AttributeError) as error:
-            raise TargetError(f"backend {package}: {error}; uninstall it or mend it") from error
+            raise TargetError(f"backend {package}: {error}; uninstall it or fix it") from error
         for name, cls in targets.items():
             if name in found:
                 raise TargetError(f"target {name} is in {found[name]} and in {package}")

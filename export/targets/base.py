@@ -1,4 +1,4 @@
-"""The contract of a target: convert a graph, run the artifact on pictures, say what ran where."""
+"""The contract of a target: convert a graph, run the artifact on images, say what ran where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...zoo.tasks.pictures import normalize
+from ...zoo.tasks.images import normalize
 from ..graph.files import Graph
 from ..lint.rule import Rule
 from ..toolchains.environment import Toolchain
@@ -38,7 +38,7 @@ class Placement:
     """Which operator runs where, as the toolchain reports it.
 
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
-    it says more, that as well. ``estimated_ms`` is a picture's time by a formula that the target
+    it says more, that as well. ``estimated_ms`` is an image's time by a formula that the target
     states, ``memory`` the bytes that are ``used`` of each kind and their ``limit``; both where the
     target knows them.
     """
@@ -59,7 +59,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Concern:
+class Diagnostic:
     """What the toolchain accepted and the chip may not like, with what to do about it: one line.
 
     A ``fatal`` one makes the export fail, whatever the simulator answers.
@@ -76,7 +76,7 @@ class Artifact:
     A file may be a folder, where that is the runtime's format.
 
     ``settings`` is what the target needs to run it again: JSON values only. ``sources`` are files
-    that the conversion needs but the chip does not. ``concerns`` go into the export's row.
+    that the conversion needs but the chip does not. ``diagnostics`` go into the export's row.
     """
 
     target: str
@@ -85,7 +85,7 @@ class Artifact:
     files: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
-    concerns: tuple[Concern, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -124,7 +124,7 @@ class Quantization:
     """How int8 is made.
 
     Args:
-        count: calibration pictures, drawn from the training part.
+        count: calibration images, drawn from the training part.
         algorithm: one of :attr:`Target.algorithms`; None: the first.
         mixed: layers that int8 ruins get more bits.
     """
@@ -146,7 +146,7 @@ class Conversion:
         precision: one of :meth:`Target.supported_precisions`.
         out: an existing folder for the artifact, absolute.
         log: the file to which the converter's own words are appended.
-        calibration: raw uint8 pictures ``[N, C, H, W]``; only for int8.
+        calibration: raw uint8 images ``[N, C, H, W]``; only for int8.
         quantization: how int8 is made of them.
     """
 
@@ -159,7 +159,7 @@ class Conversion:
 
     def __post_init__(self) -> None:
         if (self.precision == "int8") != (self.calibration is not None):
-            raise ValueError("int8, and nothing else, is calibrated on pictures")
+            raise ValueError("int8, and nothing else, is calibrated on images")
 
     @property
     def normalization(self) -> dict[str, list[float]]:
@@ -168,13 +168,13 @@ class Conversion:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a worker needs besides its arguments: ``pictures``, if they are needed."""
-        return {} if self.calibration is None else {"pictures": self.calibration}
+        """What a worker needs besides its arguments: ``images``, if they are needed."""
+        return {} if self.calibration is None else {"images": self.calibration}
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs ``[N, ...]`` of N pictures, one array an output, and the median time of one."""
+    """Outputs ``[N, ...]`` of N images, one array an output, and the median time of one."""
 
     outputs: list[np.ndarray]
     ms_per_image: float
@@ -182,7 +182,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an export must reach; :func:`edgeark.export.results.compare.shortfalls` measures by it.
+    """What an export must reach; :func:`~.results.compare.failed_checks` judges by it.
 
     ``max_abs_error`` is for answers up to 5; for larger ones it grows with them, as float32's own
     rounding does. ``metric_drop`` is of a share of right answers. Mean Dice and mAP may lose twice
@@ -202,7 +202,7 @@ INT8_LIMITS = Limits(metric_drop=0.005)
 class Target(ABC):
     """A place where a network runs. One small subclass a family; one file in ``targets/``.
 
-    Pictures go in raw, ``[N, C, H, W]`` uint8 in 0..255: each target puts the spec's normalisation
+    Images go in raw, ``[N, C, H, W]`` uint8 in 0..255: each target puts the spec's normalisation
     where that target wants it, and ``normalization`` says where that is.
     """
 
@@ -279,13 +279,13 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
-        """Run raw pictures, one at a time, through the real runtime or simulator.
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        """Run raw images, one at a time, through the real runtime or simulator.
 
         None where neither is to be had: then :meth:`run_sources` says what can be said.
         """
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """What the files answer, on a CPU, that are handed to a converter elsewhere; by file."""
         return {}
 
@@ -302,31 +302,31 @@ class Target(ABC):
         return None
 
     def layer_errors(
-        self, artifact: Artifact, pictures: np.ndarray, log: Path
+        self, artifact: Artifact, images: np.ndarray, log: Path
     ) -> list[LayerError] | None:
-        """What each layer loses on raw pictures; None where the toolchain does not say."""
+        """What each layer loses on raw images; None where the toolchain does not say."""
         return None
 
     def max_images(self, artifact: Artifact) -> int | None:
-        """How many test pictures a slow simulator gets at most; None: all that there are."""
+        """How many test images a slow simulator gets at most; None: all that there are."""
         return None
 
 
 def run_one_by_one(
     answer: Callable[[np.ndarray], Sequence[np.ndarray]],
-    pictures: np.ndarray,
+    images: np.ndarray,
     settings: Mapping[str, Any],
 ) -> RunResult:
-    """Run raw pictures through a runtime of this process, each normalised and timed on its own.
+    """Run raw images through a runtime of this process, each normalised and timed on its own.
 
     Args:
         answer: the network: float32 ``[1, C, H, W]`` in, its outputs out.
-        pictures: uint8 ``[N, C, H, W]``.
+        images: uint8 ``[N, C, H, W]``.
         settings: an artifact's, with ``mean`` and ``std``.
     """
     parts, seconds = [], []
-    for picture in pictures:
-        x = normalize(picture[None], settings["mean"], settings["std"])
+    for image in images:
+        x = normalize(image[None], settings["mean"], settings["std"])
         start = time.perf_counter()
         parts.append(answer(x))
         seconds.append(time.perf_counter() - start)

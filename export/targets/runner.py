@@ -1,7 +1,7 @@
 """What runs a network elsewhere and compares it with PyTorch: a script and a README.
 
 The same script serves whoever has the runtime, and edgeark where it finds one: it reads raw
-pictures from an .npz file and writes the network's outputs to another.
+images from an .npz file and writes the network's outputs to another.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_runner(
         folder: it exists; the network, ``model.onnx``, is put there by others.
         kind: of the runtime: ``pplnn`` or ``tensorrt``.
         name: the network's.
-        spec: how it is fed.
+        spec: how it is model_input.
         outputs: name and shape, without the batch, of each output, in the network's order.
         **values: what else the templates of that kind name.
     """
@@ -62,19 +62,19 @@ def script_of(kind: str) -> str:
 def call_runner(
     folder: Path,
     kind: str,
-    pictures: np.ndarray,
+    images: np.ndarray,
     options: Sequence[str],
     *,
     log: Path,
     python: Path | None = None,
     with_gpu: bool = False,
 ) -> RunResult:
-    """Run the script on raw pictures, in a copy of the folder, as its user would.
+    """Run the script on raw images, in a copy of the folder, as its user would.
 
     Args:
         folder: where :func:`write_runner` wrote it.
         kind: as there.
-        pictures: uint8 ``[N, C, H, W]``.
+        images: uint8 ``[N, C, H, W]``.
         options: further ones of the script.
         log: the file to which everything that it prints is appended.
         python: whose; by default this process's.
@@ -86,10 +86,10 @@ def call_runner(
     with tempfile.TemporaryDirectory(prefix=f"edgeark-{kind}-") as scratch:
         kit = shutil.copytree(folder, Path(scratch, "kit"))
         inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
-        np.savez(inputs, allow_pickle=False, input=pictures)
+        np.savez(inputs, allow_pickle=False, input=images)
         command = [str(python or sys.executable), str(kit / script_of(kind)), *options]
         command += ["--inputs", str(inputs), "--answers", str(answers)]
-        timeout = TIMEOUT_S + len(pictures)
+        timeout = TIMEOUT_S + len(images)
         run_command(kind, "run", command, cwd=kit, log=log, timeout=timeout, with_gpu=with_gpu)
         with np.load(answers) as file:
             outputs = [file[f"output{index}"] for index in range(len(file.files) - 1)]

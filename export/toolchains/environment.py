@@ -55,7 +55,7 @@ class Hint:
     """
 
     pattern: str
-    mend: str  # one line
+    fix: str  # one line
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures with a mask each: the magnetic tiles, and a folder of one's own.
+"""Images with a mask each: the magnetic tiles, and a folder of one's own.
 
 A set's labels are masks uint8 ``[N, H, W]`` at the network's size, as
 :mod:`edgeark.zoo.tasks.segmentation` defines them: 0 and 1, or indices of classes.
@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import DataError
-from ...zoo.tasks.pictures import to_input
-from ...zoo.tasks.segmentation import marked
+from ...zoo.tasks.images import to_input
+from ...zoo.tasks.segmentation import has_foreground
 from .folders import (
     SPLIT_FILE,
     SUFFIXES,
@@ -36,7 +36,7 @@ _CLASSES_FILE = "classes.txt"
 
 @dataclass(frozen=True)
 class MaskListing:
-    """Pictures and masks that are not read yet: names of the files below ``root``.
+    """Images and masks that are not read yet: names of the files below ``root``.
 
     ``read_mask`` turns a file's stored values into a mask; ``classes`` has the background's name
     only where there are several.
@@ -44,16 +44,14 @@ class MaskListing:
 
     name: str
     root: Path
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     masks: tuple[str, ...]
     classes: tuple[str, ...]
     read_mask: Callable[[np.ndarray], np.ndarray]
 
     def pick(self, indices: np.ndarray) -> MaskListing:
-        pictures, masks = (
-            tuple(names[i] for i in indices) for names in (self.pictures, self.masks)
-        )
-        return replace(self, pictures=pictures, masks=masks)
+        images, masks = (tuple(names[i] for i in indices) for names in (self.images, self.masks))
+        return replace(self, images=images, masks=masks)
 
 
 def load_magnetic_tile(
@@ -79,16 +77,16 @@ def load_magnetic_tile(
 def load_mask_folder(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
-    """Pictures of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
+    """Images of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
 
     Or both folders in ``<data>/train`` and in ``<data>/test``, or a file ``<data>/split.tsv`` that
-    lists ``images/...``; without these every fifth picture, drawn once and for all, is a test
-    picture. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
+    lists ``images/...``; without these every fifth image, drawn once and for all, is a test
+    image. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
     ``<data>/classes.txt``, a name a line and the background first, its values are indices of these
     classes. ``groups`` are ``marked`` and ``clean``.
     """
     if data is None or not data.is_dir():
-        raise DataError("name the folder of your pictures with --data: images and masks inside")
+        raise DataError("name the folder of your images with --data: images and masks inside")
     table = data / SPLIT_FILE
     parts = all((data / part).is_dir() for part in ("train", "test")) and not table.exists()
     root = data / split if parts else data
@@ -97,7 +95,7 @@ def load_mask_folder(
     else:
         files = sorted(p.name for p in (root / "images").glob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataError(f"no pictures in {root / 'images'}")
+        raise DataError(f"no images in {root / 'images'}")
     classes = _read_classes(data / _CLASSES_FILE)
     read_mask = _indices_below(len(classes)) if classes else _marked
     listing = MaskListing(
@@ -111,33 +109,33 @@ def load_mask_folder(
     if not parts and not table.exists():
         listing = listing.pick(drawn_part(len(files), split))
     found = _read(listing, split, shape, sample)[0]
-    return replace(found, groups=np.where(marked(found.labels), "marked", "clean"))
+    return replace(found, groups=np.where(has_foreground(found.labels), "marked", "clean"))
 
 
 def _read(
     listing: MaskListing, split: Split, shape: Shape | None, sample: int | None
 ) -> tuple[ImageSet, list[str]]:
-    """The set, and its pictures' names; ``shape`` None takes the first picture's."""
+    """The set, and its images' names; ``shape`` None takes the first image's."""
     if sample is not None:
-        listing = listing.pick(draw(len(listing.pictures), sample))
+        listing = listing.pick(draw(len(listing.images), sample))
     if shape is None:
-        first = decode(read_file(listing.root, listing.pictures[0]))
+        first = decode(read_file(listing.root, listing.images[0]))
         shape = (3, *first.shape[:2])
     channels, *size = shape
     shrink = resize_indices if len(listing.classes) > 1 else resize_marks
-    mask_of = dict(zip(listing.pictures, listing.masks, strict=True))
+    mask_of = dict(zip(listing.images, listing.masks, strict=True))
 
     def one(name: str) -> tuple[np.ndarray, np.ndarray]:
-        picture = decode(read_file(listing.root, name))
+        image = decode(read_file(listing.root, name))
         mask = listing.read_mask(decode_mask(read_file(listing.root, mask_of[name])))
-        if mask.shape != picture.shape[:2]:
-            raise DataError(f"the picture is {picture.shape[:2]}, its mask {mask.shape}")
-        return to_input(picture, (size[0], size[1]), channels), shrink(mask, (size[0], size[1]))
+        if mask.shape != image.shape[:2]:
+            raise DataError(f"the image is {image.shape[:2]}, its mask {mask.shape}")
+        return to_input(image, (size[0], size[1]), channels), shrink(mask, (size[0], size[1]))
 
-    good, found = read_each(listing.name, split, listing.pictures, one)
-    images = np.concatenate([picture for picture, _ in found])
+    good, found = read_each(listing.name, split, listing.images, one)
+    images = np.concatenate([image for image, _ in found])
     masks = np.stack([mask for _, mask in found])
-    kept = [listing.pictures[i] for i in good]
+    kept = [listing.images[i] for i in good]
     return ImageSet(listing.name, split, images, masks, listing.classes), kept
 
 
@@ -145,7 +143,7 @@ def decode_mask(content: bytes) -> np.ndarray:
     """The stored values of a mask, uint8 ``[h, w]``; of a palette file the indices.
 
     Raises:
-        DataError: it is no picture, a truncated one, or in colour.
+        DataError: it is no image, a truncated one, or in colour.
     """
     try:
         with Image.open(BytesIO(content)) as file:

@@ -63,9 +63,9 @@ class CoreMl(WorkerTarget):
         files = (_ARTIFACT,)
         return Artifact(self.full_name, job.precision, job.out, files, settings, (_TRACE,))
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         return None
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         trace = artifact.folder / _TRACE
-        return {_TRACE: run_torchscript(trace, pictures, artifact.settings)}
+        return {_TRACE: run_torchscript(trace, images, artifact.settings)}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
-from ...lint import predicates as sights
+from ...lint import predicates
 from ...lint.rule import Rule, op_rule
 from ..litert import rules as litert
 
@@ -37,7 +37,7 @@ def argmax(op: Op) -> str | None:
     fix="keep the dimensions: mean((2, 3), keepdim=True).flatten(1)",
 )
 def cpu_mean(op: Op) -> str | None:
-    drops = sights.is_mean_of_map(op) and not op.arguments["keepdim"]
+    drops = predicates.is_mean_of_map(op) and not op.arguments["keepdim"]
     return "a mean of a map without keepdim" if drops else None
 
 
@@ -90,7 +90,7 @@ def resize(op: Op) -> str | None:
 )
 def transposed(op: Op) -> str | None:
     is_taken = op.stride in ((1, 1), (2, 2))
-    return None if is_taken else f"a transposed convolution with stride {by(op.stride)}"
+    return None if is_taken else f"a transposed convolution with stride {format_shape(op.stride)}"
 
 
 @op_rule(
@@ -101,8 +101,8 @@ def transposed(op: Op) -> str | None:
     fix="use stride 2 or 3, or a dense convolution",
 )
 def depthwise_stride(op: Op) -> str | None:
-    if sights.is_depthwise(op) and max(op.stride) > 3:
-        return f"a depthwise convolution with stride {by(op.stride)}"
+    if predicates.is_depthwise(op) and max(op.stride) > 3:
+        return f"a depthwise convolution with stride {format_shape(op.stride)}"
     return None
 
 
@@ -120,7 +120,7 @@ def _factors(op: Op) -> set[float]:
 
 
 def _resizing(op: Op) -> str:
-    return f"resizing {by(op.input_shapes[0][2:])} to {by(op.shape[2:])}"
+    return f"resizing {format_shape(op.input_shapes[0][2:])} to {format_shape(op.shape[2:])}"
 
 
 # All is int8 here: a float32 file helps nobody.

@@ -14,8 +14,8 @@ from ...lint.rule import Rule
 from ...results.folder import LOG
 from ...targets.base import (
     Artifact,
-    Concern,
     Conversion,
+    Diagnostic,
     Evidence,
     Limits,
     Placement,
@@ -69,10 +69,12 @@ class EthosU(WorkerTarget):
         placement = parse_placement(report["layers"], report["summary"], macs)
         write_placement(placement, job.out / _PLACEMENT)
         assumed = {key: report["summary"][key] for key in ("system_config", "memory_mode")}
-        concerns = ()
+        diagnostics = ()
         if placement.cpu_ops:
             ops = ", ".join(placement.cpu_ops)
-            concerns = (Concern(f"the microcontroller computes what the NPU does not take: {ops}"),)
+            diagnostics = (
+                Diagnostic(f"the microcontroller computes what the NPU does not take: {ops}"),
+            )
         return Artifact(
             target=self.full_name,
             precision=job.precision,
@@ -80,16 +82,16 @@ class EthosU(WorkerTarget):
             files=(_ARTIFACT,),
             settings={**settings, **assumed},
             sources=(_SOURCE, _PLACEMENT),
-            concerns=concerns,
+            diagnostics=diagnostics,
         )
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         return None
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The int8 file from which Vela compiled, on LiteRT."""
         source = replace(artifact, files=(_SOURCE,))
-        return {_SOURCE: LiteRt().run(source, pictures, artifact.folder / LOG)}
+        return {_SOURCE: LiteRt().run(source, images, artifact.folder / LOG)}
 
     def placement(self, artifact: Artifact) -> Placement:
         return read_placement(artifact.folder / _PLACEMENT)

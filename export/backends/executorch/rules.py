@@ -5,10 +5,9 @@ Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees
 
 from __future__ import annotations
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
-from ...lint import common
-from ...lint import predicates as sights
+from ...lint import common, predicates
 from ...lint.rule import Rule, op_rule
 
 _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
@@ -21,7 +20,7 @@ _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
     fix="use amax, or nn.MaxPool2d",
 )
 def adaptive_max_pool(op: Op) -> str | None:
-    return f"an adaptive max pool to {by(op.shape[2:])}"
+    return f"an adaptive max pool to {format_shape(op.shape[2:])}"
 
 
 @op_rule(
@@ -66,7 +65,9 @@ def portable_resize(op: Op) -> str | None:
 )
 def portable_pool(op: Op) -> str | None:
     if op.kind == "adaptive_avg_pool2d":
-        return None if op.shape[2:] == (1, 1) else f"an adaptive pool to {by(op.shape[2:])}"
+        return (
+            None if op.shape[2:] == (1, 1) else f"an adaptive pool to {format_shape(op.shape[2:])}"
+        )
     if op.kind == "max_pool2d":
         skips = any(s > k for s, k in zip(op.stride, op.kernel, strict=True))
         return "a max pool that skips pixels" if skips else None
@@ -74,7 +75,7 @@ def portable_pool(op: Op) -> str | None:
     if given["ceil_mode"] or given["divisor_override"] is not None:
         return "an average pool with ceil_mode or divisor_override"
     is_padded = op.pair("padding", 0) != (0, 0)
-    counts = is_padded and not sights.uncounted_padding(op)
+    counts = is_padded and not predicates.uncounted_padding(op)
     return "an average pool that counts its padding" if counts else None
 
 
@@ -92,7 +93,7 @@ def portable_reduction(op: Op) -> str | None:
         return op.kind.replace("_", " ")
     if not op.arguments.get("keepdim"):
         return "a mean without keepdim"
-    is_taken = sights.is_mean_of_map(op)
+    is_taken = predicates.is_mean_of_map(op)
     return None if is_taken else "a mean over other dimensions than height and width"
 
 
@@ -102,7 +103,7 @@ portable_slice = op_rule(
     severity="warning",
     reason=_PORTABLE,
     fix="use a strided convolution",
-)(sights.strided_slice)
+)(predicates.strided_slice)
 
 
 @op_rule(

@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 class ExecuTorch(IsolatedTarget):
     """Float32 in and out; ``settings`` names the operators that XNNPACK does not take.
 
-    Int8: weights per channel, activations over the range of all pictures.
+    Int8: weights per channel, activations over the range of all images.
     """
 
     name = "executorch"

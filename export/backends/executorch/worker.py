@@ -10,7 +10,7 @@ import numpy as np
 
 
 def convert(arguments, arrays):
-    """A program to a .pte file; int8 where there are calibration pictures.
+    """A program to a .pte file; int8 where there are calibration images.
 
     The value ``portable_ops`` names what XNNPACK leaves to ExecuTorch's own, slower kernels.
     """
@@ -19,8 +19,8 @@ def convert(arguments, arrays):
     from executorch.exir import to_edge_transform_and_lower
 
     program = torch.export.load(arguments["program"])
-    if "pictures" in arrays:
-        program = _quantize(program, arrays["pictures"], arguments["settings"])
+    if "images" in arrays:
+        program = _quantize(program, arrays["images"], arguments["settings"])
     edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     nodes = edge.exported_program().graph_module.graph.nodes
     portable = [str(n.target._op) for n in nodes if type(n.target).__name__ == "EdgeOpOverload"]
@@ -37,7 +37,7 @@ def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     method = Runtime.get().load_program(path).load_method("forward")
     parts, seconds = [], []
-    for x in _inputs(arrays["pictures"], arguments["settings"]):
+    for x in _inputs(arrays["images"], arguments["settings"]):
         tensor = torch.from_numpy(x)
         start = time.perf_counter()
         answers = method.execute([tensor])
@@ -47,8 +47,8 @@ def run(arguments, arrays):
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
 
 
-def _quantize(program, pictures, settings):
-    """XNNPACK's scheme, but with the range over all pictures: its histograms clip.
+def _quantize(program, images, settings):
+    """XNNPACK's scheme, but with the range over all images: its histograms clip.
 
     That gains 0.3 dB on a random ``unet_8``.
     """
@@ -68,17 +68,17 @@ def _quantize(program, pictures, settings):
     scheme = replace(scheme, input_activation=activation, output_activation=activation)
     network = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(scheme))
     with torch.no_grad():
-        for x in _inputs(pictures, settings):
+        for x in _inputs(images, settings):
             example = torch.from_numpy(x)
             network(example)
     return torch.export.export(convert_pt2e(network), (example,))
 
 
-def _inputs(pictures, settings):
-    """Raw pictures ``[N, C, H, W]``, normalised one by one."""
+def _inputs(images, settings):
+    """Raw images ``[N, C, H, W]``, normalised one by one."""
     mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    for picture in pictures:
-        yield np.ascontiguousarray((picture[None] - mean) / std, dtype=np.float32)
+    for image in images:
+        yield np.ascontiguousarray((image[None] - mean) / std, dtype=np.float32)
 
 
 def _import_torch(packages):

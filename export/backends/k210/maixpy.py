@@ -161,7 +161,7 @@ def _check_task(manifest: Manifest) -> None:
         )
     if height > CAMERA_SIZE[0] or width > CAMERA_SIZE[1]:
         raise BundleError(
-            f"{manifest.model} takes {width}x{height} pixels: the camera's picture has "
+            f"{manifest.model} takes {width}x{height} pixels: the camera's image has "
             f"{CAMERA_SIZE[1]}x{CAMERA_SIZE[0]}; create it with a smaller input_size"
         )
     wanted = _output_shapes(manifest)
@@ -219,7 +219,7 @@ def _read_kmodel(path: Path, manifest: Manifest) -> Kmodel:
 def _zoom(height: int, width: int) -> int:
     """How many camera pixels, along each side, one pixel of the input is taken from.
 
-    As many as the picture has room for: a digit of 28 pixels would be a speck otherwise. Windows
+    As many as the image has room for: a digit of 28 pixels would be a speck otherwise. Windows
     whose sides are multiples of 8 are preferred: the camera's others are garbled.
     """
     most = min(CAMERA_SIZE[0] // height, CAMERA_SIZE[1] // width)

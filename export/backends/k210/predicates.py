@@ -18,7 +18,7 @@ from ...graph.network import Network, Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...kpu.layer import KpuTensor
 
-Look = Callable[[Op], "str | None"]
+Predicate = Callable[[Op], "str | None"]
 
 KERNELS = ((1, 1), (3, 3))
 _POOL_SIDES = (2, 4)
@@ -46,7 +46,7 @@ def shape_in(op: Op) -> tuple[int, ...]:
 
 
 def root(op: Op) -> Op | None:
-    """The operator whose result this is a function of, element by element; None is the picture."""
+    """The operator whose result this is a function of, element by element; None is the image."""
     return _roots(op.network)[op.node]
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Network, Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...kpu.layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES
-from ...lint.rule import Rule, Sighting, op_rule
+from ...lint.rule import Match, Rule, op_rule
 from . import predicates as kpu
 
 _CAMERA = (240, 320)
 
-# Operators that neither the KPU nor the firmware has: a rule's name, their kinds, the mend.
+# Operators that neither the KPU nor the firmware has: a rule's name, their kinds, the fix.
 _MISSING: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "transposed-convolution",
@@ -147,7 +147,7 @@ def kpu_memory(op: Op) -> str | None:
     fix="use 2x2 with stride 2, 4x4 with stride 4, or the whole map",
 )
 def pool(op: Op) -> str | None:
-    side = by(op.kernel)
+    side = format_shape(op.kernel)
     return None if kpu.pool_place(op) else f"{op.kind} of {side}"
 
 
@@ -183,7 +183,7 @@ def gelu(op: Op) -> str | None:
     "batch_norm",
     name="normalization-inside",
     reason="a convolution's table has one function for all channels",
-    fix="batch normalisation belongs right behind a convolution; a picture's mean and std in the "
+    fix="batch normalisation belongs right behind a convolution; an image's mean and std in the "
     "spec, which folds them into the first layer",
 )
 def normalization_inside(op: Op) -> str | None:
@@ -224,7 +224,7 @@ def concat(op: Op) -> str | None:
 def upsample_factor(op: Op) -> str | None:
     old, new = shape_pair = (op.input_shapes[0][2:], op.shape[2:])
     whole = all(b % a == 0 for a, b in zip(old, new, strict=True))
-    return None if whole else " to ".join(by(s) for s in shape_pair)
+    return None if whole else " to ".join(format_shape(s) for s in shape_pair)
 
 
 @op_rule(
@@ -270,11 +270,11 @@ def unknown(op: Op) -> str | None:
     return None if told else op.kind
 
 
-def _find_input(network: Network) -> Iterator[Sighting]:
+def _find_input(network: Network) -> Iterator[Match]:
     for shape in network.input_shapes:
         height, width = shape[2:] if len(shape) == 4 else (0, 0)
         if height > _CAMERA[0] or width > _CAMERA[1]:
-            yield Sighting(None, f"an input of {height}x{width}")
+            yield Match(None, f"an input of {height}x{width}")
 
 
 camera = Rule(
@@ -290,10 +290,10 @@ def _find_weights(limit: int) -> Rule:
     severity = "error" if limit == MAIN_BYTES else "warning"
     whose = "the chip's 6 MiB" if limit == MAIN_BYTES else "3.5 MB that MaixPy leaves"
 
-    def find(network: Network) -> Iterator[Sighting]:
+    def find(network: Network) -> Iterator[Match]:
         size = kpu.weight_bytes(network)
         if size > limit:
-            yield Sighting(None, f"{size / 1e6:.1f} MB of weights")
+            yield Match(None, f"{size / 1e6:.1f} MB of weights")
 
     fix = "make it narrower, or shallower"
     return Rule("main-memory", severity, f"they have to fit {whose}, with all else", fix, find)
@@ -353,7 +353,7 @@ def head_on_a_pixel(op: Op) -> str | None:
     fix="use 2x2 with stride 2 or 4x4 with stride 4",
 )
 def cpu_pool(op: Op) -> str | None:
-    side = by(op.kernel)
+    side = format_shape(op.kernel)
     return f"max_pool2d of {side}" if kpu.pool_place(op) == "CPU" else None
 
 

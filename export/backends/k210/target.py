@@ -76,16 +76,16 @@ class K210(Target):
         files, sources = (_ARTIFACT,), (_PLACEMENT, _BUDGET)
         return Artifact(self.full_name, job.precision, job.out, files, settings, sources)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        """In batches; the time of a picture is its share of its batch's."""
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        """In batches; the time of an image is its share of its batch's."""
         simulator = Simulator(read_kmodel(artifact.path.read_bytes()))
         parts, times = [], []
-        for start in range(0, len(pictures), simulator.batch):
-            batch, begin = pictures[start : start + simulator.batch], time.perf_counter()
+        for start in range(0, len(images), simulator.batch):
+            batch, begin = images[start : start + simulator.batch], time.perf_counter()
             parts.append(simulator.run(batch))
             times.append((time.perf_counter() - begin) / len(batch))
         outputs = [
-            np.concatenate(values).reshape(len(pictures), *shape)
+            np.concatenate(values).reshape(len(images), *shape)
             for values, shape in zip(
                 zip(*parts, strict=True), artifact.settings["output_shapes"], strict=True
             )

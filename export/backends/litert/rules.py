@@ -1,16 +1,15 @@
 """What litert-torch refuses, or LiteRT gets wrong: rules for ``edgeark check``.
 
 Each was seen with litert-torch 0.10 and LiteRT 2.3, and ``tests/test_litert_rules.py`` sees it
-again. What its worker mends has no rule: nearest resizing by other than whole factors, repetitions,
+again. What its worker fixes has no rule: nearest resizing by other than whole factors, repetitions,
 views.
 """
 
 from __future__ import annotations
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
-from ...lint import common
-from ...lint import predicates as sights
+from ...lint import common, predicates
 from ...lint.rule import Rule, op_rule
 
 _REFUSED = "litert-torch refuses it"
@@ -40,7 +39,8 @@ def transposed_padding(op: Op) -> str | None:
     for kernel, stride, padding, more, dilation in sides:
         fits = padding == 0 or (2 * padding == kernel - stride and more == 0)
         if stride > 1 and not (fits and dilation == 1):
-            return f"a transposed convolution {by(op.kernel)} with stride {by(op.stride)}"
+            kernel, step = format_shape(op.kernel), format_shape(op.stride)
+            return f"a transposed convolution {kernel} with stride {step}"
     return None
 
 
@@ -82,7 +82,7 @@ def int8_exponential(op: Op) -> str | None:
 def uncounted_padding(op: Op) -> str | None:
     sides = zip(op.kernel, op.stride, op.pair("padding", 0), strict=True)
     is_same = all(stride == 1 and 2 * padding == kernel - 1 for kernel, stride, padding in sides)
-    return None if is_same else sights.uncounted_padding(op)
+    return None if is_same else predicates.uncounted_padding(op)
 
 
 RULES: tuple[Rule, ...] = (

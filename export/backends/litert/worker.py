@@ -16,15 +16,15 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def convert(arguments, arrays):
-    """torch.export's program to a LiteRT file; int8 where there are calibration pictures.
+    """torch.export's program to a LiteRT file; int8 where there are calibration images.
 
     The values ``input`` and ``outputs`` are the scale and the zero point of each, by which what is
     int8 there is to be read.
     """
     settings, path = arguments["settings"], arguments["out"]
     _convert(arguments["program"], settings["layout"], arguments["packages"], path)
-    if "pictures" in arrays:
-        _quantize(path, arrays["pictures"], settings)
+    if "images" in arrays:
+        _quantize(path, arrays["images"], settings)
     runner = _Runner(path, settings["layout"])
     scales = [runner.input["quantization"], *(o["quantization"] for o in runner.outputs)]
     first, *others = [{"scale": float(s), "zero_point": int(z)} for s, z in scales]
@@ -36,7 +36,7 @@ def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     runner = _Runner(path, settings["layout"])
     parts, seconds = [], []
-    for x in _inputs(arrays["pictures"], settings):
+    for x in _inputs(arrays["images"], settings):
         answers, took = runner(x)
         parts.append(answers)
         seconds.append(took)
@@ -156,7 +156,7 @@ def _mend_nearest(path):
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model(path)
-    mended = False
+    fixed = False
     for graph in model.subgraphs:
         for op in graph.operators:
             if type(op.builtinOptions).__name__ != "ResizeNearestNeighborOptionsT":
@@ -164,8 +164,8 @@ def _mend_nearest(path):
             before, after = (graph.tensors[i].shape[1:3] for i in (op.inputs[0], op.outputs[0]))
             if any(new % old for old, new in zip(before, after)):
                 op.builtinOptions.halfPixelCenters = False
-                mended = True
-    if mended:
+                fixed = True
+    if fixed:
         flatbuffer_utils.write_model(model, path)
 
 
@@ -174,11 +174,11 @@ def _answers(network, example):
     return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
-def _quantize(path, pictures, settings):
+def _quantize(path, images, settings):
     """Weights and activations in int8, biases in int32; input and outputs are int8 too.
 
-    An activation's range is the one over all pictures. The quantiser's own is a moving average of
-    the pictures' ranges, which clips.
+    An activation's range is the one over all images. The quantiser's own is a moving average of
+    the images' ranges, which clips.
     """
     from ai_edge_quantizer import quantizer, recipe
     from ai_edge_quantizer.calibrator import CalibrationInterpreter, CalibrationMode
@@ -188,7 +188,7 @@ def _quantize(path, pictures, settings):
     (signature,) = calibrator.get_signature_list()
     runner = calibrator.get_signature_runner(signature)
     (name,) = runner.get_input_details()
-    for x in _inputs(pictures, settings):
+    for x in _inputs(images, settings):
         runner(**{name: x})
     job = quantizer.Quantizer(path)
     job.load_quantization_recipe(recipe.static_wi8_ai8())
@@ -205,11 +205,11 @@ def _widest(known, new):
     }
 
 
-def _inputs(pictures, settings):
-    """Raw pictures ``[N, C, H, W]``, normalised one by one, in the file's layout."""
+def _inputs(images, settings):
+    """Raw images ``[N, C, H, W]``, normalised one by one, in the file's layout."""
     mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    for picture in pictures:
-        x = (picture[None] - mean) / std
+    for image in images:
+        x = (image[None] - mean) / std
         yield np.ascontiguousarray(x.transpose(0, 2, 3, 1) if settings["layout"] == "NHWC" else x)
 
 

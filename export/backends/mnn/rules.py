@@ -9,8 +9,7 @@ import torch
 from torch import fx
 
 from ...graph.network import Op
-from ...lint import common, onnx_file
-from ...lint import predicates as sights
+from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_inverse, nearest_rounding
 from ...lint.rule import Rule, op_rule
 
@@ -81,7 +80,7 @@ def norm_over_all(op: Op) -> str | None:
     fix="use bilinear resizing, or align_corners=True",
 )
 def bicubic_enlarged(op: Op) -> str | None:
-    return "bicubic" if sights.is_larger(op) and not op.arguments["align_corners"] else None
+    return "bicubic" if predicates.is_larger(op) and not op.arguments["align_corners"] else None
 
 
 antialias = common.antialias(
@@ -104,7 +103,11 @@ dilated_pool = common.dilated_pool("MNN leaves the dilation out: sizes and value
 )
 def padded_average_3d(op: Op) -> str | None:
     padding = op.arguments["padding"]
-    return f"a 3-D average pool with padding {padding}" if any(sights.sides(padding, 3)) else None
+    return (
+        f"a 3-D average pool with padding {padding}"
+        if any(predicates.expand_to_ntuple(padding, 3))
+        else None
+    )
 
 
 negative_index = common.negative_index(_WRONG)
@@ -118,7 +121,9 @@ negative_index = common.negative_index(_WRONG)
 )
 def grid_sample_mode(op: Op) -> str | None:
     is_reflected = op.arguments["padding_mode"] == _REFLECTION
-    return sights.bicubic_sample(op) or ("grid_sample with reflection" if is_reflected else None)
+    return predicates.bicubic_sample(op) or (
+        "grid_sample with reflection" if is_reflected else None
+    )
 
 
 @op_rule(

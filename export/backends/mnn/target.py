@@ -1,4 +1,4 @@
-"""MNN on the CPU: float32, float16 weights, and int8 calibrated on pictures."""
+"""MNN on the CPU: float32, float16 weights, and int8 calibrated on images."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Mnn(IsolatedTarget):
         source, path = job.graph.onnx(18), job.out / "model.mnn"
         names = {"input": INPUT_NAME, "outputs": output_names(source)}
         settings = {**job.normalization, **names}
-        mended, is_half = source.with_stem(f"mnn-{job.precision}"), job.precision == "float16"
+        fixed, is_half = source.with_stem(f"mnn-{job.precision}"), job.precision == "float16"
         network = pool_means(onnx.load(source))
-        onnx.save(round_weights(network) if is_half else network, mended)
-        arguments = {"onnx": str(mended), "out": str(path), "settings": settings, "half": is_half}
+        onnx.save(round_weights(network) if is_half else network, fixed)
+        arguments = {"onnx": str(fixed), "out": str(path), "settings": settings, "half": is_half}
         self.call("convert", arguments, job.arrays, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)

@@ -19,33 +19,33 @@ import numpy as np
 nn, expr = MNN.nn, MNN.expr
 
 _COLORS = {1: "GRAY", 3: "RGB"}
-_SAMPLES = 1000  # of each tensor and picture, to choose int8 ranges by
+_SAMPLES = 1000  # of each tensor and pixels, to choose int8 ranges by
 _TINY = 1e-6  # the least range
 _WINOGRAD_MEMORY_LEVEL = 3  # a hint's number in MNN's Interpreter.hpp
 
 
 def convert(arguments, arrays):
-    """ONNX to MNN; int8 where there are calibration pictures, weights in 16 bits if ``half``."""
+    """ONNX to MNN; int8 where there are calibration images, weights in 16 bits if ``half``."""
     command = ["mnnconvert", "-f", "ONNX", "--modelFile", arguments["onnx"]]
     command += ["--MNNModel", "float.mnn", "--bizCode", "edgeark"]
     _tools.mnnconvert([*command, "--fp16"] if arguments["half"] else command)
     _check_written("float.mnn")
     result = "float.mnn"
-    if "pictures" in arrays:
+    if "images" in arrays:
         result = "int8.mnn"
-        _quantize("float.mnn", result, arrays["pictures"], arguments["settings"])
+        _quantize("float.mnn", result, arrays["images"], arguments["settings"])
     shutil.copyfile(result, arguments["out"])
     return {}, {}
 
 
 def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
-    settings, pictures = arguments["settings"], arrays["pictures"]
+    settings, images = arguments["settings"], arrays["images"]
     forward = _load(path, settings["input"], settings["outputs"])
-    normalize = _normalizer(settings, pictures.shape)
+    normalize = _normalizer(settings, images.shape)
     parts, seconds = [], []
-    for picture in pictures:
-        values = normalize(picture)
+    for pixels in images:
+        values = normalize(pixels)
         start = time.perf_counter()
         parts.append(forward(values))
         seconds.append(time.perf_counter() - start)
@@ -69,7 +69,7 @@ def _load(path, input_name, output_names):
 
 
 def _normalizer(settings, shape):
-    """MNN's own ImageProcess: a picture ``[C, H, W]`` uint8 to ``[1, C, H, W]`` float32."""
+    """MNN's own ImageProcess: a pixels ``[C, H, W]`` uint8 to ``[1, C, H, W]`` float32."""
     _, channels, height, width = shape
     color = getattr(MNN, f"CV_ImageFormat_{_COLORS[channels]}")
     unused = 4 - channels  # ImageProcess has four channels always
@@ -85,44 +85,44 @@ def _normalizer(settings, shape):
     blank = np.zeros((1, channels, height, width), np.float32)
     tensor = MNN.Tensor(blank.shape, MNN.Halide_Type_Float, blank, MNN.Tensor_DimensionType_Caffe)
 
-    def normalize(picture):
-        image = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    def normalize(pixels):
+        image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         process.convert(image, width, height, 0, tensor)
         return np.array(tensor.getNumpyData()).reshape(blank.shape)
 
     return normalize
 
 
-def _quantize(source, path, pictures, settings):
+def _quantize(source, path, images, settings):
     """int8 by mnnquant for the weights and the file, with activation ranges of our own.
 
     mnnquant's ranges are no good in 3.6.1: its KL method cuts off all that is brighter than a
     uniform background (digits: 79 % instead of 99.6 %), its EMA method writes past a buffer from
     the second batch on, and its ADMM method crashes. The zero point is 0, which leaves 127 steps to
-    what is never negative, half of the levels of a picture: the first layers read it in float,
+    what is never negative, half of the levels of a pixels: the first layers read it in float,
     which costs no time.
     """
-    _describe(source, path, pictures[0], settings)
+    _describe(source, path, images[0], settings)
     quantized = _QuantizedFile(path)
     quantized.leave_input_in_float()
     quantized.leave_choices_in_float()
     names = quantized.names()
     forward = _load(source, settings["input"], names)
-    normalize = _normalizer(settings, pictures.shape)
-    ranges = _choose_ranges(lambda picture: forward(normalize(picture)), pictures)
+    normalize = _normalizer(settings, images.shape)
+    ranges = _choose_ranges(lambda pixels: forward(normalize(pixels)), images)
     quantized.set_ranges(dict(zip(names, ranges)))
     quantized.save()
 
 
-def _choose_ranges(answer, pictures):
+def _choose_ranges(answer, images):
     """``(low, high, peak)`` for each of the tensors that ``answer`` gives: what was seen, and 0.
 
     ``peak`` is the end of the symmetric range with the least squared error, of some within the
     largest magnitude: a few values are cut off where all others gain by it.
     """
     rng, seen = np.random.default_rng(0), []
-    for picture in pictures:
-        tensors = [tensor.reshape(-1) for tensor in answer(picture)]
+    for pixels in images:
+        tensors = [tensor.reshape(-1) for tensor in answer(pixels)]
         seen.append([(t.min(), t.max(), rng.choice(t, _SAMPLES)) for t in tensors])
     ranges = []
     for of_one_tensor in zip(*seen):
@@ -138,20 +138,20 @@ def _squared_error(values, step):
     return np.square(np.clip(np.rint(values / step), -127, 127) * step - values).sum()
 
 
-def _describe(source, path, picture, settings):
+def _describe(source, path, pixels, settings):
     """A quantised file in which every tensor has a scale, still to be set."""
-    channels, height, width = picture.shape
-    os.mkdir("pictures")
+    channels, height, width = pixels.shape
+    os.mkdir("images")
     header = f"P{5 if channels == 1 else 6} {width} {height} 255\n".encode()
-    with open("pictures/0.ppm", "wb") as file:
-        file.write(header + picture.transpose(1, 2, 0).tobytes())
+    with open("images/0.ppm", "wb") as file:
+        file.write(header + pixels.transpose(1, 2, 0).tobytes())
     config = {
         "format": _COLORS[channels],
         "mean": settings["mean"],
         "normal": [1 / value for value in settings["std"]],
         "width": width,
         "height": height,
-        "path": "pictures/",
+        "path": "images/",
         "used_image_num": 1,
         "feature_quantize_method": "KL",
         "weight_quantize_method": "MAX_ABS",

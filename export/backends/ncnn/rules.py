@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Network, Op
-from ...lint import common
-from ...lint import predicates as sights
+from ...lint import common, predicates
 from ...lint.nearest import by_inverse, nearest_rounding
-from ...lint.rule import Rule, Sighting, op_rule
+from ...lint.rule import Match, Rule, op_rule
 
 _NOT_LOADED = "pnnx writes a layer that ncnn does not load"
 _WRONG = "ncnn computes something else, without a word"
@@ -26,7 +25,7 @@ strided_slice = op_rule(
     reason=f"ncnn slices with step 1 alone: {_NOT_LOADED}",
     fix="use a strided convolution: Focus with a 3x3 convolution equals a 6x6 one of stride 2 and "
     "padding 2",
-)(sights.strided_slice)
+)(predicates.strided_slice)
 
 
 @op_rule(
@@ -83,10 +82,10 @@ def pool_without_stride(op: Op) -> str | None:
     return "a pool by its function, without a stride" if op.arguments["stride"] == [] else None
 
 
-def _without_batch(network: Network) -> Iterator[Sighting]:
+def _without_batch(network: Network) -> Iterator[Match]:
     for op in network.ops:
         if op.is_output and op.shape[:1] != (1,):
-            yield Sighting(op, f"an output of {by(op.shape) or 'one number'}")
+            yield Match(op, f"an output of {format_shape(op.shape) or 'one number'}")
 
 
 without_batch = Rule(

@@ -38,9 +38,9 @@ def run(arguments, arrays):
     paths = [os.path.join(arguments["folder"], name) for name in arguments["files"]]
     network = _load(*paths, fp16=arguments["precision"] == "float16")
     parts, seconds = [], []
-    for picture in arrays["pictures"]:
+    for pixels in arrays["images"]:
         start = time.perf_counter()
-        parts.append(_forward(network, _normalized(picture, settings), settings))
+        parts.append(_forward(network, _normalized(pixels, settings), settings))
         seconds.append(time.perf_counter() - start)
     outputs = {f"output{i}": np.stack(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
@@ -69,9 +69,9 @@ def _load(param, weights, fp16):
     return network
 
 
-def _normalized(picture, settings):
-    """A picture ``[C, H, W]`` uint8 as ncnn's float32."""
-    pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
+def _normalized(pixels, settings):
+    """A pixels ``[C, H, W]`` uint8 as ncnn's float32."""
+    pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     height, width, _ = pixels.shape
     kind = getattr(ncnn.Mat.PixelType, settings["pixel_type"])
     image = ncnn.Mat.from_pixels(pixels, kind, width, height)

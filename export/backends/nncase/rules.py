@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
-from ...lint import common, onnx_file
-from ...lint import predicates as sights
+from ...lint import common, onnx_file, predicates
 from ...lint.rule import Rule, op_rule
 from ..k210 import predicates as kpu
 
@@ -71,7 +70,7 @@ fractional = op_rule(
     name="fractional-size",
     reason="nncase goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
     fix="choose a factor that gives whole sizes",
-)(sights.fractional_size)
+)(predicates.fractional_size)
 
 
 @op_rule(
@@ -94,7 +93,7 @@ def half_pixel_bilinear(op: Op) -> str | None:
 def depthwise_multiplier(op: Op) -> str | None:
     """Several filters for each input channel."""
     times = op.shape[1] // op.input_shapes[0][1]
-    several = sights.is_depthwise(op) and times > 1
+    several = predicates.is_depthwise(op) and times > 1
     return f"a depthwise convolution to {times} times as many channels" if several else None
 
 
@@ -144,7 +143,7 @@ def padded_average(op: Op) -> str | None:
     fix="use one of those right behind a dense convolution",
 )
 def cpu_pool(op: Op) -> str | None:
-    side = by(op.kernel)
+    side = format_shape(op.kernel)
     return None if kpu.pool_place(op) in ("KPU", "mean") else f"{op.kind} of {side}"
 
 
@@ -176,7 +175,7 @@ def depthwise_stride(op: Op) -> str | None:
     name="normalization-inside",
     severity="warning",
     reason="arithmetic with a number for each channel is the CPU's, in float",
-    fix="batch normalisation belongs right behind a convolution; a picture's mean and std in the "
+    fix="batch normalisation belongs right behind a convolution; an image's mean and std in the "
     "spec, which folds them into the first layer",
 )
 def normalization_inside(op: Op) -> str | None:
@@ -198,7 +197,7 @@ def cpu_operator(op: Op) -> str | None:
 
 
 def _on_the_cpu(
-    name: str, look: kpu.Look, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
+    name: str, look: kpu.Predicate, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
 ) -> Rule:
     rule = op_rule(*kinds, name=name, severity="warning", reason=reason, fix=fix)
     return rule(look)

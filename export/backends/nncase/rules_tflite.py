@@ -5,8 +5,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 from __future__ import annotations
 
 from ...graph.network import Op
-from ...lint import onnx_file
-from ...lint import predicates as sights
+from ...lint import onnx_file, predicates
 from ...lint.rule import Rule, op_rule
 from ..litert import rules as litert
 from . import rules as nncase
@@ -29,7 +28,7 @@ unread_average = op_rule(
     name="unread-average",
     reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
     fix="count the padding, as avg_pool2d does by default, or pool without",
-)(sights.uncounted_padding)
+)(predicates.uncounted_padding)
 
 
 @op_rule(

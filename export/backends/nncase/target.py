@@ -48,7 +48,7 @@ _ARTIFACT = "model.kmodel"
 _PLACEMENT = "source/placement.json"
 _WHITE = 255  # nncase takes a raw pixel as a share of it
 _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
-_PART = 250  # pictures that are worth a process
+_PART = 250  # images that are worth a process
 _HINTS = (
     Hint(r"(?m)^unsupported type: ", "nncase reads no computed padding: pad inside convolutions"),
     Hint(
@@ -64,7 +64,7 @@ class Nncase(IsolatedTarget):
 
     The KPU takes raw pixels, so the normalisation goes into the network: see
     :func:`fold_normalization`. nncase can do it too, but in float on the CPU and on the whole
-    picture, which on 64x64 pixels costs 96 kB of memory and changes the SQNR by less than 1 dB.
+    image, which on 64x64 pixels costs 96 kB of memory and changes the SQNR by less than 1 dB.
     The pixels are in 0..1, not in 0..255: weights of an output channel that span less than about
     0.01 get too coarse a scale in nncase, and dividing by 255 made weights so small (16 dB lost).
 
@@ -134,7 +134,7 @@ class Nncase(IsolatedTarget):
     def _write_network(
         self, job: Conversion, path: Path
     ) -> tuple[dict[str, int], Callable[[str], str]]:
-        """Write what nncase reads: it takes pictures as a share of white.
+        """Write what nncase reads: it takes images as a share of white.
 
         Returns:
             Its multiplications, by the names that nncase lists, and what to call those names.
@@ -144,12 +144,12 @@ class Nncase(IsolatedTarget):
         onnx.save(network, path)
         return count_macs(network), str
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         """On all cores: the simulator uses one, and takes 1.3 ms for a million MACs."""
-        count = max(1, min(_cores(), len(pictures) // _PART))
+        count = max(1, min(_cores(), len(images) // _PART))
         with ThreadPoolExecutor(count) as pool:
             simulate = super().run
-            parts = np.array_split(pictures, count)
+            parts = np.array_split(images, count)
             results = list(pool.map(lambda part: simulate(artifact, part, log), parts))
         outputs = zip(*(result.outputs for result in results), strict=True)
         ms_per_image = float(np.median([result.ms_per_image for result in results]))

@@ -16,13 +16,13 @@ def convert(arguments, arrays):
     It is an ONNX file, or a float32 TFLite one whose input and outputs are NCHW. The value
     ``operators`` has the compiler's listings of what runs where.
     """
-    pictures = arrays["pictures"]
+    images = arrays["images"]
     options = nncase.CompileOptions()
     options.target = "k210"
     options.quant_type = options.w_quant_type = options.input_type = "uint8"
     options.preprocess = True  # else the input is float
     options.input_layout = options.output_layout = options.model_layout = "NCHW"
-    options.input_shape = [1, *pictures.shape[1:]]
+    options.input_shape = [1, *images.shape[1:]]
     options.input_range = _PIXELS
     options.dump_asm = True
     options.dump_dir = "dump"
@@ -32,9 +32,9 @@ def convert(arguments, arrays):
     with open(arguments["network"], "rb") as file:
         read(file.read(), nncase.ImportOptions())
     calibration = nncase.PTQTensorOptions()
-    calibration.samples_count = len(pictures)
+    calibration.samples_count = len(images)
     calibration.calibrate_method = "no_clip"
-    calibration.set_tensor_data(pictures.tobytes())
+    calibration.set_tensor_data(images.tobytes())
     compiler.use_ptq(calibration)
     compiler.compile()
     kmodel = compiler.gencode_tobytes()
@@ -44,14 +44,14 @@ def convert(arguments, arrays):
 
 
 def run(arguments, arrays):
-    """Simulate, picture by picture."""
+    """Simulate, image by image."""
     simulator = nncase.Simulator()
     with open(os.path.join(arguments["folder"], arguments["files"][0]), "rb") as file:
         simulator.load_model(file.read())
     parts, seconds = [], []
-    for picture in arrays["pictures"]:
+    for image in arrays["images"]:
         start = time.perf_counter()
-        simulator.set_input_tensor(0, nncase.RuntimeTensor.from_numpy(picture[None]))
+        simulator.set_input_tensor(0, nncase.RuntimeTensor.from_numpy(image[None]))
         simulator.run()
         answers = [simulator.get_output_tensor(i) for i in range(simulator.outputs_size)]
         seconds.append(time.perf_counter() - start)

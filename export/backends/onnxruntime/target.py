@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 
 from ....settings import NO_TELEMETRY
-from ....zoo.tasks.pictures import normalize
+from ....zoo.tasks.images import normalize
 from ...graph.files import INPUT_NAME
-from ...graph.optimize import make_cheaper
+from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ...toolchains import ToolchainError
@@ -43,13 +43,13 @@ class OnnxRuntime(Target):
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
         if job.calibration is None:
-            onnx.save(make_cheaper(onnx.load(source)), path)
+            onnx.save(optimize_graph(onnx.load(source)), path)
         else:
             quantize(source, path, normalize(job.calibration, **job.normalization), job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        return run_onnx(artifact.path, pictures, artifact.settings)
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        return run_onnx(artifact.path, images, artifact.settings)
 
 
 def make_session(path: Path) -> Any:
@@ -62,10 +62,10 @@ def make_session(path: Path) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(path: Path, pictures: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
-    """Run an ONNX file on raw pictures; see :func:`run_one_by_one`."""
+def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
+    """Run an ONNX file on raw images; see :func:`run_one_by_one`."""
     session = make_session(path)
-    return run_one_by_one(lambda x: session.run(None, {INPUT_NAME: x}), pictures, settings)
+    return run_one_by_one(lambda x: session.run(None, {INPUT_NAME: x}), images, settings)
 
 
 def quantize(
@@ -90,8 +90,8 @@ def quantize(
             self._inputs = iter(inputs)
 
         def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-            picture = next(self._inputs, None)
-            return None if picture is None else {INPUT_NAME: picture[None]}
+            image = next(self._inputs, None)
+            return None if image is None else {INPUT_NAME: image[None]}
 
     prepared = path.with_name("prepared.onnx")
     with _stage("int8 quantisation", log):

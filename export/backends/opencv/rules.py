@@ -10,12 +10,11 @@ from collections.abc import Iterator
 
 import torch
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Network, Op
-from ...lint import common, onnx_file
-from ...lint import predicates as sights
+from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_double_ratio, nearest_rounding
-from ...lint.rule import Rule, Sighting, op_rule
+from ...lint.rule import Match, Rule, op_rule
 
 REFUSED = "OpenCV refuses it"
 WRONG = "OpenCV gives other values, without a word"
@@ -116,7 +115,7 @@ uncounted_padding = op_rule(
     name="uncounted-padding",
     reason=f"OpenCV counts it all the same: {WRONG}",
     fix="leave count_include_pad=True",
-)(sights.uncounted_padding)
+)(predicates.uncounted_padding)
 
 
 @op_rule(
@@ -128,7 +127,7 @@ uncounted_padding = op_rule(
 def uneven_pool(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     is_even = all(n % m == 0 for n, m in zip(before, after, strict=True))
-    return None if is_even else f"pooling {by(before)} to {by(after)}"
+    return None if is_even else f"pooling {format_shape(before)} to {format_shape(after)}"
 
 
 @op_rule(
@@ -217,10 +216,10 @@ def matrix_by_vector(reason: str) -> Rule:
 by_vector = matrix_by_vector("OpenCV refuses it, or gives another axis")
 
 
-def _of_one_dimension(network: Network) -> Iterator[Sighting]:
+def _of_one_dimension(network: Network) -> Iterator[Match]:
     for op in network.ops:
         if op.is_output and len(op.shape) == 1:
-            yield Sighting(op, f"an output of {by(op.shape)}")
+            yield Match(op, f"an output of {format_shape(op.shape)}")
 
 
 one_dimension = Rule(

@@ -1,17 +1,16 @@
 """What OpenCV's ``dnn`` module refuses or gets wrong, 5.x: rules for ``edgeark check``.
 
 Each was seen with OpenCV 5.0, and ``tests/test_opencv_rules.py`` sees it again. Its new engine has
-mended most of what 4.x gets wrong, and brings faults of its own: fusions that look at too little.
+fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at too little.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
-from ...lint import common, onnx_file
-from ...lint import predicates as sights
+from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_ratio, nearest_rounding
 from ...lint.rule import Rule, op_rule
 from .rules import (
@@ -44,7 +43,7 @@ nearest = nearest_rounding("OpenCV", by_ratio)
 antialias = common.antialias(
     *("_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
     reason=NO_FILTER,
-    look=lambda op: "antialias=True" if sights.is_smaller(op) else None,
+    look=lambda op: "antialias=True" if predicates.is_smaller(op) else None,
 )
 
 
@@ -75,7 +74,7 @@ average_ceil_mode = op_rule(
     name="average-ceil-mode",
     reason="OpenCV divides the last windows by another number: the values are wrong",
     fix="leave ceil_mode, or say count_include_pad=False, which is the same without padding",
-)(sights.ceiled_average)
+)(predicates.ceiled_average)
 
 
 @op_rule(
@@ -93,7 +92,7 @@ def sum_behind_convolution(op: Op) -> str | None:
         last = term.before if term is not None and term.kind == "batch_norm" else term
         is_conv = last is not None and last.kind in ("conv1d", "conv2d", "conv3d")
         if is_conv and term is not None and len(term.users) == 1:
-            return f"a convolution in a sum of {' and '.join(map(by, sizes))}"
+            return f"a convolution in a sum of {' and '.join(map(format_shape, sizes))}"
     return None
 
 
@@ -118,7 +117,7 @@ def norm_behind_reshape(op: Op) -> str | None:
     fix="keep height and width: mean((2, 3), keepdim=True)",
 )
 def norm_of_vector(op: Op) -> str | None:
-    return f"group_norm of {by(op.shape)}" if len(op.shape) == 2 else None
+    return f"group_norm of {format_shape(op.shape)}" if len(op.shape) == 2 else None
 
 
 grid_sample_mode = op_rule(
@@ -126,7 +125,7 @@ grid_sample_mode = op_rule(
     name="grid-sample-mode",
     reason=WRONG,
     fix="use bilinear",
-)(sights.bicubic_sample)
+)(predicates.bicubic_sample)
 
 
 negative_index = common.negative_index("OpenCV reads in front of the tensor: the values are wrong")

@@ -1,4 +1,4 @@
-"""OpenCV's ``dnn`` module, 4.x and 5.x: reads ONNX itself, normalises pictures itself."""
+"""OpenCV's ``dnn`` module, 4.x and 5.x: reads ONNX itself, normalises images itself."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def run(arguments, arrays):
     params.mean = settings["mean"]
     params.scalefactor = [1 / value for value in settings["std"]]
     parts, seconds = [], []
-    for picture in arrays["pictures"]:
-        image = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    for pixels in arrays["images"]:
+        image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         blob = cv2.dnn.blobFromImageWithParams(image, params)
         start = time.perf_counter()
         network.setInput(blob)

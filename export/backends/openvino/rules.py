@@ -6,8 +6,7 @@ Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees 
 from __future__ import annotations
 
 from ...graph.network import Op
-from ...lint import common, onnx_file
-from ...lint import predicates as sights
+from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_quotient, nearest_rounding
 from ...lint.rule import Rule, op_rule
 
@@ -30,7 +29,7 @@ antialias = common.antialias(
 )
 def average_ceil_mode(op: Op) -> str | None:
     """Only with padding."""
-    return None if op.pair("padding", 0) == (0, 0) else sights.ceiled_average(op)
+    return None if op.pair("padding", 0) == (0, 0) else predicates.ceiled_average(op)
 
 
 @op_rule(

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class OpenVino(IsolatedTarget):
-    """The IR takes raw uint8 pictures in NCHW: the normalisation is its first operators."""
+    """The IR takes raw uint8 images in NCHW: the normalisation is its first operators."""
 
     name = "openvino"
     description = "OpenVINO, CPU"

@@ -18,15 +18,15 @@ from openvino.preprocess import PrePostProcessor
 
 
 def convert(arguments, arrays):
-    """ONNX to an IR that takes raw pictures; int8 where there are calibration pictures.
+    """ONNX to an IR that takes raw images; int8 where there are calibration images.
 
     ``half`` stores the weights in 16 bits. The runtime makes float32 of them on x86, and computes
     in float16 on ARM.
     """
     settings = arguments["settings"]
     model = ov.convert_model(arguments["onnx"])
-    if "pictures" in arrays:
-        model = _quantize(model, arrays["pictures"], settings)
+    if "images" in arrays:
+        model = _quantize(model, arrays["images"], settings)
     model = _embed_normalization(model, settings)
     ov.save_model(model, arguments["out"], compress_to_fp16=arguments["half"])
     return {}, {}
@@ -41,30 +41,30 @@ def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     request = ov.Core().compile_model(path, "CPU", settings).create_infer_request()
     parts, seconds = [], []
-    for picture in arrays["pictures"]:
+    for image in arrays["images"]:
         start = time.perf_counter()
-        answers = request.infer([picture[None]]).to_tuple()
+        answers = request.infer([image[None]]).to_tuple()
         seconds.append(time.perf_counter() - start)
         parts.append(answers)
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
 
 
-def _quantize(model, pictures, settings):
+def _quantize(model, images, settings):
     """The normalisation is not in the model yet, so that it stays in float.
 
     Three of NNCF's defaults are changed. It takes an activation's range as the mean of the
-    pictures' ranges, which clips: the range over all pictures gains 8 dB on mnist. Its bias
+    images' ranges, which clips: the range over all images gains 8 dB on mnist. Its bias
     correction costs 20 dB on mnist_kpu, whose head it misjudges. And it gives the first filters 7
     bits, for the sake of CPUs with AVX-512 but without VNNI, where sums of 8-bit products overflow:
     that costs 6 dB on unet_16, whose first filters are on the grid of 8 bits.
     """
     mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    dataset = nncf.Dataset(pictures, lambda picture: (picture[None] - mean) / std)
+    dataset = nncf.Dataset(images, lambda image: (image[None] - mean) / std)
     return nncf.quantize(
         model,
         dataset,
-        subset_size=len(pictures),
+        subset_size=len(images),
         preset=nncf.QuantizationPreset.MIXED,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,

@@ -7,7 +7,7 @@ once and is not to be had here. The export checks the file itself besides, node 
 
 from __future__ import annotations
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Op
 from ...lint import onnx_file
 from ...lint.rule import Rule, op_rule
@@ -70,7 +70,7 @@ def uneven_pool(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     if all(n % m == 0 for n, m in zip(before, after, strict=True)):
         return None
-    return f"pooling {by(before)} to {by(after)}"
+    return f"pooling {format_shape(before)} to {format_shape(after)}"
 
 
 @op_rule(

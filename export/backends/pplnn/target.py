@@ -1,7 +1,7 @@
 """OpenPPL's PPLNN on x86 CPUs: an ONNX file within its limits, and a script that runs it.
 
 There is no package of PPLNN, so the evidence is ``generated`` and the file is proven on ONNX
-Runtime. Where the user has a ``pplnn`` of their own, it runs the pictures: ``executed``.
+Runtime. Where the user has a ``pplnn`` of their own, it runs the images: ``executed``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx
 
 from ....zoo.spec import name_of
 from ...graph.files import Graph, GraphError
-from ...graph.onnx_passes import unshare
+from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from ...targets.isolated import output_names
@@ -26,7 +26,7 @@ from .rules import RULES
 
 _OPSET = 11  # what its documents ask for: every operator that it has is there
 _MODEL = "model.onnx"
-_EXECUTED = 100  # test pictures at most: each is a process
+_EXECUTED = 100  # test images at most: each is a process
 
 
 class PplNn(Target):
@@ -49,7 +49,7 @@ class PplNn(Target):
         return {"onnx": onnx.__version__}
 
     def convert(self, job: Conversion) -> Artifact:
-        proto = rewrite_resizes(unshare(onnx.load(_write(job.graph))))
+        proto = rewrite_resizes(duplicate_shared_initializers(onnx.load(_write(job.graph))))
         if unread := find_unread(proto):
             more = f" (and {len(unread) - 1} more in the log)" if unread[1:] else ""
             job.log.write_text("\n".join(unread) + "\n")
@@ -66,16 +66,16 @@ class PplNn(Target):
         files = (_MODEL, *kit)
         return Artifact(self.full_name, job.precision, job.out, files, job.normalization)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         program = self.find_tool()
         if program is None:
             return None
         options = ["--pplnn", str(program)]
-        return call_runner(artifact.folder, self.name, pictures, options, log=log)
+        return call_runner(artifact.folder, self.name, images, options, log=log)
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""
-        return {_MODEL: run_onnx(artifact.folder / _MODEL, pictures, artifact.settings)}
+        return {_MODEL: run_onnx(artifact.folder / _MODEL, images, artifact.settings)}
 
     def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
         return Evidence.GENERATED if result is None else Evidence.EXECUTED

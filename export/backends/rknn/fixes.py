@@ -1,4 +1,4 @@
-"""What to do about what rknn-toolkit2 says: a mend for each known error and CPU operator."""
+"""What to do about what rknn-toolkit2 says: a fix for each known error and CPU operator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HINTS = (
     ),
 )
 
-_CPU_MENDS = {
+_CPU_FIXES = {
     "Resize": "resize to nearest, or bilinear with align_corners=False, by a whole factor",
     "Slice": "slice with step 1, or put a convolution with that stride in its place; slices of "
     "step 2 are free at the network's input alone",
@@ -50,4 +50,4 @@ _ELSEWHERE = "compute it on the host, behind the network"
 
 def cpu_mend(op: str) -> str:
     """What to do about an operator that the compiler put on the CPU: one clause."""
-    return _CPU_MENDS.get(op, _ELSEWHERE)
+    return _CPU_FIXES.get(op, _ELSEWHERE)

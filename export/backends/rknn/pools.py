@@ -2,7 +2,7 @@
 
 Up to 2.5.0 at least, a pool of stride 1 whose kernel is larger than the map becomes the maximum of
 the whole map, which is right only where every window covers all of it. The simulator shows it, the
-toolkit's own ``accuracy_analysis`` does not. SPP and SPPF meet it at small pictures. A maximum of
+toolkit's own ``accuracy_analysis`` does not. SPP and SPPF meet it at small images. A maximum of
 maxima is a maximum, so that 3x3 pools in a row give the very same values; they are never misread.
 """
 

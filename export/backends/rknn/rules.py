@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ....words import by
+from ....words import format_shape
 from ...graph.network import Network, Op
 from ...lint import onnx_file
-from ...lint.rule import Rule, Sighting, op_rule
+from ...lint.rule import Match, Rule, op_rule
 from .fixes import OVERFLOW_MEND
 from .pools import is_misread, is_splittable
 
@@ -55,7 +55,7 @@ def broken_resize(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     if all(max(n, m) % min(n, m) == 0 for n, m in zip(before, after, strict=True)):
         return None
-    return f"bilinear resizing of {by(before)} to {by(after)}"
+    return f"bilinear resizing of {format_shape(before)} to {format_shape(after)}"
 
 
 @op_rule(
@@ -74,15 +74,15 @@ def norm(op: Op) -> str | None:
     "slice",
     name="strided-slice",
     reason=f"behind a layer {_CPU}",
-    fix="use a strided convolution; of the picture itself such slices are free",
+    fix="use a strided convolution; of the image itself such slices are free",
 )
 def strided_slice(op: Op) -> str | None:
     root = op
     while root.kind == "slice" and root.before is not None:
         root = root.before
-    of_picture = root.kind == "slice"
+    of_image = root.kind == "slice"
     step = op.arguments["step"]
-    return None if step == 1 or of_picture else f"a slice of step {step}"
+    return None if step == 1 or of_image else f"a slice of step {step}"
 
 
 @op_rule(
@@ -112,7 +112,7 @@ def pool_stride(op: Op) -> str | None:
     is_global = op.shape[2:] == (1, 1)  # it becomes a convolution
     if is_global or all(_odd_part(stride) <= most for stride in op.stride):
         return None
-    return f"a pool of stride {by(op.stride)}"
+    return f"a pool of stride {format_shape(op.stride)}"
 
 
 @op_rule(
@@ -125,7 +125,7 @@ def pool_stride(op: Op) -> str | None:
 def large_transpose(op: Op) -> str | None:
     shape = op.input_shapes[0]
     is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
-    return f"a {op.kind} of {by(shape)}" if is_large else None
+    return f"a {op.kind} of {format_shape(shape)}" if is_large else None
 
 
 @op_rule(
@@ -157,16 +157,16 @@ def _global_max_pool(is_split: bool) -> Rule:
             return None
         if is_split and is_splittable(op.kernel, pads * 2) and op.pair("dilation") == (1, 1):
             return None
-        return f"a {by(op.kernel)} max pool over {by(size)}"
+        return f"a {format_shape(op.kernel)} max pool over {format_shape(size)}"
 
     return look
 
 
-def _joined_outputs(network: Network) -> Iterator[Sighting]:
+def _joined_outputs(network: Network) -> Iterator[Match]:
     for op in network.ops:
         kinds = {part.kind for part in _parts(op)} if op.is_output else set()
         if kinds & _SCORES and kinds - _SCORES:
-            yield Sighting(op, "scores and other values in one output")
+            yield Match(op, "scores and other values in one output")
 
 
 def _parts(op: Op) -> Iterator[Op]:

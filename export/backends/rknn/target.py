@@ -16,8 +16,8 @@ from ...lint import Rule
 from ...results.compare import ratio_db
 from ...targets.base import (
     Artifact,
-    Concern,
     Conversion,
+    Diagnostic,
     Evidence,
     LayerError,
     Placement,
@@ -43,7 +43,7 @@ _OPSET = 18  # the toolkit reads up to 19
 _ARTIFACT = "model.rknn"
 _CALIBRATION = "source/calibration.npz"
 _PLACEMENT = "source/placement.json"
-_PROBES = 8  # pictures by which a ruined layer is known
+_PROBES = 8  # images by which a ruined layer is known
 _RUINED_DB = 15.0  # below it a layer alone loses a fifth of its signal's amplitude
 _BOOKKEEPING = ("Input", "exDataConvert")  # rows of the analysis that compute nothing
 
@@ -51,7 +51,7 @@ _BOOKKEEPING = ("Input", "exDataConvert")  # rows of the analysis that compute n
 class Rknn(IsolatedTarget):
     """The simulator runs the graph in memory that ``build()`` made, and never an ``.rknn`` file.
 
-    So :meth:`run` builds anew from the ONNX file and the calibration pictures, which the artifact
+    So :meth:`run` builds anew from the ONNX file and the calibration images, which the artifact
     keeps in ``source/``; two builds answer alike, though their files differ in padding. What the
     file does on a board is not shown by it: the evidence is ``simulated``.
 
@@ -108,8 +108,8 @@ class Rknn(IsolatedTarget):
         values, _ = self.call("convert", arguments, log=job.log)
         placement = self._parse(values["log"], self._modules(artifact), job.log)
         write_placement(placement, job.out / _PLACEMENT)
-        concerns = self._concerns(placement, count_register_overflows(values["log"]))
-        return replace(artifact, concerns=concerns)
+        diagnostics = self._concerns(placement, count_register_overflows(values["log"]))
+        return replace(artifact, diagnostics=diagnostics)
 
     def _write_sources(self, job: Conversion) -> Artifact:
         """What every build is made of, and an artifact that is not built yet."""
@@ -126,15 +126,15 @@ class Rknn(IsolatedTarget):
         }
         sources = [self._model, _PLACEMENT]
         if job.calibration is not None:
-            np.savez_compressed(job.out / _CALIBRATION, pictures=job.calibration)
+            np.savez_compressed(job.out / _CALIBRATION, images=job.calibration)
             sources.append(_CALIBRATION)
             settings["calibration"] = _CALIBRATION
         files = (_ARTIFACT,)
         return Artifact(self.full_name, job.precision, job.out, files, settings, tuple(sources))
 
-    def _widen(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> Artifact:
+    def _widen(self, artifact: Artifact, images: np.ndarray, log: Path) -> Artifact:
         """Keep the layers that int8 ruins, and those that feed them, in 16 bits."""
-        rows = [row for row in self._analyze(artifact, pictures, log) if _own_db(row) < _RUINED_DB]
+        rows = [row for row in self._analyze(artifact, images, log) if _own_db(row) < _RUINED_DB]
         names = sorted({name for row in rows for name in row["group"]})
         modules = self._modules(artifact)
         wide = {
@@ -154,7 +154,7 @@ class Rknn(IsolatedTarget):
     def placement(self, artifact: Artifact) -> Placement | None:
         return read_placement(artifact.folder / _PLACEMENT)
 
-    def layer_errors(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> list[LayerError]:
+    def layer_errors(self, artifact: Artifact, images: np.ndarray, log: Path) -> list[LayerError]:
         """By the toolkit's ``accuracy_analysis``, on the simulator.
 
         Its float reference is the toolkit's own graph: what it makes wrongly of the network in the
@@ -170,12 +170,12 @@ class Rknn(IsolatedTarget):
                 own_cosine=row["own_cosine"],
                 own_sqnr_db=_own_db(row),
             )
-            for row in self._analyze(artifact, pictures, log)
+            for row in self._analyze(artifact, images, log)
         ]
 
-    def _analyze(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> list[dict[str, Any]]:
+    def _analyze(self, artifact: Artifact, images: np.ndarray, log: Path) -> list[dict[str, Any]]:
         """The worker's rows of the layers that compute, each with its ``module``."""
-        arrays = {"pictures": pictures}
+        arrays = {"images": images}
         arguments = self.arguments(artifact)
         values, _ = self.call("analyze", arguments, arrays, log=log)
         modules = self._modules(artifact)
@@ -196,12 +196,12 @@ class Rknn(IsolatedTarget):
         layers = ({**row, "module": modules.find(row["name"])} for row in placement.layers)
         return replace(placement, layers=tuple(layers))
 
-    def _concerns(self, placement: Placement, overflows: int) -> tuple[Concern, ...]:
+    def _concerns(self, placement: Placement, overflows: int) -> tuple[Diagnostic, ...]:
         """What the toolkit accepts and the simulator does not show."""
         is_mini = self.chip in MINI_CHIPS
         what = "which this chip's runtime may refuse" if is_mini else "which costs time"
-        concerns = [
-            Concern(
+        diagnostics = [
+            Diagnostic(
                 f"{row['op']} of {row['module'] or 'the network itself'} ({row['name']}) falls to "
                 f"the CPU, {what}: {cpu_mend(row['op'])}",
                 fatal=is_mini,
@@ -210,13 +210,13 @@ class Rknn(IsolatedTarget):
             if row["target"] != "NPU"
         ]
         if overflows:
-            concerns.append(
-                Concern(
+            diagnostics.append(
+                Diagnostic(
                     f"{overflows} values do not fit the NPU's registers (REGTASK in the log), so "
                     f"that a board may compute something else: {OVERFLOW_MEND}"
                 )
             )
-        return tuple(concerns)
+        return tuple(diagnostics)
 
 
 class RknnTorchScript(Rknn):

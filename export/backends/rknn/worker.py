@@ -85,13 +85,13 @@ def convert(arguments, arrays):
 
 
 def run(arguments, arrays):
-    """Build again, then simulate, picture by picture."""
+    """Build again, then simulate, image by image."""
     rknn = _rebuild(arguments)
     _demand(rknn.init_runtime)
     parts, seconds = [], []
-    for picture in arrays["pictures"]:
+    for image in arrays["images"]:
         start = time.perf_counter()
-        parts.append(_call(rknn.inference, inputs=[picture[None]], data_format=["nchw"]))
+        parts.append(_call(rknn.inference, inputs=[image[None]], data_format=["nchw"]))
         seconds.append(time.perf_counter() - start)
     outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
     values = {"ms_per_image": float(np.median(seconds)) * 1e3}
@@ -99,20 +99,20 @@ def run(arguments, arrays):
 
 
 def analyze(arguments, arrays):
-    """What each layer loses on some pictures.
+    """What each layer loses on some images.
 
     The value ``layers`` has a row for each tensor that the simulator stores: ``name``, ``op``, the
-    worst cosines ``cosine`` and ``own_cosine``, and powers summed over the pictures: ``signal``
-    (its mean over the pictures removed), ``error`` and ``own_error``. *Own* is what the layer does
-    wrong by itself, given the right input. ``group`` are the tensors that must be widened to mend
+    worst cosines ``cosine`` and ``own_cosine``, and powers summed over the images: ``signal``
+    (its mean over the images removed), ``error`` and ``own_error``. *Own* is what the layer does
+    wrong by itself, given the right input. ``group`` are the tensors that must be widened to fix
     it: those of the layer, and those of the layers that it reads.
     """
     rknn = _rebuild(arguments, keep_graph=True)
     _demand(rknn.init_runtime)
     folders, tables = [], []
-    for index, picture in enumerate(arrays["pictures"]):
+    for index, image in enumerate(arrays["images"]):
         folders.append(Path(f"analysis{index}"))
-        np.save("probe.npy", picture[None])
+        np.save("probe.npy", image[None])
         _demand(rknn.accuracy_analysis, inputs=["probe.npy"], output_dir=str(folders[-1]))
         tables.append(_read_analysis(folders[-1] / "error_analysis.txt"))
         for text in folders[-1].glob("*/*.txt"):  # the arrays once more, many times their size
@@ -147,13 +147,13 @@ def _rebuild(arguments, verbose=False, keep_graph=False):
     folder, settings = Path(arguments["folder"]), arguments["settings"]
     calibration = None
     if settings["calibration"]:
-        calibration = np.load(folder / settings["calibration"])["pictures"]
+        calibration = np.load(folder / settings["calibration"])["images"]
     settings = {**settings, "chip": arguments["chip"]}
     return _build(str(folder / settings["model"]), settings, calibration, verbose, keep_graph)
 
 
 def _build(model, settings, calibration, verbose, keep_graph):
-    """int8 if there are calibration pictures (raw, ``[N, C, H, W]``), else float16.
+    """int8 if there are calibration images (raw, ``[N, C, H, W]``), else float16.
 
     The tensors of the setting ``wide`` are kept in more bits, which the toolkit calls hybrid: it
     writes graph and ranges into files, and reads them again when a list of names is in them.
@@ -194,13 +194,13 @@ def _configured(settings, verbose, whole_torch):
     return rknn
 
 
-def _write_dataset(pictures):
-    """The toolkit reads its calibration pictures from files that a list names."""
+def _write_dataset(images):
+    """The toolkit reads its calibration images from files that a list names."""
     folder, dataset = Path("calibration"), Path("calibration.txt")
     folder.mkdir()
-    names = [folder / f"{index:06d}.npy" for index in range(len(pictures))]
-    for name, picture in zip(names, pictures, strict=True):
-        np.save(name, picture[None])
+    names = [folder / f"{index:06d}.npy" for index in range(len(images))]
+    for name, image in zip(names, images, strict=True):
+        np.save(name, image[None])
     dataset.write_text("".join(f"{name}\n" for name in names))
     return str(dataset)
 
@@ -249,7 +249,7 @@ def _widened(name, producers, stored):
     """The tensors of ``name``'s fused layer, and of those that it reads; none of the input's."""
     group, border = _fused(name, producers, stored)
     for source in border:
-        if any(name in producers for name in producers.get(source, [])):  # not the picture's
+        if any(name in producers for name in producers.get(source, [])):  # not the image's
             group |= _fused(source, producers, stored)[0]
     return sorted(group & set(producers))
 

@@ -8,8 +8,7 @@ here. What one loader alone knows is a warning that names that route of ``conver
 from __future__ import annotations
 
 from ...graph.network import Op
-from ...lint import onnx_file
-from ...lint import predicates as sights
+from ...lint import onnx_file, predicates
 from ...lint.rule import Rule, op_rule
 
 _BOTH = """
@@ -92,7 +91,7 @@ def uneven_dilation(op: Op) -> str | None:
     fix="put the stride into a layer without dilation",
 )
 def dilated_depthwise(op: Op) -> str | None:
-    if sights.is_depthwise(op) and op.pair("dilation") != (1, 1) and op.stride != (1, 1):
+    if predicates.is_depthwise(op) and op.pair("dilation") != (1, 1) and op.stride != (1, 1):
         return f"stride {op.stride} with dilation {op.pair('dilation')}"
     return None
 

@@ -1,6 +1,6 @@
 """What a board engineer needs to convert a network with RKNN-Toolkit 1.7 and to run it.
 
-Scripts for its API and calibration pictures. The facts of that API are from Rockchip's published
+Scripts for its API and calibration images. The facts of that API are from Rockchip's published
 documents and examples (repository rockchip-linux/rknn-toolkit): the toolkit itself is not to be had
 from a package index.
 """
@@ -20,9 +20,9 @@ from ....zoo.tasks.letterbox import GREY
 from ...targets.templates import open_templates
 
 CONVERT, RUN, README, DATASET = "convert.py", "run_on_board.py", "README.md", "dataset.txt"
-CALIBRATION = "calibration"  # the folder of the pictures
+CALIBRATION = "calibration"  # the folder of the images
 _TEMPLATES = Path(__file__).parent / "templates"
-_BATCH_VALUES = 20_000_000  # of one batch of pictures; the toolkit keeps every map of a batch
+_BATCH_VALUES = 20_000_000  # of one batch of images; the toolkit keeps every map of a batch
 
 
 def write_kit(
@@ -31,9 +31,9 @@ def write_kit(
     spec: ModelSpec,
     chip: str,
     outputs: Sequence[tuple[int, ...]],
-    pictures: np.ndarray | None,
+    images: np.ndarray | None,
 ) -> tuple[str, ...]:
-    """Write scripts, README and, to quantise, the pictures to calibrate on.
+    """Write scripts, README and, to quantise, the images to calibrate on.
 
     Args:
         folder: it exists; the networks, ``model.onnx`` and ``model.pt``, are put there by others.
@@ -41,12 +41,12 @@ def write_kit(
         spec: how it is fed and what its answers mean.
         chip: the toolkit's name of it.
         outputs: shapes of the raw outputs.
-        pictures: raw uint8 ``[N, C, H, W]``; None for float16.
+        images: raw uint8 ``[N, C, H, W]``; None for float16.
 
     Returns:
-        The files' names in ``folder``, without the pictures'.
+        The files' names in ``folder``, without the images'.
     """
-    count = 0 if pictures is None else len(pictures)
+    count = 0 if images is None else len(images)
     values: dict[str, Any] = {
         "name": name,
         "chip": chip,
@@ -64,7 +64,7 @@ def write_kit(
         "grey": GREY,
         "centred": Frame.of(spec).centred,
         "dataset": DATASET if count else None,
-        "pictures": count,
+        "images": count,
         "batch_size": _batch_size(count, int(np.prod(spec.input_shape))),
         "license": spec.license,
     }
@@ -72,27 +72,27 @@ def write_kit(
     for file in (CONVERT, RUN, README):
         text = templates.get_template(f"{file}.jinja").render(values)
         (folder / file).write_text(text, encoding="utf-8")
-    if pictures is None:
+    if images is None:
         return CONVERT, RUN, README
-    write_dataset(folder, pictures, spec.color)
+    write_dataset(folder, images, spec.color)
     return CONVERT, RUN, README, DATASET
 
 
-def write_dataset(folder: Path, pictures: np.ndarray, color: str) -> None:
-    """``dataset.txt``, one picture a line, and the pictures.
+def write_dataset(folder: Path, images: np.ndarray, color: str) -> None:
+    """``dataset.txt``, one image a line, and the images.
 
-    Colour pictures are rgb PNG files. A single channel is an .npy file of ``[H, W, 1]``, since the
-    toolkit reads picture files as colour.
+    Colour images are rgb PNG files. A single channel is an .npy file of ``[H, W, 1]``, since the
+    toolkit reads image files as colour.
 
     Args:
         folder: it exists.
-        pictures: raw uint8 ``[N, C, H, W]``, in the network's order of colours.
+        images: raw uint8 ``[N, C, H, W]``, in the network's order of colours.
         color: that order.
     """
     (folder / CALIBRATION).mkdir()
     names = []
-    for index, picture in enumerate(pictures):
-        pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    for index, image in enumerate(images):
+        pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
         names.append(f"{CALIBRATION}/{index:04d}.{'npy' if color == 'gray' else 'png'}")
         if color == "gray":
             np.save(folder / names[-1], pixels)
@@ -104,7 +104,7 @@ def write_dataset(folder: Path, pictures: np.ndarray, color: str) -> None:
 
 
 def _batch_size(count: int, values: int) -> int:
-    """How many pictures are calibrated on at a time: the toolkit's 100, or fewer of large ones.
+    """How many images are calibrated on at a time: the toolkit's 100, or fewer of large ones.
 
     It divides their number, since documents do not say what becomes of an incomplete batch.
     """

@@ -1,7 +1,7 @@
 """Rockchip's first NPUs, by RKNN-Toolkit 1.7: a hand-off, since that toolkit is not to be had here.
 
 Written are two forms of the network, each proven equal to PyTorch, scripts for the toolkit and the
-board, and pictures to calibrate on. Nothing of Rockchip's runs them, so the evidence is
+board, and images to calibrate on. Nothing of Rockchip's runs them, so the evidence is
 ``generated``. Where the user names a Python that has the toolkit, the same scripts are run: then it
 is ``compiled``, or ``simulated`` where that release has its simulator still (1.7.5 has none).
 """
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from ....zoo.spec import name_of
-from ...graph.onnx_passes import unshare
+from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from ...targets.tools import ExternalTool
@@ -30,7 +30,7 @@ from .scripts import CALIBRATION, CONVERT, write_kit
 
 _OPSET = 11  # 1.7.3 and later read up to 12; 1.7.0 and 1.7.1 have onnx 1.6, which ends at 11
 _ONNX, _TRACE, _RKNN = "model.onnx", "model.pt", "model.rknn"
-_SIMULATED = 100  # test pictures at most: the simulator takes seconds for one
+_SIMULATED = 100  # test images at most: the simulator takes seconds for one
 
 
 class Rknn1(Target):
@@ -58,7 +58,7 @@ class Rknn1(Target):
     def convert(self, job: Conversion) -> Artifact:
         assert self.chip is not None
         graph, out = job.graph, job.out
-        onnx.save(unshare(onnx.load(graph.onnx(_OPSET))), out / _ONNX)
+        onnx.save(duplicate_shared_initializers(onnx.load(graph.onnx(_OPSET))), out / _ONNX)
         shutil.copyfile(graph.torchscript(frozen=False), out / _TRACE)
         shapes = graph.output_shapes
         name = name_of(graph.model)
@@ -75,29 +75,29 @@ class Rknn1(Target):
         sources = () if job.calibration is None else (f"{CALIBRATION}/",)
         return Artifact(self.full_name, job.precision, out, files, settings, sources)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         """On the simulator of the user's toolkit, where it has one; it runs what it has built."""
         if self.tool_path is None:
             return None
         with tempfile.TemporaryDirectory(prefix="edgeark-rknn1-") as scratch:
             inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
-            np.savez(inputs, allow_pickle=False, input=pictures)
+            np.savez(inputs, allow_pickle=False, input=images)
             paths = {"--simulate": inputs, "--answers": answers, "--out": Path(scratch, _RKNN)}
             self._run_kit(artifact.folder, log, "simulate", paths)
             if not answers.exists():
                 return None
             with np.load(answers) as file:
                 outputs = [
-                    file[f"output{index}"].reshape(len(pictures), *shape)
+                    file[f"output{index}"].reshape(len(images), *shape)
                     for index, shape in enumerate(artifact.settings["output_shapes"])
                 ]
                 return RunResult(outputs, float(file["ms"]))
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
         return {
-            _ONNX: run_onnx(artifact.folder / _ONNX, pictures, artifact.settings),
-            _TRACE: run_torchscript(artifact.folder / _TRACE, pictures, artifact.settings),
+            _ONNX: run_onnx(artifact.folder / _ONNX, images, artifact.settings),
+            _TRACE: run_torchscript(artifact.folder / _TRACE, images, artifact.settings),
         }
 
     def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:

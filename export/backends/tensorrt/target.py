@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ....zoo.spec import name_of
-from ....zoo.tasks.pictures import normalize
+from ....zoo.tasks.images import normalize
 from ...lint import onnx_file
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Limits, Precision, RunResult, Target
@@ -71,20 +71,20 @@ class TensorRt(Target):
         files = (_MODEL, *kit)
         return Artifact(self.full_name, job.precision, job.out, files, job.normalization)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult | None:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         python = self.tool_path or _own_python()
         if python is None:
             return None
         return call_runner(
-            *(artifact.folder, self.name, pictures, []),
+            *(artifact.folder, self.name, images, []),
             log=log,
             python=python,
             with_gpu=True,
         )
 
-    def run_sources(self, artifact: Artifact, pictures: np.ndarray) -> dict[str, RunResult]:
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime, on the CPU."""
-        return {_MODEL: run_onnx(artifact.folder / _MODEL, pictures, artifact.settings)}
+        return {_MODEL: run_onnx(artifact.folder / _MODEL, images, artifact.settings)}
 
     def source_limits(self, precision: Precision) -> Limits:
         return self.limits(precision)

@@ -30,13 +30,13 @@ class TorchScript(Target):
         shutil.copyfile(job.graph.torchscript(), path)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
-        return run_torchscript(artifact.path, pictures, artifact.settings)
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        return run_torchscript(artifact.path, images, artifact.settings)
 
 
 @torch.inference_mode()
-def run_torchscript(path: Path, pictures: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
-    """Run a TorchScript file on raw pictures; see :func:`run_one_by_one`."""
+def run_torchscript(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
+    """Run a TorchScript file on raw images; see :func:`run_one_by_one`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, and still what these toolchains read
         module = torch.jit.load(str(path))
@@ -47,7 +47,7 @@ def run_torchscript(path: Path, pictures: np.ndarray, settings: Mapping[str, Any
         return [tensor.numpy() for tensor in tensors]
 
     with _one_thread():
-        return run_one_by_one(answer, pictures, settings)
+        return run_one_by_one(answer, images, settings)
 
 
 @contextmanager

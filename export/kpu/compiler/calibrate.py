@@ -1,4 +1,4 @@
-"""What values a network's tensors take on calibration pictures, and the ranges chosen from them."""
+"""What values a network's tensors take on calibration images, and the ranges chosen from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onnx import ModelProto, helper
 from ....settings import NO_TELEMETRY
 
 Method = Literal["minmax", "mse"]
-_SAMPLED = 64  # pixels of a tensor that are kept from a picture
+_SAMPLED = 64  # pixels of a tensor that are kept from an image
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """A tensor over all pictures: float64 ``[channels]``, and ``sample`` ``[n, channels]``."""
+    """A tensor over all images: float64 ``[channels]``, and ``sample`` ``[n, channels]``."""
 
     low: np.ndarray
     high: np.ndarray
@@ -49,13 +49,13 @@ def _error(values: np.ndarray, low: float, high: float) -> float:
 
 
 def measure(
-    proto: ModelProto, pictures: np.ndarray, tensors: Collection[str]
+    proto: ModelProto, images: np.ndarray, tensors: Collection[str]
 ) -> dict[str, Statistics]:
     """Run the float network and look at its input and at those of ``tensors`` that it has.
 
     Args:
         proto: the network; takes raw pixels, 0..255.
-        pictures: uint8 ``[N, C, H, W]``.
+        images: uint8 ``[N, C, H, W]``.
         tensors: names.
     """
     os.environ.update(NO_TELEMETRY)
@@ -74,8 +74,8 @@ def measure(
     )
     rng = np.random.default_rng(0)
     seen: dict[str, list[Statistics]] = {name: [] for name in (source, *inner)}
-    for picture in pictures:
-        x = picture[None].astype(np.float32)
+    for image in images:
+        x = image[None].astype(np.float32)
         for name, values in zip(seen, (x, *session.run(inner, {source: x})), strict=True):
             seen[name].append(_look(np.asarray(values)[0], rng))
     return {name: _joined(parts) for name, parts in seen.items()}

@@ -13,7 +13,7 @@ MAX_CHANNELS = 1024
 SMALLEST_MAP = 4
 MAX_HEIGHT, MAX_WIDTH = 256, 512
 
-_MENDS = {
+_FIXES = {
     "ConvTranspose": "upsample by nearest and convolve",
     "BatchNormalization": "put it right behind a convolution, where it folds into that",
     "InstanceNormalization": "use batch normalisation",
@@ -39,8 +39,8 @@ _MENDS = {
 def unsupported(node: NodeProto, detail: str = "") -> KmodelError:
     """An error for a node that neither the KPU nor the firmware can compute."""
     what = f"{node.op_type} of {detail}" if detail else node.op_type
-    mend = _MENDS.get(node.op_type, "use 1x1 and 3x3 convolutions, activations and pools")
-    return KmodelError(f"{_name(node)}: the K210 cannot compute this {what}; {mend}")
+    fix = _FIXES.get(node.op_type, "use 1x1 and 3x3 convolutions, activations and pools")
+    return KmodelError(f"{_name(node)}: the K210 cannot compute this {what}; {fix}")
 
 
 def check_map(name: str, shape: Sequence[int]) -> None:
@@ -82,8 +82,8 @@ def check_convolution(
     groups, dilations = attributes.get("group", 1), attributes.get("dilations", [1, 1])
     strides, pads = attributes.get("strides", [1, 1]), list(attributes.get("pads", [0] * 4))
 
-    def refuse(problem: str, mend: str) -> KmodelError:
-        return KmodelError(f"{name}: {problem}; {mend}")
+    def refuse(problem: str, fix: str) -> KmodelError:
+        return KmodelError(f"{name}: {problem}; {fix}")
 
     if kernel not in ((1, 1), (3, 3)):
         raise refuse(

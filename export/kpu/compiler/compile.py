@@ -1,10 +1,10 @@
-"""From an ONNX graph and pictures to a kmodel v3; the compiler's front door.
+"""From an ONNX graph and images to a kmodel v3; the compiler's front door.
 
 ==================  ===============================================================================
 ``steps.py``        what a network is made of: convolutions, and operators of the CPU
 ``lower.py``        an ONNX graph as such steps; ``check.py`` words what the KPU cannot do
 ``scalar.py``       activations as functions
-``calibrate.py``    the values that tensors take on real pictures
+``calibrate.py``    the values that tensors take on real images
 ``equalize.py``     channels made alike, so that 8 bits go further
 ``quantize.py``     numbers as integers; ``fit.py`` fits the activation table
 ``emit.py``         steps as layers, with copies between the memories where they are needed
@@ -45,12 +45,12 @@ def compile_kmodel(
 
     Args:
         proto: static ONNX, batch 1, with the shapes of its tensors.
-        calibration: uint8 pictures ``[N, C, H, W]``.
+        calibration: uint8 images ``[N, C, H, W]``.
         method: how ranges are chosen.
         equalized: with cross-layer equalisation.
 
     Raises:
-        KmodelError: the network cannot run on a K210; the node is named, and the mend.
+        KmodelError: the network cannot run on a K210; the node is named, and the fix.
     """
     network = lower(proto)
     wanted = {network.input}

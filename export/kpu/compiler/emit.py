@@ -86,7 +86,7 @@ class Emitter:
             return self._quantize(value)
         if value == self._network.input:
             raise KmodelError(
-                f"{value}: the picture goes to the KPU alone; put a convolution in front"
+                f"{value}: the image goes to the KPU alone; put a convolution in front"
             )
         data = self._new(value, "bytes")
         data.first = maps.first  # sent by the convolution that makes the maps
@@ -186,8 +186,8 @@ class Emitter:
         found = self._statistics.get(conv.input.removesuffix("@whole"))
         if found is None:
             return np.zeros(conv.weights.shape[0 if conv.depthwise else 1])
-        picture = conv.input == self._network.input
-        return found.mean - (self._network.input_zero if picture else 0)
+        image = conv.input == self._network.input
+        return found.mean - (self._network.input_zero if image else 0)
 
     # Operators of the CPU
 

@@ -39,7 +39,7 @@ _KPU_FEATURES = 1024
 
 
 def lower(proto: ModelProto) -> Network:
-    """The steps of a static network with one picture as input, batch 1.
+    """The steps of a static network with one image as input, batch 1.
 
     Raises:
         KmodelError: something neither the KPU nor the firmware can do; the node is named, and what

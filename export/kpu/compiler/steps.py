@@ -77,10 +77,10 @@ class Network:
 
     Args:
         steps: see there.
-        input: the picture's value, raw pixels.
+        input: the image's value, raw pixels.
         outputs: values.
         shapes: of each value, without the batch.
-        input_zero: the pixel value that padding of the picture has to have.
+        input_zero: the pixel value that padding of the image has to have.
     """
 
     steps: tuple[Step, ...]

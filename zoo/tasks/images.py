@@ -1,4 +1,4 @@
-"""From a picture to a network's input, the same for every task. NumPy alone."""
+"""From an image to a network's input, the same for every task. NumPy alone."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) -> np.ndarray:
-    """A picture as a network's raw input: uint8 ``[1, channels, height, width]`` in 0..255.
+def to_input(image: np.ndarray, input_size: tuple[int, int], channels: int) -> np.ndarray:
+    """An image as a network's raw input: uint8 ``[1, channels, height, width]`` in 0..255.
 
     Args:
-        picture: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), of any size.
-        input_size: the network's ``(height, width)``; the picture is resized to it.
+        image: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), of any size.
+        input_size: the network's ``(height, width)``; the image is resized to it.
         channels: 1 turns colour into luminance (ITU-R BT.601), 3 repeats a gray channel.
 
     Raises:
-        ValueError: the array is not a uint8 picture.
+        ValueError: the array is not a uint8 image.
     """
-    return resize(to_planes(picture, channels), input_size)[None]
+    return resize(to_planes(image, channels), input_size)[None]
 
 
-def to_planes(picture: np.ndarray, channels: int) -> np.ndarray:
-    """A picture as float32 ``[h, w, channels]`` in 0..255, unresized; see :func:`to_input`."""
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0:
-        raise ValueError(
-            f"a picture is uint8 [h, w] or [h, w, 3], got {picture.dtype} {picture.shape}"
-        )
-    planes = picture[..., None] if picture.ndim == 2 else picture
+def to_planes(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image as float32 ``[h, w, channels]`` in 0..255, unresized; see :func:`to_input`."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"an image is uint8 [h, w] or [h, w, 3], got {image.dtype} {image.shape}")
+    planes = image[..., None] if image.ndim == 2 else image
     if planes.shape[2] not in (1, 3):
-        raise ValueError(f"a picture has 1 or 3 channels, got {planes.shape[2]}")
+        raise ValueError(f"an image has 1 or 3 channels, got {planes.shape[2]}")
     pixels = planes.astype(np.float32)
     if planes.shape[2] == 3 and channels == 1:
         pixels = pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
@@ -49,11 +47,11 @@ def resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
 
 
-def normalize(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """``(pixel - mean) / std`` a channel: raw ``[N, C, H, W]`` in 0..255 in, float32 out."""
     shape = (1, -1, 1, 1)
     mean_array, std_array = (np.asarray(v, np.float32).reshape(shape) for v in (mean, std))
-    return (pictures.astype(np.float32) - mean_array) / std_array
+    return (images.astype(np.float32) - mean_array) / std_array
 
 
 def resize_matrix(old: int, new: int) -> np.ndarray:

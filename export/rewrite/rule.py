@@ -1,4 +1,4 @@
-"""A mend: the same function in other operators."""
+"""A rule: the same function in other operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Function = Callable[..., "Tensor | None"]
 
 
 @dataclass(frozen=True)
-class Mend:
+class RewriteRule:
     """What can take the place of an operator.
 
     Args:
@@ -36,11 +36,11 @@ class Mend:
     suits_readers: bool = False
 
 
-def mend(
+def rewrite_rule(
     *operators: str, done: str, suits_warnings: bool = False, suits_readers: bool = False
-) -> Callable[[Function], Mend]:
-    """Make a mend of a function."""
-    return lambda function: Mend(operators, done, function, suits_warnings, suits_readers)
+) -> Callable[[Function], RewriteRule]:
+    """Make a rule of a function."""
+    return lambda function: RewriteRule(operators, done, function, suits_warnings, suits_readers)
 
 
 def constant(make: Callable[[], Tensor]) -> Tensor:
