@@ -39,8 +39,8 @@ def transposed_padding(op: Op) -> str | None:
     for kernel, stride, padding, more, dilation in sides:
         fits = padding == 0 or (2 * padding == kernel - stride and more == 0)
         if stride > 1 and not (fits and dilation == 1):
-            kernel, step = format_shape(op.kernel), format_shape(op.stride)
-            return f"a transposed convolution {kernel} with stride {step}"
+            window, step = format_shape(op.kernel), format_shape(op.stride)
+            return f"a transposed convolution {window} with stride {step}"
     return None
 
 
