@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import Result, Run
 from edgeark import cli
 from hypothesis import HealthCheck, settings
+from support.command import Result, Run
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
 for name, is_same in (("same", True), ("explore", False)):
