@@ -15,12 +15,23 @@ Color = Literal["gray", "rgb", "bgr"]
 
 
 @dataclass(frozen=True)
+class TensorInput:
+    """An input that is no image: float32 of a fixed shape, with the batch of 1 in front."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What travels with a network: all that is needed to feed it and to read its answer.
 
     ``mean`` and ``std`` are per channel, in the units of the image (0..255): the network's input
     is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
     where that target wants it.
+
+    A network that takes something else, or several inputs, names them in ``inputs``. Its samples
+    are a structured array, a record a sample and a field an input; nothing is normalised.
     """
 
     task: Task
@@ -36,6 +47,7 @@ class ModelSpec:
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
+    inputs: tuple[TensorInput, ...] = ()  # empty: one image
 
     @property
     def in_channels(self) -> int:
@@ -43,8 +55,18 @@ class ModelSpec:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """NCHW shape of one input; the batch is always 1 on a chip."""
+        """NCHW shape of one image; the batch is always 1 on a chip."""
         return (1, self.in_channels, *self.input_size)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each input, with the batch of 1."""
+        return tuple(each.shape for each in self.inputs) or (self.input_shape,)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs in the files that are written; an image is ``input``."""
+        return tuple(each.name for each in self.inputs) or ("input",)
 
     @property
     def is_centred(self) -> bool:

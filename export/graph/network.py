@@ -165,9 +165,9 @@ class Network:
         return (op for op in self.ops if op.kind in kinds)
 
 
-def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
+def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     """What rules look at: :func:`export_program`, which says what it raises."""
-    program = export_program(model, input_shape)
+    program = export_program(model, *input_shapes)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
     return Network(program.graph, {node: values.get(name) for node, name in named.items()})
@@ -184,8 +184,8 @@ def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:
     return {node: names[node.name] for node in program.graph.nodes if node.name in names}
 
 
-def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export.ExportedProgram:
-    """The graph of ``model`` in evaluation mode for one float32 input ``[1, C, H, W]``.
+def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.export.ExportedProgram:
+    """The graph of ``model`` in evaluation mode for float32 inputs of these shapes.
 
     Raises:
         LintError: the forward pass fails, or depends on the values that it computes.
@@ -193,13 +193,15 @@ def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export
     place = next((p.device for p in model.parameters()), None)
     try:
         with _quiet(), evaluating(model):
-            return torch.export.export(model, (torch.zeros(*input_shape, device=place),))
+            examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
+            return torch.export.export(model, examples)
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
+        shapes = " and ".join(map(format_shape, input_shapes))
         trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
         raise LintError(
-            f"no static graph for an input of {format_shape(input_shape)}: {shown}",
+            f"no static graph for an input of {shapes}: {shown}",
             find_source(trace),
         ) from error
 

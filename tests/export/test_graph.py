@@ -104,7 +104,9 @@ def test_nodes_carry_their_modules_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [8, 21, 0])
 def test_an_opset_that_cannot_be_written_is_refused(opset: int, tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="9 to 20 can"):
-        write_onnx(create_model("mnist").eval(), torch.zeros(1, 1, 28, 28), tmp_path / "m", opset)
+        write_onnx(
+            create_model("mnist").eval(), (torch.zeros(1, 1, 28, 28),), tmp_path / "m", opset
+        )
 
 
 def test_an_exporter_that_writes_another_opset_is_caught(
@@ -114,7 +116,7 @@ def test_an_exporter_that_writes_another_opset_is_caught(
     monkeypatch.setattr("edgeark.export.graph.files._DYNAMO_OPSETS", range(9, 21))
     path = tmp_path / "m.onnx"
     with pytest.raises(GraphError, match="asked for opset 12, the exporter wrote 18"):
-        write_onnx(create_model("mnist").eval(), torch.zeros(1, 1, 28, 28), path, 12)
+        write_onnx(create_model("mnist").eval(), (torch.zeros(1, 1, 28, 28),), path, 12)
     assert not path.exists()
 
 
@@ -127,7 +129,7 @@ class Unexportable(torch.nn.Module):
 def test_a_network_that_cannot_be_exported_says_so(opset: int, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with pytest.raises(GraphError, match=f"cannot be exported at opset {opset}"):
-        write_onnx(Unexportable().eval(), torch.zeros(1, 1, 4, 4), path, opset)
+        write_onnx(Unexportable().eval(), (torch.zeros(1, 1, 4, 4),), path, opset)
     assert not path.exists()
 
 

@@ -46,7 +46,7 @@ def rewrite(
     example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_onnx(model.eval(), example, path, opset)
+        write_onnx(model.eval(), (example,), path, opset)
         before, after = onnx.load(path), optimize_graph(onnx.load(path))
     onnx.checker.check_model(after, full_check=True)
     with torch.no_grad():

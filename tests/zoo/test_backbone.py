@@ -210,7 +210,7 @@ def run_on_onnx_runtime(path: Path, x: Tensor) -> list[np.ndarray]:
 @torch.no_grad()
 def check_export(model: nn.Module, x: Tensor, path: Path, opset: int) -> None:
     """ONNX Runtime answers as PyTorch does; each answer varies, so that it can be wrong."""
-    write_onnx(model, x, path, opset)
+    write_onnx(model, (x,), path, opset)
     found = run_on_onnx_runtime(path, x)
     for ours, theirs in zip(found, answers(model, x), strict=True):
         assert theirs.std() > 0

@@ -188,7 +188,7 @@ def test_onnx_is_static_and_equal(upsample: str, opset: int, tmp_path: Path) -> 
     model = create_model("unet_8", input_size=(96, 160), width=0.5, upsample=upsample)
     ready(model, 1, 96, 160)
     path, x = tmp_path / "m.onnx", torch.rand(1, 1, 96, 160)
-    write_onnx(model, x, path, opset)
+    write_onnx(model, (x,), path, opset)
     check_static(onnx.load(path), upsample)
     check_onnx(model, path, x)
 
