@@ -155,8 +155,8 @@ static ep_frame make_frame(void)
 {
     ep_frame frame = {1, 1, 1, 1, 0, 0, 1, 1};
     int32_t size[4];
-    int i;
     ep_status status;
+    int i;
 
     for (i = 0; i < 4; i++) {
         size[i] = between(1, 97);
@@ -259,9 +259,8 @@ static void check_found(ep_candidates *found, float threshold, bool fractions)
     CHECK(ep_boxes_to_image(&frame, found) == EP_OK);
     for (i = 0; i < found->count; i++) {
         const ep_box *box = &found->boxes[i];
-        CHECK((box->x1 >= 0.0f) && (box->x2 <= (float)frame.image_width));
-        CHECK((box->y1 >= 0.0f) && (box->y2 <= (float)frame.image_height));
-        CHECK((box->x1 <= box->x2) && (box->y1 <= box->y2));
+        CHECK((box->x1 >= 0.0f) && (box->x1 <= box->x2) && (box->x2 <= (float)frame.image_width));
+        CHECK((box->y1 >= 0.0f) && (box->y1 <= box->y2) && (box->y2 <= (float)frame.image_height));
         totals[4] += (double)(box->x1 + box->y1 + box->x2 + box->y2);
     }
 }

@@ -151,6 +151,27 @@ def test_of_classes_that_are_equally_sure_the_first_wins(edge_post: Library) -> 
         assert found.classes.tolist() == wanted.classes.tolist() == [1]
 
 
+@pytest.mark.parametrize("threshold", [1e-4, 0.01, 0.25, 0.5, 0.9, 0.9999, 0.99999])
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint8"])
+def test_nothing_above_the_threshold_is_lost(
+    edge_post: Library, threshold: float, dtype: str
+) -> None:
+    """Logits close to the threshold, on both sides."""
+    logit = np.log(threshold / (1 - threshold))
+    classes = Map.of(logit + np.linspace(-0.2, 0.2, 200).reshape(1, 10, 20), dtype, scale=0.09)
+    found = edge_post.dfl([Map.of(np.zeros((8, 10, 20))), classes], [8], threshold)
+    wanted = int((sigmoid(classes.values) > threshold).sum())
+    assert found.struct.count == found.struct.seen == wanted > 0
+
+
+def test_sizes_do_not_overflow(edge_post: Library) -> None:
+    values = np.zeros((5 + 1, 1, 1), np.float32)
+    values[:, 0, 0] = 0, 0, 90, 1000, 5, 5
+    (wanted,) = decode_yolox([values[None]], [8], 0.5)
+    assert_equal_boxes(edge_post.yolox([Map.of(values)], [8], 0.5).boxes(), wanted)
+    assert len(wanted) == 1
+
+
 @settings(examples, max_examples=150)
 @given(
     n=st.integers(0, 60),
