@@ -196,11 +196,12 @@ def test_the_likeliest_classes_are_the_zoos(
     classes=st.sampled_from([1, 2, 4, 80, 256]),
     shape=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     threshold=st.sampled_from([0.001, 0.3, 0.5, 0.95]),
-    scale=st.sampled_from([0.01, 0.5]),  # none reaches the threshold; many are equal
+    scale=st.sampled_from([0.01, 0.5]),  # of 0.5 many are equal
     dtype=dtypes,
     layout=layouts,
     seed=seeds,
 )
+@example(1, (4, 5), 0.95, 0.01, "int8", "NCHW", 0).via("no integer reaches the threshold")
 def test_masks_are_the_zoos(
     edge_post: Library,
     classes: int,
