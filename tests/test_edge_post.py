@@ -10,8 +10,8 @@ import pytest
 from edge_post_c import Library, Map, run_command
 from edgeark.zoo.tasks import letterbox as letterboxes
 from edgeark.zoo.tasks.classification import softmax, top_k
+from edgeark.zoo.tasks.images import normalize, to_planes
 from edgeark.zoo.tasks.letterbox import GREY, letterbox
-from edgeark.zoo.tasks.pictures import normalize, to_planes
 from edgeark.zoo.tasks.segmentation import resize_logits, to_mask
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

@@ -9,8 +9,8 @@ from edge_post_c import Found, Library, Map
 from edgeark.zoo import create_model, model_entry
 from edgeark.zoo.tasks.boxes import Boxes, nms
 from edgeark.zoo.tasks.detection import decode_yolov5, decode_yolox, detect_arrays, sigmoid
+from edgeark.zoo.tasks.images import normalize
 from edgeark.zoo.tasks.letterbox import Letterbox
-from edgeark.zoo.tasks.pictures import normalize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -217,7 +217,7 @@ def test_boxes_go_back_to_the_image(
     xyxy = np.sort(rng.uniform(-20, 110, (30, 2, 2)), axis=1).reshape(30, 4).astype(np.float32)
     frame = edge_post.frame(image, size)
     scale = (frame.width / image[1], frame.height / image[0])
-    mapped = Letterbox(scale, (frame.x, frame.y), image).to_picture(xyxy)
+    mapped = Letterbox(scale, (frame.x, frame.y), image).to_image(xyxy)
     wanted = mapped[(mapped[:, 2] - mapped[:, 0]) * (mapped[:, 3] - mapped[:, 1]) > 0]
     found = Found(30)
     edge_post.add(found, Boxes(xyxy, np.linspace(0.9, 0.1, 30), np.zeros(30, int)))

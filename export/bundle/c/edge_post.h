@@ -258,7 +258,7 @@ typedef struct {
     uint32_t seen; /**< All candidates above the threshold, with those that did not fit. */
 } ep_candidates;
 
-/** Begin a picture: no candidates yet, room for `capacity` (at least 1) of them. */
+/** Begin an image: no candidates yet, room for `capacity` (at least 1) of them. */
 ep_status ep_candidates_init(ep_candidates *found, ep_box *memory, uint32_t capacity);
 
 /**
@@ -336,7 +336,7 @@ ep_status ep_decode_dfl(const ep_tensor *box, const ep_tensor *classes, int32_t 
  *
  * Greedy: a box goes where a better one of its class stays and overlaps it by more than `iou`. Of
  * equal scores the earlier box is the better one. Afterwards found->count boxes are left, best
- * first. Call ::ep_candidates_init before the next picture.
+ * first. Call ::ep_candidates_init before the next image.
  *
  * @param found from the decoders.
  * @param iou intersection over union, 0..1.

@@ -9,7 +9,7 @@
 #include "edge_post.h"
 #include "edge_post_private.h"
 
-/* exp(20) times a stride is wider than any picture, and its square is still a float32. */
+/* exp(20) times a stride is wider than any image, and its square is still a float32. */
 #define MAX_EXPONENT 20.0f
 
 /** A run of channels of a map. */
