@@ -1,7 +1,7 @@
 """Where a network comes from: the zoo, a user's own code, timm, torchvision, or a file."""
 
-from .network import Source
-from .open import open_source
+from .network import Source, SourceError
+from .open import InputOptions, open_source
 from .weights_file import read_state_dict
 
-__all__ = ["Source", "open_source", "read_state_dict"]
+__all__ = ["InputOptions", "Source", "SourceError", "open_source", "read_state_dict"]

@@ -95,20 +95,9 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _strip_prefixes(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix that fits best; a prefix that the network itself has stays."""
-
-    def fits(candidate: Mapping[str, Tensor]) -> int:
-        return sum(name in wanted for name in candidate)
-
-    best = state
-    for _ in range(3):
-        shorter = [
-            {name.removeprefix(prefix): tensor for name, tensor in best.items()}
-            for prefix in _PREFIXES
-            if all(name.startswith(prefix) for name in best)
-        ]
-        better = max(shorter, key=fits, default=best)
-        if fits(better) <= fits(best):
-            break
-        best = better
-    return best
+    """Without the prefixes that fit best; a prefix that the network itself has stays."""
+    candidates = [state]
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in state)), ""):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        candidates.append(state)
+    return max(candidates, key=lambda candidate: sum(name in wanted for name in candidate))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from edgeark import cli
 from edgeark.export.backends.onnxruntime.target import OnnxRuntime, run_onnx
-from edgeark.export.check import FactoryError, check_model, load_subject
+from edgeark.export.check import check_model
 from edgeark.export.graph.files import Graph
 from edgeark.export.lint import Network, Op, capture_network, check, op_rule
 from edgeark.export.pipeline import export_model
@@ -229,44 +229,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lint_nets.py").write_text(NETS)
     (tmp_path / "bad_net.py").write_text("import lint_nets\nraise RuntimeError('no')\n")
     return tmp_path
-
-
-@pytest.mark.parametrize("name", ["lint_nets.py:Net", "lint_nets:Net", "lint_nets:made"])
-def test_a_users_network_is_found_by_file_and_by_module(here: Path, name: str) -> None:
-    model, shape = load_subject(name, "3x20x10")
-    assert type(model).__name__ == "Net" and shape == (1, 3, 20, 10)
-
-
-def test_a_network_of_the_zoo_knows_its_size() -> None:
-    assert load_subject("mnist")[1] == (1, 1, 28, 28)
-    assert load_subject("yolov5n", "1x64x96")[1] == (1, 1, 64, 96)
-
-
-@pytest.mark.parametrize(
-    "name, words",
-    [
-        ("lint_nets:Net", "--input-shape 3x224x224"),
-        ("lint_nets:lost", "has no lost"),
-        ("lint_nets:number", "int, not a network"),
-        ("lint_nets:broken", "KeyError: 'lost'"),
-        ("lint_nets:wrong", "gives a int"),
-        ("lint_nets:needy", "needs a, b:"),
-        ("nowhere.py:Net", "no file nowhere.py"),
-        ("nowhere:Net", "ModuleNotFoundError"),
-        ("bad_net.py:Net", "RuntimeError: no"),
-        (":Net", "MODULE:FACTORY"),
-    ],
-)
-def test_what_is_no_network_gets_one_line(here: Path, name: str, words: str) -> None:
-    with pytest.raises(FactoryError) as error:
-        load_subject(name)
-    assert words in str(error.value)
-
-
-@pytest.mark.parametrize("size", ["224", "3x0x224", "3x224", "axbxc", "3x224x224x1"])
-def test_a_size_is_channels_height_and_width(size: str) -> None:
-    with pytest.raises(FactoryError, match="3x224x224"):
-        load_subject("mnist", size)
 
 
 @pytest.fixture
