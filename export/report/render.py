@@ -25,9 +25,15 @@ from . import boxes, plots, samples
 
 if TYPE_CHECKING:
     from ..prepare import EvalContext
-    from ..results.row import ExportResult
+    from ..results.schema import ExportResult
 
-SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
+SIGNS = {  # not by colour alone
+    "ok": "✓",
+    "failed": "✗",
+    "inconclusive": "?",
+    "error": "⚠",
+    "unavailable": "○",
+}
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more
 _PRECISIONS = get_args(Precision)
 _NONE = "-"

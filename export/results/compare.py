@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ...training.metrics import mask_figures, mean_average_precision
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks import classification, segmentation
 from ..targets.base import Limits
+from .schema import Figure, Metric
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
 FOREIGN_DATA_DROP = 0.01
@@ -33,22 +33,6 @@ class Parity:
     max_abs_error: float
     sqnr_db: float
     peak: float = 0.0
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A task's metric: ``float`` is PyTorch's, ``value`` the target's, on the same n images.
-
-    Shares are in 0..1. ``details`` are further figures by name, each with both values; limits look
-    at the first figure alone.
-    """
-
-    name: str
-    float: float
-    value: float
-    n: int
-    dataset: str
-    details: dict[str, dict[str, builtins.float]] = field(default_factory=dict)
 
 
 def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:
@@ -91,8 +75,14 @@ def score(
 ) -> Metric:
     """The metric of the model's task: PyTorch's :func:`task_figures` beside the target's."""
     name, *others = wanted
-    details = {key: {"float": wanted[key], "value": got[key]} for key in others}
-    return Metric(name, wanted[name], got[name], _count_scored(spec, test), test.name, details)
+    return Metric(
+        name=name,
+        float=wanted[name],
+        value=got[name],
+        n=_count_scored(spec, test),
+        dataset=test.name,
+        details={key: Figure(float=wanted[key], value=got[key]) for key in others},
+    )
 
 
 def task_figures(

@@ -6,12 +6,14 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from ...words import format_shape
 from ...zoo.spec import ModelSpec
@@ -34,30 +36,27 @@ class Evidence(str, Enum):
     COMPILED = "compiled"  # the converter accepted it
     GENERATED = "generated"  # script and inputs are written, nothing was run
 
+    def __str__(self) -> str:
+        return self.value
 
-@dataclass(frozen=True)
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
 class Placement:
     """Which operator runs where, as the toolchain reports it.
 
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
-    it says more, that as well. ``estimated_ms`` is an image's time by a formula that the target
-    states, ``memory`` the bytes that are ``used`` of each kind and their ``limit``; both where the
-    target knows them.
+    it says more, that as well; they are not part of a row's JSON. ``estimated_ms`` is an image's
+    time by a formula that the target states, ``memory`` the bytes that are ``used`` of each kind
+    and their ``limit``; both where the target knows them.
     """
 
     npu_mac_fraction: float
     cpu_ops: tuple[str, ...]
     weights_bytes: int | None
     activation_bytes: int | None
-    layers: tuple[Mapping[str, Any], ...] = ()
+    layers: tuple[Mapping[str, Any], ...] = Field(default=(), exclude=True)
     estimated_ms: float | None = None
     memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        """The fields of an export row."""
-        row = asdict(self)
-        del row["layers"]
-        return {**row, "cpu_ops": list(self.cpu_ops)}
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,22 @@ from pathlib import Path
 
 import pytest
 from edgeark.errors import EdgearkError
-from edgeark.export.matrix import (
-    RESULTS,
-    Result,
-    Score,
-    read_results,
-    to_markdown,
-    write_results,
-)
+from edgeark.export.matrix import RESULTS, read_results, to_markdown, write_results
+from edgeark.export.results.schema import MatrixResult, Metric
 from edgeark.export.targets.base import Evidence, Precision
 from support.command import Run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def result(model: str, target: str, precision: Precision, **fields: object) -> Result:
+def result(model: str, target: str, precision: Precision, **fields: object) -> MatrixResult:
     known = {"model": model, "target": target, "precision": precision, "status": "ok"}
     made = {"evidence": Evidence.EXECUTED, "toolchain": {"a": "1"}, "weights": "0a"}
-    return Result.model_validate({**known, **made, **fields})
+    return MatrixResult.model_validate({**known, **made, **fields})
 
 
-def score(value: float) -> Score:
-    return Score(name="top1", float=0.99, value=value, n=1000, dataset='digits: "test"')
+def score(value: float) -> Metric:
+    return Metric(name="top1", float=0.99, value=value, n=1000, dataset='digits: "test"')
 
 
 MEASURED = [

@@ -34,8 +34,8 @@ def test_it_answers_as_it_did(folder: Path, run: Run) -> None:
     assert done.status == 0
     (row,) = done.json
     assert list(row) == [
-        *("folder", "model", "target", "precision", "status", "evidence", "max_abs_error"),
-        *("sqnr_db", "repeat_error", "log", "message"),
+        *("model", "target", "precision", "status", "evidence", "max_abs_error", "sqnr_db"),
+        *("folder", "repeat_error", "log", "message"),
     ]
     assert (row["status"], row["evidence"], row["target"]) == ("ok", "executed", "onnxruntime")
     assert row["sqnr_db"] > 75 and row["repeat_error"] < 1e-6

@@ -13,7 +13,6 @@ from edgeark.export.check import fits_zoo_model
 from edgeark.export.pipeline import export_model, planned_precisions
 from edgeark.export.prepare import prepare
 from edgeark.export.results.compare import (
-    Metric,
     Parity,
     compare,
     failed_checks,
@@ -22,7 +21,7 @@ from edgeark.export.results.compare import (
     task_figures,
 )
 from edgeark.export.results.folder import staged_folder
-from edgeark.export.results.row import ExportResult
+from edgeark.export.results.schema import ExportResult, Metric
 from edgeark.export.targets import find_target, find_targets, list_targets
 from edgeark.export.targets.base import (
     Artifact,
@@ -87,7 +86,8 @@ def test_answers_that_cannot_be_compared_are_errors(outputs: list, message: str)
         compare([np.zeros((2, 3))], outputs)
 
 
-PARITY, METRIC = Parity(1e-3, 30.0), Metric("top1", 0.996, 0.993, 10_000, "mnist")
+PARITY = Parity(1e-3, 30.0)
+METRIC = Metric(name="top1", float=0.996, value=0.993, n=10_000, dataset="mnist")
 
 
 def test_limits_bite() -> None:
@@ -108,7 +108,7 @@ def test_large_answers_may_differ_by_more() -> None:
 
 
 def test_a_target_better_than_pytorch_passes() -> None:
-    better = replace(METRIC, value=0.999)
+    better = METRIC.replace(value=0.999)
     assert failed_checks(Limits(metric_drop=0.0), PARITY, better) == []
 
 
@@ -116,7 +116,7 @@ def test_foreign_images_allow_a_point() -> None:
     limits, worse = Limits(metric_drop=0.002), METRIC
     assert failed_checks(limits, PARITY, worse, foreign=True) == []
     assert failed_checks(limits, PARITY, worse) != []
-    assert failed_checks(limits, PARITY, replace(worse, value=0.98), foreign=True) != []
+    assert failed_checks(limits, PARITY, worse.replace(value=0.98), foreign=True) != []
 
 
 def test_masks_are_scored_by_dice_over_the_marked_images() -> None:
@@ -129,17 +129,14 @@ def test_masks_are_scored_by_dice_over_the_marked_images() -> None:
     tiles = ImageSet("tiles", "test", np.zeros((3, 1, 16, 16), np.uint8), wanted, ("defect",))
     tiles = replace(tiles, groups=np.array(["dent", "crack", "free"]))
     metric = score(spec, *(task_figures(spec, [o], tiles) for o in (right, half)), tiles)
-    assert replace(metric, details={}) == Metric(
-        "dice",
-        1.0,
-        pytest.approx((1 + 2 / 3) / 2),
-        2,
-        "tiles",  # type: ignore[arg-type]
-    )
-    assert metric.details == {
-        "false_alarms": {"float": 0.0, "value": 1.0},
-        "dice crack": {"float": 1.0, "value": pytest.approx(2 / 3)},
-        "dice dent": {"float": 1.0, "value": 1.0},
+    assert metric.to_dict() == {
+        **{"name": "dice", "float": 1.0, "value": pytest.approx((1 + 2 / 3) / 2)},
+        **{"n": 2, "dataset": "tiles"},
+        "details": {
+            "false_alarms": {"float": 0.0, "value": 1.0},
+            "dice crack": {"float": 1.0, "value": pytest.approx(2 / 3)},
+            "dice dent": {"float": 1.0, "value": 1.0},
+        },
     }
     assert failed_checks(Limits(metric_drop=0.002), PARITY, metric) == [
         "dice 16.67 points below PyTorch (allowed: 0.40)"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from edgeark.export.graph.files import Graph
-from edgeark.export.results.folder import write_golden, write_manifest
+from edgeark.export.results.folder import write_golden
+from edgeark.export.results.manifest import write_manifest
+from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion
 from edgeark.zoo import spec_of
@@ -26,5 +28,6 @@ def export(name: str, folder: Path) -> tuple[nn.Module, Path]:
     result, reference = target.run(artifact, images, out / "log.txt"), graph.reference(images)
     assert result is not None
     write_golden(out, images, result.outputs, reference)
-    write_manifest(out, name, spec, target, artifact, reference, {"status": "ok"})
+    row = ExportResult(model=name, target="onnxruntime", precision="float32", status="ok")
+    write_manifest(out, spec, target, artifact, reference, row)
     return model, out

@@ -90,7 +90,7 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
     assert row.metric is not None and row.artifact is not None
     assert row.metric.name == "map50"
     assert row.metric.value == pytest.approx(outcome.test, abs=1e-3)
-    assert row.metric.details["map50_95"]["value"] == pytest.approx(
+    assert row.metric.details["map50_95"].value == pytest.approx(
         outcome.details["map50_95"], abs=1e-3
     )
     manifest = json.loads((row.artifact.parent / "manifest.json").read_text())

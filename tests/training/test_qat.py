@@ -10,7 +10,7 @@ import pytest
 import torch
 from edgeark.export.evaluate import evaluate_model
 from edgeark.export.kpu.compiler.quantize import WEIGHT_ZERO, Quantization, quantize_weights
-from edgeark.export.results.compare import Metric
+from edgeark.export.results.schema import Metric
 from edgeark.training import loop, scripts
 from edgeark.training.config import QatConfig, RecipeError, load_recipe
 from edgeark.training.qat import (

@@ -30,9 +30,9 @@ def test_core_ml_is_compiled_and_no_more(mnist: EvalContext, tmp_path: Path) -> 
         row = export_one(mnist, target, precision, tmp_path)
         assert row.status == "ok", row.message
         assert row.evidence == "compiled" and "compiled: no runtime" in row.message
-        assert row.metric is None and row.parity is None and row.run_ms is None
-        (source,) = row.sources
-        assert source.file == "source/model.pt" and source.parity.max_abs_error < 1e-4
+        assert row.metric is None and row.max_abs_error is None and row.run_ms is None
+        (source,) = row.source_results
+        assert source.file == "source/model.pt" and source.max_abs_error < 1e-4
         assert row.artifact is not None and row.artifact.is_dir()
         files = json.loads((row.artifact.parent / "manifest.json").read_text())["files"]
         names = [file["name"] for file in files]
@@ -56,8 +56,8 @@ def test_ethos_u_is_compiled_from_what_litert_ran(mnist: EvalContext, tmp_path: 
     row = export_one(mnist, target, "int8", tmp_path)
     assert row.status == "ok", row.message
     assert row.evidence == "compiled" and "source/model.tflite" in row.message
-    (source,) = row.sources
-    assert source.metric.value > 0.8 and source.parity.max_abs_error > 1e-4
+    (source,) = row.source_results
+    assert source.metric.value > 0.8 and source.max_abs_error > 1e-4
     assert row.placement is not None and row.placement.npu_mac_fraction == 1.0
     assert row.placement.cpu_ops == () and row.placement.estimated_ms
     assert row.placement.weights_bytes and row.placement.activation_bytes

@@ -17,7 +17,7 @@ from edgeark.export.kpu.kmodel_v5 import read_modules
 from edgeark.export.kpu.transcode import transcode
 from edgeark.export.pipeline import export_one
 from edgeark.export.prepare import EvalContext, prepare
-from edgeark.export.results.row import ExportResult
+from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets import find_target
 from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k

@@ -12,7 +12,8 @@ import pytest
 from edgeark.export.prepare import EvalContext
 from edgeark.export.report import boxes, render, write_report
 from edgeark.export.results.compare import compare, score, task_figures
-from edgeark.export.results.row import ExportResult
+from edgeark.export.results.schema import ExportResult
+from edgeark.export.targets.base import Evidence
 from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image
@@ -69,9 +70,15 @@ def test_the_report_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     outputs = [output + np.float32(1e-6) for output in reference]
     metric = score(SPEC, *(task_figures(SPEC, o, test) for o in (reference, outputs)), test)
     context = EvalContext("net", SPEC, None, test, reference, lambda: test)  # type: ignore[arg-type]
+    parity = compare(reference, outputs)
     row = ExportResult(
-        *("net", "onnxruntime", "float32", "ok", "executed"),
-        parity=compare(reference, outputs),
+        model="net",
+        target="onnxruntime",
+        precision="float32",
+        status="ok",
+        evidence=Evidence.EXECUTED,
+        max_abs_error=parity.max_abs_error,
+        sqnr_db=parity.sqnr_db,
         metric=metric,
         outputs=outputs,
     )

@@ -13,8 +13,8 @@ import pytest
 from edgeark.export.prepare import EvalContext
 from edgeark.export.report import plots, render, samples, write_report
 from edgeark.export.results.compare import compare, score, task_figures
-from edgeark.export.results.row import ExportResult
-from edgeark.export.targets.base import Placement
+from edgeark.export.results.schema import ExportResult, Status
+from edgeark.export.targets.base import Evidence, Placement, Precision
 from PIL import Image
 from support.report_fakes import (
     CLASSES,
@@ -36,13 +36,15 @@ def fake_targets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_row(context: EvalContext, target: str, output: np.ndarray, **changes: Any) -> ExportResult:
     reference, test = [context.reference[0][: len(output)]], context.test.head(len(output))
+    parity = compare(reference, [output])
     row = ExportResult(
-        context.name,
-        target,
-        "float32",
-        "ok",
-        "executed",
-        parity=compare(reference, [output]),
+        model=context.name,
+        target=target,
+        precision="float32",
+        status="ok",
+        evidence=Evidence.EXECUTED,
+        max_abs_error=parity.max_abs_error,
+        sqnr_db=parity.sqnr_db,
         metric=score(
             context.spec,
             *(task_figures(context.spec, o, test) for o in (reference, [output])),
@@ -53,7 +55,15 @@ def make_row(context: EvalContext, target: str, output: np.ndarray, **changes: A
         run_ms=0.5,
         outputs=[output],
     )
-    return replace(row, **changes)
+    return row.replace(**changes)
+
+
+def make_unrun(
+    context: EvalContext, target: str, precision: Precision, status: Status, message: str
+) -> ExportResult:
+    return ExportResult(
+        model=context.name, target=target, precision=precision, status=status, message=message
+    )
 
 
 LAYERS = (
@@ -90,8 +100,8 @@ def found() -> list[tuple[EvalContext, list[ExportResult]]]:
             calibration=CALIBRATION,
             message="top1 too low",
         ),
-        ExportResult(context.name, "mnn", "float16", "error", message=EVIL),
-        ExportResult(context.name, "openvino", "float32", "unavailable", message="no network"),
+        make_unrun(context, "mnn", "float16", "error", EVIL),
+        make_unrun(context, "openvino", "float32", "unavailable", "no network"),
     ]
     return [(context, rows)]
 
@@ -174,7 +184,7 @@ def test_masks_are_shown_over_their_images(tmp_path: Path) -> None:
     output[3, :, 2:6, 2:4], output[4, :, 0, 0] = 4, 4
     rows = [
         make_row(context, "mnn", output, precision="int8", evidence="executed"),
-        ExportResult(context.name, "openvino", "float32", "unavailable", message="no network"),
+        make_unrun(context, "openvino", "float32", "unavailable", "no network"),
     ]
     page = render_page([(context, rows)], tmp_path)
     results, answers, *_ = Tables(page).tables

@@ -17,9 +17,10 @@ from edgeark.errors import EdgearkError
 from edgeark.export.backends.k210.maixpy import BundleError, join_outputs, write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, Output, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
-from edgeark.export.results.folder import write_manifest
+from edgeark.export.results.manifest import write_manifest
+from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets import find_target
-from edgeark.export.targets.base import Artifact
+from edgeark.export.targets.base import Artifact, Evidence
 from edgeark.zoo import model_entry
 from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
@@ -83,8 +84,10 @@ def write_export(folder: Path, net: Kmodel, spec: ModelSpec, **changes: Any) -> 
     outputs = [np.zeros(shape) for shape in shapes or [(1, len(spec.classes), 1, 1)]]
     target = find_target("k210-nncase")  # any will do: its manifest has the same fields
     artifact = Artifact("k210", "int8", folder, ("model.kmodel",))
-    results = {"evidence": "modelled"}
-    write_manifest(folder, "test_net", spec, target, artifact, outputs, results)
+    row = ExportResult(
+        model="test_net", target="k210", precision="int8", status="ok", evidence=Evidence.MODELLED
+    )
+    write_manifest(folder, spec, target, artifact, outputs, row)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
     return folder

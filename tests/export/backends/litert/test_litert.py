@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.results.folder import write_manifest
+from edgeark.export.results.manifest import write_manifest
+from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets.base import Precision
 from edgeark.zoo import create_model, spec_of
 from support.settled import SPEC, Heads, prove, settle
@@ -21,7 +22,8 @@ def test_outputs_are_pytorchs_in_its_order(name: str, precision: Precision, tmp_
     graph = settle(Heads(), SPEC, tmp_path)
     target = installed_target(name)
     artifact, reference = prove(target, graph, precision, tmp_path)
-    write_manifest(tmp_path, "heads", SPEC, target, artifact, reference, {})
+    row = ExportResult(model="heads", target=name, precision=precision, status="ok")
+    write_manifest(tmp_path, SPEC, target, artifact, reference, row)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     is_nchw = name == "litert-nchw"
     assert manifest["input"]["shape"] == ([1, 3, 24, 40] if is_nchw else [1, 24, 40, 3])

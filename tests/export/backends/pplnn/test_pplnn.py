@@ -106,7 +106,7 @@ def test_a_program_of_the_users_runs_it(
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     row = export_one(digits, target, "float32", tmp_path)
     assert (row.status, row.evidence, row.message) == ("ok", "executed", "")
-    assert row.parity is not None and 0 < row.parity.max_abs_error < 1e-4
+    assert row.max_abs_error is not None and 0 < row.max_abs_error < 1e-4
     assert row.metric is not None and row.metric.n == 12
     assert row.metric.value == row.metric.float > 0.5
     assert row.run_ms == 0.75

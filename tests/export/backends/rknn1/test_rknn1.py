@@ -154,9 +154,9 @@ def test_a_toolkit_of_the_users_converts_and_is_compared(
     row = export_one(digits, target, "int8", tmp_path)
     assert (row.status, row.evidence) == ("ok", evidence), row.message
     assert row.artifact is not None and row.artifact.name == "model.rknn"
-    assert (row.parity is not None) == (evidence == "simulated") == (row.metric is not None)
-    if row.parity and row.run_ms:
-        assert row.parity.max_abs_error < 1e-4 and row.run_ms > 0
+    assert (row.sqnr_db is not None) == (evidence == "simulated") == (row.metric is not None)
+    if row.max_abs_error is not None and row.run_ms:
+        assert row.max_abs_error < 1e-4 and row.run_ms > 0
     names = {path.name for path in row.artifact.parent.iterdir()}
     assert "dropped-by-the-toolkit.json" not in names
     assert "wrote" in (row.artifact.parent / "log.txt").read_text()

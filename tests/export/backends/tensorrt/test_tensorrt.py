@@ -104,7 +104,7 @@ def test_a_python_with_tensorrt_runs_it(
     row = export_one(few, target, precision, tmp_path)
     assert (row.status, row.evidence) == ("ok", "executed"), row.message
     assert row.metric is not None and row.metric.n == 20 and row.run_ms
-    assert row.parity is not None and row.parity.sqnr_db > 25
+    assert row.sqnr_db is not None and row.sqnr_db > 25
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     size = Path(str(row.artifact)).stat().st_size
     assert calls == [["create_network", 2], ["clear_flag", 7], ["deserialize", size]]
