@@ -13,6 +13,8 @@ from torch.utils import _pytree as pytree
 
 from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
+from ..graph.files import Graph
+from ..graph.onnx_graph import OnnxGraph, OnnxNetwork
 
 Reference = Literal["pytorch", "onnxruntime", "torchscript"]
 """Whose answers a target's are compared with."""
@@ -31,14 +33,18 @@ class Source:
         model: in evaluation mode, with its ``spec``; its outputs are a tuple of tensors.
         spec: how it is fed and read.
         reference: whose answers count as right.
-        onnx: the user's ONNX file, static and cleaned, for engines that read ONNX.
     """
 
     name: str
     model: nn.Module
     spec: ModelSpec
     reference: Reference = "pytorch"
-    onnx: Path | None = None
+
+    def make_graph(self, folder: Path) -> Graph:
+        """The files that converters read, made in ``folder`` when they are asked for."""
+        if isinstance(self.model, OnnxNetwork):
+            return OnnxGraph(self.model, self.spec, folder)
+        return Graph(self.model, self.spec, folder)
 
 
 class FlatOutputs(nn.Module):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,14 @@ import torch
 from torch import nn
 
 from ...zoo.registry import create_model, list_models, model_entry
-from ...zoo.spec import Color, ModelSpec, TensorInput, spec_of
+from ...zoo.spec import ModelSpec, spec_of
 from .factory import make_network
 from .network import FlatOutputs, Source, SourceError
+from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
-_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
 _HUBS = ("timm", "torchvision")
 _FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
-_COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
-
-
-@dataclass(frozen=True)
-class InputOptions:
-    """What a user says of a network's inputs; None where nothing was said.
-
-    Args:
-        shapes: ``3x224x224``, or by name ``image=3x224x224,other=10``; a batch of 1 may stand in
-            front where it makes four dimensions of an image.
-        mean: per channel, in the units of the image (0..255).
-        std: per channel, likewise.
-        color: ``rgb``, ``bgr`` or ``gray``.
-        classes: names of the classes, where the task has any.
-    """
-
-    shapes: str | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    color: Color | None = None
-    classes: Sequence[str] = ()
-    task: str = "raw"
 
 
 def open_source(
@@ -92,7 +69,7 @@ def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Sourc
     model_entry(name)  # an unknown name is said before anything is read
     arguments: dict[str, Any] = {}
     if options.shapes is not None:
-        (shape,) = _parse_shapes(options.shapes).values()
+        (shape,) = parse_shapes(options.shapes).values()
         if len(shape) != 3:
             raise SourceError(f"--input-shape {options.shapes}: {name} takes CxHxW, as 3x224x224")
         arguments = {"in_channels": shape[0], "input_size": shape[1:]}
@@ -225,91 +202,15 @@ def _specs_of(
     own = getattr(model, "spec", None)
     if isinstance(own, ModelSpec) and options.shapes is None:
         return [own]
-    shapes = _parse_shapes(options.shapes) if options.shapes else facts.get("shapes")
+    shapes = parse_shapes(options.shapes) if options.shapes else facts.get("shapes")
     if shapes is None and "shape" in facts:
         shapes = {"input": tuple(facts["shape"])}
     if not shapes:
         raise SourceError(f"{name}: say the shape of its input, as --input-shape 3x224x224")
     readings = [
-        {each: _without_batch(shape) for each, shape in shapes.items()},
+        {each: without_batch(shape) for each, shape in shapes.items()},
         {each: tuple(shape) for each, shape in shapes.items()},
         {each: shape[1:] if shape[0] == 1 else shape for each, shape in shapes.items()},
     ]
     distinct = [reading for i, reading in enumerate(readings) if reading not in readings[:i]]
     return [make_spec(name, reading, options, facts) for reading in distinct]
-
-
-def make_spec(
-    name: str,
-    shapes: Mapping[str, Sequence[int]],
-    options: InputOptions,
-    facts: Mapping[str, Any] | None = None,
-) -> ModelSpec:
-    """The spec of a network of a user's own; one image, or tensors by name.
-
-    Args:
-        name: for the messages.
-        shapes: of each input, without its batch.
-        options: what the user says.
-        facts: ``mean`` and ``std`` that come with the network.
-    """
-    facts = facts or {}
-    (first, shape), *others = shapes.items()
-    is_image = not others and len(shape) == 3 and shape[0] in _COLORS
-    common = {
-        "task": options.task,
-        "classes": tuple(options.classes),
-        "dataset": "",
-        "description": name,
-        "reference": "",
-        "license": "",
-    }
-    if not is_image:
-        if options.mean is not None or options.std is not None:
-            raise SourceError(
-                "--mean and --std are for one image of 1 or 3 channels; "
-                f"{first} is {'x'.join(map(str, shape))}: normalise its tensors yourself"
-            )
-        tensors = tuple(TensorInput(each, (1, *sides)) for each, sides in shapes.items())
-        return ModelSpec(input_size=(1, 1), color="rgb", mean=(), std=(), inputs=tensors, **common)
-    channels, height, width = shape
-    mean = _per_channel("--mean", options.mean or facts.get("mean") or (0.0,), channels)
-    std = _per_channel("--std", options.std or facts.get("std") or (255.0,), channels)
-    if options.std is not None and max(*mean, *std) <= 1:
-        raise SourceError(
-            "--mean and --std are in the units of the image, 0..255: multiply them by 255"
-        )
-    if min(std) <= 0:
-        raise SourceError(f"--std {min(std)}: a standard deviation is larger than 0")
-    color = options.color or _COLORS[channels]
-    if (color == "gray") != (channels == 1):
-        raise SourceError(f"--color {color}: the network's image has {channels} channels")
-    return ModelSpec(input_size=(height, width), color=color, mean=mean, std=std, **common)
-
-
-def _per_channel(option: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    if len(values) == 1:
-        return tuple(float(values[0]) for _ in range(channels))
-    if len(values) != channels:
-        raise SourceError(f"{option} has {len(values)} values, the image {channels} channels")
-    return tuple(map(float, values))
-
-
-def _without_batch(shape: Sequence[int]) -> tuple[int, ...]:
-    """``1x3x224x224`` is ``3x224x224``: of four sides and more, a leading 1 is the batch."""
-    sides = tuple(int(side) for side in shape)
-    return sides[1:] if len(sides) > 3 and sides[0] == 1 else sides
-
-
-def _parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
-    """``3x224x224`` or ``image=3x112x112,other=10``, by name; one without a name is ``input``."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for part in text.split(","):
-        name, separator, sides = part.strip().rpartition("=")
-        name = name.strip() if separator else "input"
-        if not _SHAPE.fullmatch(sides) or not name or name in shapes or sides.count("x") > 4:
-            raise SourceError(
-                f"--input-shape {text}: write 3x224x224, or by name image=3x112x112,other=10"
-            )
-        shapes[name] = tuple(int(side) for side in sides.split("x"))
-    return shapes
