@@ -25,9 +25,10 @@ def gemm(node: OnnxNode) -> Function:
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
     first, second = node.attribute("transA", 0), node.attribute("transB", 0)
     weight, bias = node.constant(1), node.constant(2)
-    if weight is not None and not first and (bias is not None or not node.has(2)):
-        if bias is None or bias.dim() <= 1 or bias.shape[0] == 1:
-            return _as_linear(node, weight, bias, (alpha, beta), bool(second))
+    is_known = weight is not None and (bias is not None or not node.has(2))
+    is_row = bias is None or bias.dim() <= 1 or bias.shape[0] == 1
+    if weight is not None and is_known and is_row and not first:
+        return _as_linear(node, weight, bias, (alpha, beta), bool(second))
 
     def function(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         product = torch.mm(a.t() if first else a, b.t() if second else b)

@@ -39,7 +39,7 @@ _REDUCTIONS: dict[str, _Reduction] = {
     "ReduceL1": lambda x, axes, keep: _sum(x.abs(), axes, keep),
     "ReduceL2": lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep),
     "ReduceLogSum": lambda x, axes, keep: _sum(x, axes, keep).log(),
-    "ReduceLogSumExp": lambda x, axes, keep: torch.logsumexp(x, axes, keep),
+    "ReduceLogSumExp": torch.logsumexp,
     "ReduceSumSquare": lambda x, axes, keep: _sum(x * x, axes, keep),
 }
 

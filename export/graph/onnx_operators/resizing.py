@@ -99,7 +99,10 @@ def _read_axes(node: OnnxNode, scales: list[float] | None, sizes: list[int] | No
     elif sizes is not None:
         scales = [n / shape[a] for n, a in zip(sizes, named, strict=True)]
     assert scales is not None
-    found = {a: (s, sizes[i] if sizes else None) for i, (a, s) in enumerate(zip(named, scales))}
+    found = {
+        a: (s, sizes[i] if sizes else None)
+        for i, (a, s) in enumerate(zip(named, scales, strict=True))
+    }
     result = []
     for axis, size in enumerate(shape):
         scale, wanted = found.get(axis, (1.0, size))
