@@ -25,7 +25,9 @@ from ...words import format_shape
 from ...zoo.modes import evaluating
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_TORCH = Path(torch.__file__).parent
+# Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
+_HERE = Path(__file__).parent
+_NO_SOURCE = (Path(torch.__file__).parent, _HERE / "onnx_module.py", _HERE / "onnx_operators")
 
 
 class LintError(EdgearkError):
@@ -220,10 +222,14 @@ def _quiet() -> Iterator[None]:
 
 
 def find_source(trace: str) -> str:
-    """``file:line`` of the innermost frame that is not torch's own."""
+    """``file:line`` of the innermost frame that is the user's; '' for a node of an ONNX file."""
     frames = [(m["file"], m["line"]) for m in _FRAME.finditer(trace)]
-    own = [(f, n) for f, n in frames if not Path(f).is_relative_to(_TORCH) and f[:1] != "<"]
+    own = [(f, n) for f, n in frames if f[:1] != "<" and not _is_no_source(Path(f))]
     return f"{_shown(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
+
+
+def _is_no_source(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _NO_SOURCE)
 
 
 def _shown(path: Path) -> Path:
