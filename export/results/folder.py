@@ -119,8 +119,10 @@ def _letterbox(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _places(spec: ModelSpec) -> dict[str, Any]:
-    """What a detector's maps are decoded by: input pixels per cell, anchors in input pixels."""
-    return {"strides": list(spec.strides), "anchors": spec.anchors} if spec.strides else {}
+    """What a detector's maps are decoded by: kind, input pixels per cell, anchors in pixels."""
+    if not spec.strides:
+        return {}
+    return {"head": spec.head, "strides": list(spec.strides), "anchors": spec.anchors}
 
 
 def _describe(path: Path, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ...errors import EdgearkError
-from ...zoo.spec import Color, ModelSpec, Task
+from ...zoo.spec import Color, Head, ModelSpec, Task
 from ..targets.base import Precision
 from .folder import MANIFEST
 
@@ -70,6 +70,7 @@ class Manifest(_Section):
     license: str
     strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    head: Head = ""
 
     @property
     def spec(self) -> ModelSpec:
@@ -88,6 +89,7 @@ class Manifest(_Section):
             license=self.license,
             strides=self.strides,
             anchors=self.anchors,
+            head=self.head,
         )
 
 
