@@ -1,9 +1,9 @@
 """The loss of YOLOv8 and YOLO11: which cells answer for a box, and what they should say.
 
 Written from the papers. Cells are chosen by how well the network already answers there: the
-task-aligned assignment of Feng et al. ("TOOD", arXiv 2108.07755), whose alignment ``score^a * IoU^b``
-also is the class score that a chosen cell is taught. Sides of boxes are distributions over bins,
-taught by the two bins around the true distance (Li et al., "Generalized focal loss", arXiv
+task-aligned assignment of Feng et al. ("TOOD", arXiv 2108.07755). Its alignment, ``score^a *
+IoU^b``, is also the class score that a chosen cell is taught. Sides of boxes are distributions over
+bins, taught by the two bins around the true distance (Li et al., "Generalized focal loss", arXiv
 2006.04388). Boxes are drawn by complete IoU (Zheng et al., "Distance-IoU loss", 2019), classes are
 independent. Exponents, candidates per box and weights are YOLOv8's published settings.
 """

@@ -9,10 +9,11 @@ The class branches are depthwise separable. Neck and heads are those of :mod:`ed
 What is chosen for chips:
 
 - queries, keys and values come from three 1x1 convolutions, in place of one that is split; scores
-  and sums are batched matrix products of 4-D tensors whose shapes are constants of the graph;
-- ``attention=False`` leaves the products and the softmax out, for chips that cannot run them: what
-  remains of the attention is its depthwise 3x3 and the 1x1 behind it. It is another network, to be
-  trained as such; weights of the full network do not fit.
+  and sums are batched matrix products of 4-D tensors whose shapes are constants of the graph, and
+  the square map of scores, the largest tensor, is never transposed;
+- ``attention=False`` leaves the products and the softmax out, for chips that cannot run them (the
+  RK3566 runs this softmax on its CPU): what remains is the depthwise 3x3 and the 1x1 behind it. It
+  is another network, to be trained as such; weights of the full network do not fit.
 """
 
 from __future__ import annotations
@@ -85,9 +86,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value = self.value(x)
-        query, key, values = (self._by_head(y) for y in (self.query(x), self.key(x), value))
-        scores = (query.transpose(2, 3) @ key) * self.scale  # [N, heads, places, places]
-        mixed = values @ scores.softmax(3).transpose(2, 3)
+        parts = (self.query(x) * self.scale, self.key(x), value)
+        query, key, values = (self._by_head(part) for part in parts)
+        scores = query.transpose(2, 3) @ key  # [N, heads, places, places]
+        # rknn-toolkit2 2.5.0 dies of its own fusion where the scores are what is transposed.
+        mixed = (scores.softmax(3) @ values.transpose(2, 3)).transpose(2, 3)
         return self.project(mixed.reshape(_sizes(value)) + self.position(value))
 
     def _by_head(self, x: Tensor) -> Tensor:
