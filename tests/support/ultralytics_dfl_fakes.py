@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
 from support.ultralytics_fakes import SPPF, STRIDES, Concat, Conv, Places
 
 BINS = 16

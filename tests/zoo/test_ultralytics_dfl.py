@@ -12,9 +12,9 @@ import torch
 from edgeark.zoo import WeightsError, create_model, save_weights, spec_of
 from edgeark.zoo.coco import COCO_CLASSES
 from edgeark.zoo.importers import from_ultralytics_dfl, import_weights
-from torch import nn
 from support.ultralytics_dfl_fakes import PLACES, DetectionModel
 from support.ultralytics_fakes import Conv, save_checkpoint
+from torch import nn
 
 MEMBERS = {"yolov8n": False, "yolo11n": True}
 

@@ -12,9 +12,9 @@ from edgeark.zoo.backbone import create_backbone
 from edgeark.zoo.dfl import BINS, Bottleneck, DflDetector, SplitBlock
 from edgeark.zoo.summary import Summary, summarize
 from edgeark.zoo.yolo11 import Attention, C3k
+from support.zoo_cases import ready
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from support.zoo_cases import ready
 
 TINY: dict[str, Any] = {"input_size": (64, 96), "width": 0.125, "num_classes": 3}
 

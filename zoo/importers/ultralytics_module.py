@@ -28,8 +28,9 @@ def single_act(weights: ForeignWeights, parts: list[Record]) -> Act:
     Raises:
         WeightsError: they differ, or are none that is known.
     """
-    acts = {_act(part) for part in parts}
-    if len(acts) != 1 or not (act := acts.pop()):
+    acts: set[Act | None] = {_act(part) for part in parts}
+    act = acts.pop() if len(acts) == 1 else None
+    if act is None:
         raise WeightsError(f"{weights.path} has no single activation of {', '.join(ACTS)}")
     return act
 
