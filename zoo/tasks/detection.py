@@ -132,8 +132,8 @@ def decode_dfl(
     """Candidates of each image, in input pixels, before any suppression.
 
     A side's distance from the cell's centre is the mean of a distribution over 0, 1, ... cells
-    (softmax of its logits; Li et al., "Generalized focal loss", 2020). Score = class, as there is
-    no objectness (YOLOv8, YOLO11).
+    (softmax of its logits; Li et al., "Generalized focal loss", 2020), or of a single bin the value
+    itself. Score = class, as there is no objectness (YOLOv8, YOLO11).
 
     Args:
         outputs: two maps a stride, ``[N, 4 * bins, h, w]`` and ``[N, classes, h, w]``: the bins of
@@ -154,13 +154,11 @@ def decode_dfl(
     found = []
     for box, classes, stride in zip(maps[::2], maps[1::2], strides, strict=True):
         bins, rest = divmod(box.shape[1], 4)
-        if rest or bins < 2:
-            raise ValueError(f"{box.shape[1]} channels are not four sides of at least two bins")
+        if rest or not bins:
+            raise ValueError(f"{box.shape[1]} channels are not four sides of equally many bins")
         image, row, column = np.nonzero(sigmoid(classes.max(axis=1)) > threshold)
         logits = box[image, :, row, column].reshape(-1, 4, bins)
-        shares = np.exp(logits - logits.max(axis=2, keepdims=True))
-        shares /= shares.sum(axis=2, keepdims=True)
-        sides = shares @ np.arange(bins, dtype=box.dtype)  # left, top, right, bottom, in cells
+        sides = logits[:, :, 0] if bins == 1 else _means(logits)  # left, top, right, bottom
         low, high = sides[:, :2], sides[:, 2:]
         centre = (_cells(column, row, sides) + 0.5 + (high - low) / 2) * stride
         scores = sigmoid(classes[image, :, row, column])
@@ -240,6 +238,12 @@ def detect(
 def _as_float(output: np.ndarray) -> np.ndarray:
     """Float32 of a runtime's float16 or integers; what is wider stays so."""
     return output.astype(np.result_type(output.dtype, np.float32), copy=False)
+
+
+def _means(logits: np.ndarray) -> np.ndarray:
+    """The mean bin of each distribution, ``[n, sides, bins]`` to ``[n, sides]``."""
+    shares = np.exp(logits - logits.max(axis=2, keepdims=True))
+    return shares @ np.arange(logits.shape[2], dtype=logits.dtype) / shares.sum(axis=2)
 
 
 def _cells(column: np.ndarray, row: np.ndarray, like: np.ndarray) -> np.ndarray:
