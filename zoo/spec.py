@@ -12,6 +12,8 @@ from ..errors import ModelError
 
 Task = Literal["classification", "segmentation", "detection"]
 Color = Literal["gray", "rgb", "bgr"]
+# How a detector's raw maps are read; each has a decoder in tasks/detection.py.
+Head = Literal["", "yolov5", "yolox", "dfl"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class ModelSpec:
     license: str = "Apache-2.0"
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    head: Head = ""  # of a detector
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
     inputs: tuple[TensorInput, ...] = ()  # empty: one image
 
@@ -70,11 +73,11 @@ class ModelSpec:
 
     @property
     def is_centred(self) -> bool:
-        """Where a detector's image lies in its input: YOLOv5 (anchors) has grey on both sides.
+        """Where a detector's image lies in its input: in the middle, with grey on both sides.
 
-        YOLOX (none) has it to the right and below.
+        YOLOX alone has all of the grey to the right and below.
         """
-        return bool(self.anchors)
+        return self.task == "detection" and self.head != "yolox"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from ...errors import EdgearkError
 from ...training.data import Frame
-from ...zoo.spec import Color, ModelSpec, Task
+from ...zoo.spec import Color, Head, ModelSpec, Task
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target, list_files
 from .folder import GOLDEN, GOLDEN_COUNT, MANIFEST
@@ -100,6 +100,7 @@ class Manifest(ProvenResult):
     classes: tuple[str, ...] = Field(min_length=1)
     strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    head: Head = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     golden: GoldenSection
     license: str
@@ -123,6 +124,7 @@ class Manifest(ProvenResult):
             license=self.license,
             strides=self.strides,
             anchors=self.anchors,
+            head=self.head,
         )
 
 
@@ -172,6 +174,7 @@ def write_manifest(
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,
+        head=spec.head,
         settings=dict(artifact.settings),
         golden=GoldenSection(file=GOLDEN, count=min(GOLDEN_COUNT, len(outputs[0]))),
         license=spec.license,

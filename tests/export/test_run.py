@@ -97,6 +97,7 @@ KEYS = {
     "unet_8": "mask",
     "yolov5n": "detections",
     "yolox_nano": "detections",
+    "yolo11n": "detections",
 }
 
 

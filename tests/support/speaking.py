@@ -11,12 +11,14 @@ from torch import nn
 from support.settled import make_images
 from support.zoo_cases import ready
 
-# Of each task: a classifier, masks, boxes by anchors, boxes without (of a bgr network)
+# Of each task: a classifier, masks, boxes by anchors, boxes without (of a bgr network), and boxes
+# whose sides are distributions
 NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet_v1_025": {"input_size": (128, 160), "width": 0.25},
     "unet_8": {"input_size": (32, 48)},
     "yolov5n": {"input_size": (64, 96), "width": 0.125},
     "yolox_nano": {"input_size": (64, 96), "width": 0.125},
+    "yolo11n": {"input_size": (64, 96), "width": 0.125},
 }
 
 

@@ -166,7 +166,9 @@ class Hardswish(nn.Hardswish):
     """The old releases had one of their own."""
 
 
-_PLACES = {
+Places = dict[str, tuple[type[nn.Module], ...]]
+
+_PLACES: Places = {
     "models.common": (Conv, Bottleneck, C3, SPP, SPPF, Focus, Concat),
     "models.yolo": (Detect, DetectionModel),
     "utils.activations": (Hardswish,),
@@ -174,13 +176,14 @@ _PLACES = {
 
 
 @contextmanager
-def in_their_places() -> Iterator[None]:
+def in_their_places(places: Places = _PLACES) -> Iterator[None]:
     """Within, pickles name these classes by the modules where Ultralytics has them."""
-    homes = {cls: cls.__module__ for classes in _PLACES.values() for cls in classes}
+    homes = {cls: cls.__module__ for classes in places.values() for cls in classes}
+    folders = {path.rsplit(".", i)[0] for path in places for i in range(path.count(".") + 1)}
     try:
-        for path, classes in _PLACES.items():
-            sys.modules[path.split(".")[0]] = ModuleType(path.split(".")[0])
+        for path in folders:
             sys.modules[path] = ModuleType(path)
+        for path, classes in places.items():
             for cls in classes:
                 cls.__module__ = path
                 setattr(sys.modules[path], cls.__name__, cls)
@@ -188,11 +191,13 @@ def in_their_places() -> Iterator[None]:
     finally:
         for cls, home in homes.items():
             cls.__module__ = home
-        for path in (*_PLACES, "models", "utils"):
+        for path in folders:
             sys.modules.pop(path, None)
 
 
-def save_checkpoint(ema: nn.Module | None, path: Path, **changes: Any) -> Path:
+def save_checkpoint(
+    ema: nn.Module | None, path: Path, places: Places = _PLACES, **changes: Any
+) -> Path:
     """A file as a trainer leaves it: weights of half precision, ``ema`` beside ``model``."""
     checkpoint = {
         "epoch": 12,
@@ -205,7 +210,7 @@ def save_checkpoint(ema: nn.Module | None, path: Path, **changes: Any) -> Path:
         "date": "2022-01-01T00:00:00",
         **changes,
     }
-    with in_their_places():
+    with in_their_places(places):
         torch.save(
             {k: v.half() if isinstance(v, nn.Module) else v for k, v in checkpoint.items()}, path
         )

@@ -23,6 +23,8 @@ _SMALLER: dict[str, dict[str, Any]] = {
     "unet_32": {"input_size": (64, 64), "width": 0.25},
     "yolox_nano": {"input_size": (128, 128), "width": 0.125},
     "yolov5": {"input_size": (64, 64), "width": 0.125, "depth": 0.33},
+    "yolov8": {"input_size": (64, 64), "width": 0.125, "depth": 0.33},
+    "yolo11": {"input_size": (64, 64), "width": 0.125, "depth": 0.5},
 }
 
 
@@ -41,8 +43,9 @@ MADE_FOR = {
 
 def family(name: str) -> str:
     """``mobilenet_v1`` for ``mobilenet_v1_050``: members that differ in size alone are one."""
-    if name.startswith("yolov5"):
-        return "yolov5"
+    for sizes in ("yolov5", "yolov8", "yolo11"):
+        if name.startswith(sizes):
+            return sizes
     stem, _, width = name.rpartition("_")
     return stem if width.isdigit() else name
 
@@ -104,6 +107,8 @@ def answer_shapes(spec: ModelSpec, batch: int = 1) -> list[tuple[int, ...]]:
     if spec.task == "segmentation":
         return [(batch, classes, height, width)]
     maps = [(height // stride, width // stride) for stride in spec.strides]
+    if spec.head == "dfl":
+        return [(batch, channels, *size) for size in maps for channels in (64, classes)]
     if spec.anchors:
         boxes = [len(anchors) * (5 + classes) for anchors in spec.anchors]
         return [(batch, count, *size) for count, size in zip(boxes, maps, strict=True)]

@@ -11,6 +11,8 @@ import torch
 from edgeark.zoo import ModelSpec, model_entry
 from edgeark.zoo.tasks.boxes import areas, nms
 from edgeark.zoo.tasks.detection import (
+    decode,
+    decode_dfl,
     decode_yolov5,
     decode_yolox,
     detect,
@@ -31,7 +33,9 @@ ANCHORS = (
 )
 CLASSES = ("cat", "dog", "cow")
 YOLOX = replace(model_entry("yolox_nano").spec, classes=CLASSES, input_size=(64, 96))
-YOLOV5 = replace(YOLOX, anchors=ANCHORS)
+YOLOV5 = replace(YOLOX, anchors=ANCHORS, head="yolov5")
+DFL = replace(YOLOX, head="dfl")
+BINS = 16
 NOTHING = -100.0  # a logit
 
 
@@ -67,6 +71,22 @@ def reference_yolox(outputs: list[Tensor], strides: tuple) -> Tensor:
     return torch.cat(parts, 1)
 
 
+def reference_dfl(outputs: list[Tensor], strides: tuple) -> Tensor:
+    parts = []
+    for box, classes, stride in zip(outputs[::2], outputs[1::2], strides, strict=True):
+        _, _, h, w = box.shape
+        bins = torch.arange(BINS, dtype=box.dtype)[:, None, None]
+        left, top, right, bottom = (
+            (side.softmax(1) * bins).sum(1) * stride for side in box.split(BINS, 1)
+        )
+        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
+        boxes = torch.stack([x - left, y - top, x + right, y + bottom], -1)
+        places = torch.cat([boxes, classes.sigmoid().permute(0, 2, 3, 1)], -1)
+        parts.append(places.flatten(1, 2))
+    return torch.cat(parts, 1)
+
+
 def reference_candidates(
     places: Tensor, threshold: float, multi_label: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,15 +107,18 @@ def random_maps(
     maps = []
     for i, stride in enumerate(STRIDES):
         h, w = size[0] * 32 // stride, size[1] * 32 // stride
-        anchors = spec.anchors[i] if spec.anchors else ()
-        channels = [len(anchors) * (5 + classes)] if anchors else [4, 1, classes]
+        channels = [4, 1, classes]
+        if spec.head == "dfl":
+            channels = [4 * BINS, classes]
+        elif spec.anchors:
+            channels = [len(spec.anchors[i]) * (5 + classes)]
         maps += [rng.normal(0, 1.5, (n, c, h, w)) for c in channels]
     return maps
 
 
 @settings(max_examples=60)
 @given(
-    spec=st.sampled_from([YOLOV5, YOLOX]),
+    spec=st.sampled_from([YOLOV5, YOLOX, DFL]),
     n=st.integers(1, 3),
     classes=st.integers(1, 5),
     size=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -116,12 +139,12 @@ def test_decoding_and_suppression_are_those_of_torch(
 ) -> None:
     outputs = random_maps(spec, n, classes, size, seed)
     tensors = [torch.from_numpy(output) for output in outputs]
-    if spec.anchors:
-        found = decode_yolov5(outputs, STRIDES, ANCHORS, threshold, multi_label=multi_label)
+    found = decode(spec, outputs, threshold, multi_label=multi_label)
+    if spec.head == "yolov5":
         places = reference_yolov5(tensors, STRIDES, ANCHORS)
     else:
-        found = decode_yolox(outputs, STRIDES, threshold, multi_label=multi_label)
-        places = reference_yolox(tensors, STRIDES)
+        reference = {"yolox": reference_yolox, "dfl": reference_dfl}[spec.head]
+        places = reference(tensors, STRIDES)
     assert len(found) == n
     for boxes, image in zip(found, places, strict=True):
         xyxy, scores, index = reference_candidates(image, threshold, multi_label)
@@ -168,7 +191,7 @@ def test_narrow_floats_are_decoded_in_float32(dtype: type) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("spec", [YOLOV5, YOLOX], ids=["yolov5", "yolox"])
+@pytest.mark.parametrize("spec", [YOLOV5, YOLOX, DFL], ids=["yolov5", "yolox", "dfl"])
 @pytest.mark.parametrize("logit", [1e4, -1e4, 1e30, -1e30])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_huge_logits_overflow_nowhere(spec: ModelSpec, logit: float, dtype: type) -> None:
@@ -203,6 +226,9 @@ def test_sigmoid_is_torchs(x: float) -> None:
         (lambda m: decode_yolox(m[1:2] * 3, STRIDES, 0.5), r"maps have 4, 1 and some channels"),
         (lambda m: decode_yolov5(m[:2], STRIDES, ANCHORS, 0.5), "3 strides and 3 sets of anchors"),
         (lambda m: decode_yolov5(m[:3], STRIDES, ANCHORS, 0.5), "4 channels are not 3 times 5"),
+        (lambda m: decode_dfl(m[:5], STRIDES, 0.5), "need 6 maps .*, got 5"),
+        (lambda m: decode_dfl(m[2::3] * 2, STRIDES, 0.5), "3 channels are not four sides"),
+        (lambda m: decode(replace(YOLOX, head=""), m, 0.5), "no decoder for the head ''"),
     ],
 )
 def test_maps_that_do_not_fit_are_refused(run: Callable, message: str) -> None:
@@ -265,6 +291,21 @@ def test_each_image_of_a_batch_has_its_own_boxes() -> None:
     np.testing.assert_allclose(third.xyxy, [[0, 0, 40, 40]], atol=1e-3)
     with pytest.raises(ValueError, match="zip"):
         detect_arrays(YOLOX, outputs, mappings[:2])
+
+
+def test_a_box_from_its_sides_is_in_picture_pixels() -> None:
+    """Half of the left side's probability at 1 cell and half at 2: the mean counts."""
+    maps = random_maps(DFL, 1, len(CLASSES), (2, 3), seed=0)
+    outputs = [np.full_like(m, NOTHING, np.float32) for m in maps]
+    # Stride 16, row 1, column 2: the centre is (40, 24). Left, top, right, bottom in cells:
+    for side, bins in enumerate(((1, 2), (1,), (3,), (0,))):
+        outputs[2][0, [side * BINS + b for b in bins], 1, 2] = 0
+    outputs[3][0, 2, 1, 2] = 3
+    mapping = Letterbox((0.5, 0.5), (0, 0), (192, 192))
+    (found,) = detect(DFL, outputs, mapping)
+    np.testing.assert_allclose(found["box"], [32, 16, 176, 48], atol=1e-4)
+    assert (found["name"], found["score"]) == ("cow", pytest.approx(1 / (1 + np.exp(-3))))
+    assert detect(DFL, outputs, mapping, 0.96) == []
 
 
 def test_anchors_choose_the_decoder() -> None:

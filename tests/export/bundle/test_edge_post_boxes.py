@@ -7,7 +7,13 @@ import pytest
 import torch
 from edgeark.zoo import create_model, model_entry
 from edgeark.zoo.tasks.boxes import Boxes, nms
-from edgeark.zoo.tasks.detection import decode_yolov5, decode_yolox, detect_arrays, sigmoid
+from edgeark.zoo.tasks.detection import (
+    decode_dfl,
+    decode_yolov5,
+    decode_yolox,
+    detect_arrays,
+    sigmoid,
+)
 from edgeark.zoo.tasks.images import normalize
 from edgeark.zoo.tasks.letterbox import Letterbox
 from hypothesis import HealthCheck, given, settings
@@ -27,25 +33,6 @@ layouts = st.sampled_from(["NCHW", "NHWC"])
 thresholds = st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.9, 0.9999, 1.0])
 class_counts = st.sampled_from([1, 2, 4, 80, 300])
 examples = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-
-
-def decode_dfl(outputs: list[np.ndarray], strides: tuple[int, ...], threshold: float) -> Boxes:
-    """Candidates of picture 0 from box distributions ``[1, 4 * bins, h, w]`` and classes."""
-    xyxy, scores, classes = [], [], []
-    for box, logits, stride in zip(outputs[::2], outputs[1::2], strides, strict=True):
-        bins, (h, w) = box.shape[1] // 4, box.shape[2:]
-        shares = np.exp(box[0].reshape(4, bins, h, w) - box[0].max())
-        steps = np.arange(bins, dtype=np.float32)[:, None, None]
-        far = (shares * steps).sum(1) / shares.sum(1)
-        far = box[0] if bins == 1 else far
-        y, x = np.mgrid[:h, :w] + np.float32(0.5)
-        corners = np.stack([x - far[0], y - far[1], x + far[2], y + far[3]]) * stride
-        probabilities = sigmoid(logits[0])
-        keep = probabilities.max(axis=0) > threshold
-        xyxy.append(corners[:, keep].T)
-        scores.append(probabilities.max(axis=0)[keep])
-        classes.append(probabilities.argmax(axis=0)[keep])
-    return Boxes(*(np.concatenate(parts) for parts in (xyxy, scores, classes)))
 
 
 def assert_equal_boxes(found: Boxes, wanted: Boxes) -> None:
@@ -136,7 +123,7 @@ def test_dfl_candidates_are_numpys(
     bins: int,
 ) -> None:
     maps = make_maps([4 * bins, classes] * 3, size, seed, dtype, layout)
-    wanted = decode_dfl([m.values for m in maps], STRIDES, threshold)
+    (wanted,) = decode_dfl([m.values for m in maps], STRIDES, threshold)
     found = edge_post.dfl(maps, STRIDES, threshold)
     assert_equal_boxes(found.boxes(in_order=True), wanted)
 
