@@ -10,7 +10,6 @@ from torch import nn
 
 from ..errors import ModelError
 
-Task = Literal["classification", "segmentation", "detection"]
 Color = Literal["gray", "rgb", "bgr"]
 
 
@@ -23,7 +22,7 @@ class ModelSpec:
     where that target wants it.
     """
 
-    task: Task
+    task: str  # classification, segmentation, detection, or another that is registered
     input_size: tuple[int, int]  # height, width
     color: Color
     mean: tuple[float, ...]
