@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.edgeark-installed
 
-.PHONY: demo test lint format requirements clean
+.PHONY: demo test lint format docs requirements clean
 
 demo: $(STAMP)
 	$(BIN)/edgeark demo
@@ -37,6 +37,11 @@ $(STAMP): requirements.txt pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
+
+# The documents that are generated from the code; tests fail when they are stale.
+docs: $(STAMP)
+	$(BIN)/python -c 'from edgeark.export.results.manifest import manifest_schema as schema; \
+	  print(schema(), end="")' > docs/manifest.schema.json
 
 # Recompile every pinned list after a change of pyproject.toml or of a requirements.in.
 requirements: $(STAMP)

@@ -13,19 +13,33 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
 NetworkName = Annotated[
-    str, typer.Argument(help="MODULE:FACTORY, as my_net.py:MyNet; or a model of the zoo.")
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="FILE.py:FACTORY, package.module:FACTORY, timm:NAME, torchvision:NAME, an .onnx, a "
+        "TorchScript .pt, a torch.export .pt2, or a model of the zoo.",
+    ),
 ]
 InputShapeOption = Annotated[
     Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-    typer.Option("--input-shape", help="Shape of its input: 3x224x224 or 1x3x224x224."),
+    typer.Option(
+        "--input-shape",
+        help="Shape of its input, 3x224x224; of several: image=3x112x112,other=10.",
+    ),
 ]
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
 ]
+PretrainedFlag = Annotated[
+    bool, typer.Option("--pretrained", help="Load timm's or torchvision's published weights.")
+]
 WeightsFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--weights", help="A safetensors file. Default: the weights that ship."),
+    typer.Option(
+        "--weights",
+        help="Weights: .safetensors, or a state dict (.pt, .pth). Default: those that ship.",
+    ),
 ]
 Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
 AlgorithmOption = Annotated[

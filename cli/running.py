@@ -13,6 +13,7 @@ from ..settings import go_offline
 from ..words import format_shape
 from .console import err, print_json, print_table, working
 from .options import JsonFlag, OfflineFlag, ToolOption, WeightsFile
+from .tables import formatted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,9 +121,9 @@ def verify(
         cells = [
             [
                 *(str(row.folder), row.status, row.evidence),
-                row.parity and f"{row.parity.max_abs_error:.1e}",
-                row.parity and f"{row.parity.sqnr_db:.1f}",
-                row.repeat_error if row.repeat_error is None else f"{row.repeat_error:.1e}",
+                formatted(row.max_abs_error, ".1e"),
+                formatted(row.sqnr_db, ".1f"),
+                formatted(row.repeat_error, ".1e"),
             ]
             for row in rows
         ]

@@ -11,8 +11,7 @@ from .console import err, out, print_table
 if TYPE_CHECKING:
     from ..export.lint import Finding
     from ..export.list_rules import ListedRule
-    from ..export.results.compare import Metric
-    from ..export.results.row import ExportResult
+    from ..export.results.schema import ExportResult, Metric
     from ..export.targets.base import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
@@ -89,15 +88,20 @@ def print_rows(title: str, rows: Sequence[ExportResult], details: bool = False) 
             err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
 
 
+def formatted(value: float | None, form: str) -> str | None:
+    """A figure in a format of :func:`format`; None where nothing was measured."""
+    return None if value is None else format(value, form)
+
+
 def _row_cells(row: ExportResult) -> list[Any]:
-    parity, metric = row.parity, row.metric
+    metric = row.metric
     return [
         row.target,
         row.precision,
         row.status,
         row.evidence,
-        parity and f"{parity.max_abs_error:.1e}",
-        parity and f"{parity.sqnr_db:.1f}",
+        formatted(row.max_abs_error, ".1e"),
+        formatted(row.sqnr_db, ".1f"),
         metric and f"{100 * metric.float:.2f} > {100 * metric.value:.2f} %",
     ]
 
@@ -113,7 +117,7 @@ def _extra_cells(row: ExportResult) -> list[Any]:
 
 def _figures(metric: Metric) -> str:
     """The further figures of the target, not of PyTorch."""
-    return ", ".join(f"{k} {100 * v['value']:.2f} %" for k, v in metric.details.items())
+    return ", ".join(f"{k} {100 * v.value:.2f} %" for k, v in metric.details.items())
 
 
 def _budget(placement: Placement) -> str:

@@ -12,7 +12,7 @@ from ..training.data.sources import find_dataset
 from .pipeline import export_all
 from .prepare import prepare
 from .report import write_report
-from .results.row import ExportResult
+from .results.schema import ExportResult
 from .targets import find_targets
 from .toolchains import Toolchain
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from .check import fits_zoo_model
 from .pipeline import export_all
 from .prepare import prepare
 from .results.compare import score
-from .results.row import ExportResult
+from .results.schema import ExportResult
 from .targets import find_targets
+from .targets.base import Evidence
 
 PYTORCH = "pytorch"
 
@@ -46,10 +46,19 @@ def evaluate_model(
         if PYTORCH in names:
             figures = subject.figures(len(subject.test))
             metric = score(subject.spec, figures, figures, subject.test)
-            rows.append(ExportResult(model, PYTORCH, "float32", "ok", "executed", metric=metric))
+            rows.append(
+                ExportResult(
+                    model=model,
+                    target=PYTORCH,
+                    precision="float32",
+                    status="ok",
+                    evidence=Evidence.EXECUTED,
+                    metric=metric,
+                )
+            )
         exports = folder / "exports"
         exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept
-            kept_log = None if row.status in ("ok", "failed") else row.log
-            rows.append(replace(row, artifact=None, log=kept_log))
+            kept_log = row.log if row.status in ("error", "unavailable") else None
+            rows.append(row.replace(artifact=None, log=kept_log))
     return rows

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,9 +22,10 @@ from ..zoo.spec import spec_of
 from .check import fits, fits_zoo_model
 from .lint import LintError, check
 from .prepare import EvalContext, prepare
-from .results.compare import Metric, Parity, compare, failed_checks, score, task_figures
-from .results.folder import LOG, staged_folder, write_golden, write_manifest
-from .results.row import ExportResult, SourceResult, Status
+from .results.compare import Parity, compare, failed_checks, score, task_figures
+from .results.folder import LOG, staged_folder, write_golden
+from .results.manifest import write_manifest
+from .results.schema import Calibration, ExportResult, Metric, SourceResult, Status
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -37,6 +38,7 @@ from .targets.base import (
     Target,
 )
 from .targets.tools import set_tools
+from .tasks import get_task
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
 from .toolchains.parallel import map_in_order
@@ -142,7 +144,9 @@ def export_one(
 ) -> ExportResult:
     """One row; whatever the toolchain does, it ends in a row."""
     final = out / context.name / target.folder_name / precision
-    row = ExportResult(context.name, target.full_name, precision, "error")
+    row = ExportResult(
+        model=context.name, target=target.full_name, precision=precision, status="error"
+    )
     try:
         with staged_folder(final) as folder:
             try:
@@ -154,7 +158,7 @@ def export_one(
     except ToolchainError as error:
         unavailable = isinstance(error.__cause__, ToolchainUnavailable)
         status: Status = "unavailable" if unavailable else "error"
-        return replace(row, status=status, message=str(error), log=error.log)
+        return row.replace(status=status, message=str(error), log=error.log)
 
 
 def _prove(
@@ -177,39 +181,46 @@ def _prove(
     result = target.run(artifact, test.images, log)
     judge = functools.partial(_judge, context, test, reference)
     parity, metric = judge(result) if result else (None, None)
-    sources = tuple(
-        SourceResult(name, *judge(answer))
-        for name, answer in target.run_sources(artifact, test.images).items()
-    )
+    sources = {
+        name: judge(answer) for name, answer in target.run_sources(artifact, test.images).items()
+    }
     source_limits = target.source_limits(row.precision)
-    judged = [(source_limits, source.parity, source.metric) for source in sources]
+    judged = [(source_limits, *found) for found in sources.values()]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
-    missed = [words for each in judged for words in failed_checks(*each, context.is_proxy_dataset)]
+    allowed: dict[str, Any] = {
+        "foreign": context.is_proxy_dataset,
+        "drop_factor": get_task(context.spec.task).metric_drop_factor,
+    }
+    missed = [words for each in judged for words in failed_checks(*each, **allowed)]
     missed += [diagnostic.words for diagnostic in artifact.diagnostics if diagnostic.fatal]
     notes = missed + [
         diagnostic.words for diagnostic in artifact.diagnostics if not diagnostic.fatal
     ]
     evidence = target.evidence_of(artifact, result)
-    row = replace(
-        row,
+    source_results = tuple(
+        SourceResult(file=name, **asdict(parity), metric=metric)
+        for name, (parity, metric) in sources.items()
+    )
+    row = row.replace(
         status="failed" if missed else "ok",
-        evidence=evidence.value,
-        message="; ".join(notes) or ("" if result else _unrun(target, evidence, sources)),
-        parity=parity,
+        evidence=evidence,
+        message="; ".join(notes) or ("" if result else _unrun(target, evidence, source_results)),
+        max_abs_error=parity and parity.max_abs_error,
+        sqnr_db=parity and parity.sqnr_db,
         metric=metric,
         placement=target.placement(artifact),
         calibration=None if calibration is None else describe_calibration(calibration, artifact),
         size_bytes=artifact.size_bytes,
         convert_s=convert_s,
         run_ms=result and result.ms_per_image,
-        sources=sources,
+        source_results=source_results,
         outputs=result.outputs if result else [],
         artifact=final / artifact.files[0],
         log=final / LOG,
     )
     write_golden(folder, test.images, row.outputs, reference)
-    _write_manifest(context, target, artifact, row, reference, folder)
+    write_manifest(folder, context.spec, target, artifact, reference, row)
     return row
 
 
@@ -224,7 +235,7 @@ def _judge(
 def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
     """What a row is worth that has no figures of its own."""
     files = " and ".join(source.file for source in sources)
-    worst = max(source.parity.max_abs_error for source in sources)
+    worst = max(source.max_abs_error for source in sources)
     return (
         f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
         f"on a CPU {files} {'is' if len(sources) == 1 else 'are'} within {worst:.1e} of PyTorch"
@@ -242,23 +253,6 @@ def _refuse_what_cannot_be(context: EvalContext, target: Target) -> None:
     if errors:
         more = f" (and {len(errors) - 1} more: edgeark check)" if errors[1:] else ""
         raise LintError(errors[0] + more)
-
-
-def _write_manifest(
-    context: EvalContext,
-    target: Target,
-    artifact: Artifact,
-    row: ExportResult,
-    reference: Sequence[np.ndarray],
-    folder: Path,
-) -> None:
-    found = row.to_dict()
-    measured = ["status", "evidence", "max_abs_error", "sqnr_db", "metric", "placement"]
-    measured += ["calibration", "message"]
-    if row.sources:
-        measured.append("source_results")
-    results = {key: found[key] for key in measured}
-    write_manifest(folder, context.name, context.spec, target, artifact, reference, results)
 
 
 def _keep_log(log: Path, row: ExportResult) -> Path:
@@ -287,13 +281,13 @@ def require_known(quantization: Quantization, targets: Sequence[Target]) -> None
             raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
 
 
-def describe_calibration(images: ImageSet, artifact: Artifact) -> dict[str, Any]:
+def describe_calibration(images: ImageSet, artifact: Artifact) -> Calibration:
     """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
-    return {
-        "dataset": images.name,
-        "split": images.split,
-        "count": len(images),
-        "choice": "at random, the same ones every time",
-        "algorithm": artifact.settings.get("algorithm"),
-        "wide_layers": artifact.settings.get("wide_modules", []),
-    }
+    return Calibration(
+        dataset=images.name,
+        split=images.split,
+        count=len(images),
+        choice="at random, the same ones every time",
+        algorithm=artifact.settings.get("algorithm"),
+        wide_layers=tuple(artifact.settings.get("wide_modules", ())),
+    )

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import EdgearkError
-from .results.compare import Parity, compare
+from .results.compare import compare
 from .results.folder import MANIFEST
 from .results.manifest import Manifest, ManifestError, read_manifest
-from .results.row import Status
+from .results.schema import VerifyResult
 from .targets import TargetError, find_target
-from .targets.base import Artifact, Precision, RunResult, Target
+from .targets.base import Artifact, RunResult, Target
 from .toolchains import ToolchainUnavailable
 from .toolchains.environment import log_folder
 
@@ -123,76 +122,52 @@ def find_exports(path: Path) -> list[Reopened]:
     return [reopen(folder) for folder in folders or [path]]
 
 
-@dataclass(frozen=True)
-class Verified:
-    """What became of an export: ``parity`` is with PyTorch, ``repeat_error`` with itself."""
-
-    folder: Path
-    model: str
-    target: str
-    precision: Precision
-    status: Status
-    evidence: str | None = None
-    parity: Parity | None = None
-    repeat_error: float | None = None
-    log: Path | None = None
-    message: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.folder),
-            "model": self.model,
-            "target": self.target,
-            "precision": self.precision,
-            "status": self.status,
-            "evidence": self.evidence,
-            "max_abs_error": self.parity and self.parity.max_abs_error,
-            "sqnr_db": self.parity and self.parity.sqnr_db,
-            "repeat_error": self.repeat_error,
-            "log": self.log and str(self.log),
-            "message": self.message,
-        }
-
-
-def verify_export(export: Reopened) -> Verified:
+def verify_export(export: Reopened) -> VerifyResult:
     """Run an export on its golden images: whether it answers as it did when it was written.
 
     Where nothing here runs it, its files alone are compared with the manifest.
     """
     found = export.manifest
-    row = Verified(export.folder, found.model, found.target, found.precision, "failed")
+    row = VerifyResult(
+        folder=export.folder,
+        model=found.model,
+        target=found.target,
+        precision=found.precision,
+        status="failed",
+    )
     if changed := export.changed_files():
         names = ", ".join(changed)
-        return replace(row, message=f"not the files that {MANIFEST} describes: {names}")
+        return row.replace(message=f"not the files that {MANIFEST} describes: {names}")
     try:
         return _run_again(export, export.golden(), row)
     except ToolchainUnavailable as error:
-        return replace(row, status="unavailable", message=str(error), log=error.log)
+        return row.replace(status="unavailable", message=str(error), log=error.log)
     except EdgearkError as error:
-        return replace(row, status="error", message=str(error), log=getattr(error, "log", None))
+        return row.replace(status="error", message=str(error), log=getattr(error, "log", None))
 
 
-def _run_again(export: Reopened, golden: Golden, row: Verified) -> Verified:
+def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyResult:
     target, artifact = export.target, export.artifact
     result = _run(export, golden.images)
     if result is None:
         message = f"the files are whole; nothing here runs {target.full_name}"
-        return replace(row, status="ok", message=message)
-    row = replace(
-        row,
-        evidence=target.evidence_of(artifact, result).value,
-        parity=compare(golden.reference, result.outputs),
+        return row.replace(status="ok", message=message)
+    parity = compare(golden.reference, result.outputs)
+    row = row.replace(
+        evidence=target.evidence_of(artifact, result),
+        max_abs_error=parity.max_abs_error,
+        sqnr_db=parity.sqnr_db,
         log=export.log if export.log.exists() else None,
     )
     if not golden.answers:
-        return replace(row, status="ok", message="nothing had run it before")
+        return row.replace(status="ok", message="nothing had run it before")
     repeated = compare(golden.answers, result.outputs)
     allowed = _REPEATED[row.precision] * max(1.0, repeated.peak)
-    row = replace(row, repeat_error=repeated.max_abs_error)
+    row = row.replace(repeat_error=repeated.max_abs_error)
     if repeated.max_abs_error > allowed:
         words = f"it answered otherwise when it was written: by {repeated.max_abs_error:.2e}"
-        return replace(row, message=f"{words}, more than {allowed:.1e}")
-    return replace(row, status="ok")
+        return row.replace(message=f"{words}, more than {allowed:.1e}")
+    return row.replace(status="ok")
 
 
 def _run(export: Reopened, images: np.ndarray) -> RunResult | None:

@@ -54,6 +54,7 @@ TEMPLATES = {
     "mobilenet": Template("mobilenet_v1_050", "image_folder", "sign_digits", 32, 3e-3),
     "unet": Template("unet_16", "mask_folder", "magnetic_tile", 16, 2e-3),
     "yolov5": Template("yolov5n_bccd", "yolo_txt", "bccd", 16, 2e-3),
+    "yolo11": Template("yolo11n_bccd", "yolo_txt", "bccd", 8, 1.5e-3),
 }
 
 

@@ -10,8 +10,17 @@ from torch import nn
 
 from ..errors import ModelError
 
-Task = Literal["classification", "segmentation", "detection"]
 Color = Literal["gray", "rgb", "bgr"]
+# How a detector's raw maps are read; each has a decoder in tasks/detection.py.
+Head = Literal["", "yolov5", "yolox", "dfl"]
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """An input that is no image: float32 of a fixed shape, with the batch of 1 in front."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,12 @@ class ModelSpec:
     ``mean`` and ``std`` are per channel, in the units of the image (0..255): the network's input
     is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
     where that target wants it.
+
+    A network that takes something else, or several inputs, names them in ``inputs``. Its samples
+    are a structured array, a record a sample and a field an input; nothing is normalised.
     """
 
-    task: Task
+    task: str  # classification, segmentation, detection, or another that is registered
     input_size: tuple[int, int]  # height, width
     color: Color
     mean: tuple[float, ...]
@@ -35,7 +47,9 @@ class ModelSpec:
     license: str = "Apache-2.0"
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    head: Head = ""  # of a detector
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
+    inputs: tuple[TensorInput, ...] = ()  # empty: one image
 
     @property
     def in_channels(self) -> int:
@@ -43,16 +57,26 @@ class ModelSpec:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """NCHW shape of one input; the batch is always 1 on a chip."""
+        """NCHW shape of one image; the batch is always 1 on a chip."""
         return (1, self.in_channels, *self.input_size)
 
     @property
-    def is_centred(self) -> bool:
-        """Where a detector's image lies in its input: YOLOv5 (anchors) has grey on both sides.
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each input, with the batch of 1."""
+        return tuple(each.shape for each in self.inputs) or (self.input_shape,)
 
-        YOLOX (none) has it to the right and below.
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs in the files that are written; an image is ``input``."""
+        return tuple(each.name for each in self.inputs) or ("input",)
+
+    @property
+    def is_centred(self) -> bool:
+        """Where a detector's image lies in its input: in the middle, with grey on both sides.
+
+        YOLOX alone has all of the grey to the right and below.
         """
-        return bool(self.anchors)
+        return self.head not in ("", "yolox")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

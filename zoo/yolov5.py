@@ -270,6 +270,7 @@ def _spec(size: str) -> ModelSpec:
         reference="clean reimplementation of the YOLOv5 v6 layout (Jocher et al. 2020-2022)",
         strides=STRIDES,
         anchors=COCO_ANCHORS,
+        head="yolov5",
     )
 
 

@@ -226,6 +226,7 @@ class YoloX(nn.Module):
         description="YOLOX-nano: anchor-free detector of depthwise convolutions, nine raw maps",
         reference="Ge et al. 2021",
         strides=_STRIDES,
+        head="yolox",
     )
 )
 def yolox_nano(

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from torch import nn
 
 from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
-from ...zoo.tasks.images import normalize
+from ...zoo.tasks.images import network_inputs
 from .network import Network, capture_network
 
 INPUT_NAME = "input"
@@ -42,8 +42,8 @@ class Graph:
     """One network in evaluation mode, and the files made of it so far.
 
     Args:
-        model: an ``nn.Module`` with one image as input and one tensor or several as output.
-        spec: how it is model_input.
+        model: an ``nn.Module`` that returns one tensor or several.
+        spec: how it is fed.
         folder: where the files go; a file is made once, on first request.
     """
 
@@ -53,14 +53,14 @@ class Graph:
         self.folder = folder.resolve()
         self._lock = threading.RLock()  # PyTorch's exporters run one at a time
         self._clock = threading.local()
-        self._example = torch.zeros(spec.input_shape)
+        self._examples = tuple(torch.zeros(shape) for shape in spec.input_shapes)
 
     def onnx(self, opset: int = 18) -> Path:
         """A static ONNX file, batch 1, batch normalisation folded, weights inside the file."""
         path = self.folder / f"model-opset{opset}.onnx"
         with self._timed():
             if not path.exists():
-                write_onnx(self.model, self._example, path, opset)
+                write_onnx(self.model, self._examples, path, opset, self.spec.input_names)
         return path
 
     def onnx_of_any_opset(self) -> Path:
@@ -95,7 +95,7 @@ class Graph:
         with self._timed():
             if not path.exists():
                 with torch.no_grad():
-                    torch.export.save(torch.export.export(self.model, (self._example,)), path)
+                    torch.export.save(torch.export.export(self.model, self._examples), path)
         return path
 
     def variant(self, name: str, model: nn.Module) -> Graph:
@@ -120,7 +120,7 @@ class Graph:
     @functools.cached_property
     def output_shapes(self) -> list[tuple[int, ...]]:
         """``(1, ...)`` of each output, in the network's order."""
-        return [a.shape for a in self.reference(np.zeros(self.spec.input_shape, np.uint8))]
+        return [a.shape for a in self.reference(blank_samples(self.spec, 1))]
 
     @property
     def seconds(self) -> float:
@@ -129,13 +129,13 @@ class Graph:
 
     @functools.cached_property
     def _network(self) -> Network:
-        return capture_network(self.model, self.spec.input_shape)
+        return capture_network(self.model, *self.spec.input_shapes)
 
     @torch.no_grad()
     def _trace(self, path: Path, frozen: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-            traced = torch.jit.trace(self.model, self._example)
+            traced = torch.jit.trace(self.model, self._examples)
             torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
             _drop_stack_traces(path)
 
@@ -157,11 +157,18 @@ class Graph:
 def run_pytorch(
     model: nn.Module, spec: ModelSpec, images: np.ndarray, batch: int = 250
 ) -> list[np.ndarray]:
-    """A network's answers to raw images, uint8 ``[N, C, H, W]``: one float32 array an output."""
+    """A network's answers to raw samples: one float32 array an output.
+
+    Args:
+        model: in evaluation mode.
+        spec: how it is fed.
+        images: raw images, uint8 ``[N, C, H, W]``, or records; see :func:`network_inputs`.
+        batch: so many at a time, where the network's batch is not fixed.
+    """
     chunks: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(images), batch):
-        x = normalize(images[start : start + batch], spec.mean, spec.std)
-        answer = model(torch.from_numpy(x))
+        inputs = network_inputs(images[start : start + batch], spec.mean, spec.std)
+        answer = model(*map(torch.from_numpy, inputs))
         answers = answer if isinstance(answer, (tuple, list)) else (answer,)
         chunks.append(tuple(a.numpy() for a in answers))
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
@@ -180,7 +187,25 @@ def _drop_stack_traces(path: Path) -> None:
     clean.replace(path)
 
 
-def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) -> None:
+def blank_samples(spec: ModelSpec, count: int) -> np.ndarray:
+    """Samples of nothing: black images, or records of zeros."""
+    if not spec.inputs:
+        return np.zeros((count, *spec.input_shape[1:]), np.uint8)
+    return np.zeros(count, sample_type(spec))
+
+
+def sample_type(spec: ModelSpec) -> np.dtype:
+    """The type of a record of a network that takes no image."""
+    return np.dtype([(each.name, np.float32, each.shape[1:]) for each in spec.inputs])
+
+
+def write_onnx(
+    model: nn.Module,
+    examples: Sequence[torch.Tensor],
+    path: Path,
+    opset: int,
+    input_names: Sequence[str] = (INPUT_NAME,),
+) -> None:
     """Export ``model`` and check that the file is what was asked for.
 
     Raises:
@@ -192,15 +217,15 @@ def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, opset: int) 
         dynamo = False
     else:
         raise GraphError(f"opset {opset} cannot be written; 9 to 20 can")
-    outputs = _output_names(model, example)
+    outputs = _output_names(model, examples)
     try:
         with torch.no_grad(), _quiet_exporter():
             torch.onnx.export(
                 model,
-                (example,),
+                tuple(examples),
                 str(path),
                 opset_version=opset,
-                input_names=[INPUT_NAME],
+                input_names=list(input_names),
                 output_names=outputs,
                 dynamo=dynamo,
                 verbose=False,
@@ -237,9 +262,12 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 @torch.no_grad()
-def _output_names(model: nn.Module, example: torch.Tensor) -> list[str]:
-    answer = model(example)
+def _output_names(model: nn.Module, examples: Sequence[torch.Tensor]) -> list[str]:
+    answer = model(*examples)
     count = len(answer) if isinstance(answer, (tuple, list)) else 1
+    names: Sequence[str] = getattr(model, "output_names", ())
+    if len(names) == count:
+        return list(names)
     return ["output"] if count == 1 else [f"output{i}" for i in range(count)]
 
 

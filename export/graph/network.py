@@ -25,7 +25,9 @@ from ...words import format_shape
 from ...zoo.modes import evaluating
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_TORCH = Path(torch.__file__).parent
+# Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
+_HERE = Path(__file__).parent
+_NO_SOURCE = (Path(torch.__file__).parent, _HERE / "onnx_module.py", _HERE / "onnx_operators")
 
 
 class LintError(EdgearkError):
@@ -165,9 +167,9 @@ class Network:
         return (op for op in self.ops if op.kind in kinds)
 
 
-def capture_network(model: nn.Module, input_shape: Sequence[int]) -> Network:
+def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     """What rules look at: :func:`export_program`, which says what it raises."""
-    program = export_program(model, input_shape)
+    program = export_program(model, *input_shapes)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
     return Network(program.graph, {node: values.get(name) for node, name in named.items()})
@@ -184,8 +186,8 @@ def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:
     return {node: names[node.name] for node in program.graph.nodes if node.name in names}
 
 
-def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export.ExportedProgram:
-    """The graph of ``model`` in evaluation mode for one float32 input ``[1, C, H, W]``.
+def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.export.ExportedProgram:
+    """The graph of ``model`` in evaluation mode for float32 inputs of these shapes.
 
     Raises:
         LintError: the forward pass fails, or depends on the values that it computes.
@@ -193,13 +195,15 @@ def export_program(model: nn.Module, input_shape: Sequence[int]) -> torch.export
     place = next((p.device for p in model.parameters()), None)
     try:
         with _quiet(), evaluating(model):
-            return torch.export.export(model, (torch.zeros(*input_shape, device=place),))
+            examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
+            return torch.export.export(model, examples)
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
+        shapes = " and ".join(map(format_shape, input_shapes))
         trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
         raise LintError(
-            f"no static graph for an input of {format_shape(input_shape)}: {shown}",
+            f"no static graph for an input of {shapes}: {shown}",
             find_source(trace),
         ) from error
 
@@ -218,10 +222,14 @@ def _quiet() -> Iterator[None]:
 
 
 def find_source(trace: str) -> str:
-    """``file:line`` of the innermost frame that is not torch's own."""
+    """``file:line`` of the innermost frame that is the user's; '' for a node of an ONNX file."""
     frames = [(m["file"], m["line"]) for m in _FRAME.finditer(trace)]
-    own = [(f, n) for f, n in frames if not Path(f).is_relative_to(_TORCH) and f[:1] != "<"]
+    own = [(f, n) for f, n in frames if f[:1] != "<" and not _is_no_source(Path(f))]
     return f"{_shown(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
+
+
+def _is_no_source(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _NO_SOURCE)
 
 
 def _shown(path: Path) -> Path:

@@ -6,14 +6,18 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from ...zoo.tasks.images import normalize
+from ...words import format_shape
+from ...zoo.spec import ModelSpec
+from ...zoo.tasks.images import network_inputs
 from ..graph.files import Graph
 from ..lint.rule import Rule
 from ..toolchains.environment import Toolchain
@@ -32,30 +36,27 @@ class Evidence(str, Enum):
     COMPILED = "compiled"  # the converter accepted it
     GENERATED = "generated"  # script and inputs are written, nothing was run
 
+    def __str__(self) -> str:
+        return self.value
 
-@dataclass(frozen=True)
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
 class Placement:
     """Which operator runs where, as the toolchain reports it.
 
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
-    it says more, that as well. ``estimated_ms`` is an image's time by a formula that the target
-    states, ``memory`` the bytes that are ``used`` of each kind and their ``limit``; both where the
-    target knows them.
+    it says more, that as well; they are not part of a row's JSON. ``estimated_ms`` is an image's
+    time by a formula that the target states, ``memory`` the bytes that are ``used`` of each kind
+    and their ``limit``; both where the target knows them.
     """
 
     npu_mac_fraction: float
     cpu_ops: tuple[str, ...]
     weights_bytes: int | None
     activation_bytes: int | None
-    layers: tuple[Mapping[str, Any], ...] = ()
+    layers: tuple[Mapping[str, Any], ...] = Field(default=(), exclude=True)
     estimated_ms: float | None = None
     memory: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        """The fields of an export row."""
-        row = asdict(self)
-        del row["layers"]
-        return {**row, "cpu_ops": list(self.cpu_ops)}
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,8 @@ class Target(ABC):
     chips: ClassVar[tuple[str, ...]] = ()
     no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
+    takes_tensors: ClassVar[bool] = False  # inputs that are no image, and several
+    int8_takes_tensors: ClassVar[bool] = False  # its quantiser as well
     toolchain: ClassVar[Toolchain | None] = None  # None: edgeark's own environment is enough
     source_toolchain: ClassVar[Toolchain | None] = None  # that writes what the toolchain reads
     external_tool: ClassVar[ExternalTool | None] = None  # of the user's; runs what is written
@@ -253,6 +256,15 @@ class Target(ABC):
         return {"float32": FLOAT32_LIMITS, "float16": FLOAT16_LIMITS, "int8": INT8_LIMITS}[
             precision
         ]
+
+    def refuse_inputs(self, spec: ModelSpec, precision: Precision) -> str | None:
+        """Why it cannot take the network's inputs, in one line; None where it can."""
+        can = self.int8_takes_tensors if precision == "int8" else self.takes_tensors
+        if not spec.inputs or can:
+            return None
+        shapes = " and ".join(f"{i.name} {format_shape(i.shape[1:])}" for i in spec.inputs)
+        what = f"{self.full_name} {precision}" if self.takes_tensors else self.full_name
+        return f"{what} takes one image of 1 or 3 channels here, and this network takes {shapes}"
 
     def rules(self) -> tuple[Rule, ...]:
         """What this very chip cannot do; an error among the findings refuses the export."""
@@ -313,22 +325,22 @@ class Target(ABC):
 
 
 def run_one_by_one(
-    answer: Callable[[np.ndarray], Sequence[np.ndarray]],
+    answer: Callable[..., Sequence[np.ndarray]],
     images: np.ndarray,
     settings: Mapping[str, Any],
 ) -> RunResult:
     """Run raw images through a runtime of this process, each normalised and timed on its own.
 
     Args:
-        answer: the network: float32 ``[1, C, H, W]`` in, its outputs out.
-        images: uint8 ``[N, C, H, W]``.
+        answer: the network: its inputs, float32 ``[1, ...]`` each; returns its outputs.
+        images: raw images, uint8 ``[N, C, H, W]``, or records; see :func:`network_inputs`.
         settings: an artifact's, with ``mean`` and ``std``.
     """
     parts, seconds = [], []
-    for image in images:
-        x = normalize(image[None], settings["mean"], settings["std"])
+    for index in range(len(images)):
+        inputs = network_inputs(images[index : index + 1], settings["mean"], settings["std"])
         start = time.perf_counter()
-        parts.append(answer(x))
+        parts.append(answer(*inputs))
         seconds.append(time.perf_counter() - start)
     outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
     return RunResult(outputs, float(np.median(seconds)) * 1e3)

@@ -1,8 +1,8 @@
 """Detection: a network's raw maps in, boxes in image pixels out. NumPy alone.
 
-The networks' graphs end with raw maps (see :mod:`edgeark.zoo.yolox`); sigmoid, grid, anchors and
-non-maximum suppression are here. A place whose objectness alone is under the threshold is never
-decoded: that is most of them.
+The networks' graphs end with raw maps (see :mod:`edgeark.zoo.yolox`); sigmoid, grid, anchors, the
+distributions of box sides and non-maximum suppression are here. A place whose objectness alone, or
+whose best class where there is none, is under the threshold is never decoded: that is most of them.
 
 Two ways to read a place's classes: ``detect`` takes the best class, one box a place, which is what
 an application wants. ``multi_label`` takes every class above the threshold, one box each, which is
@@ -122,15 +122,67 @@ def decode_yolox(
     return _gather(found, len(outputs[0]), threshold, multi_label)
 
 
+def decode_dfl(
+    outputs: Sequence[np.ndarray],
+    strides: Sequence[int],
+    threshold: float,
+    *,
+    multi_label: bool = False,
+) -> list[Boxes]:
+    """Candidates of each image, in input pixels, before any suppression.
+
+    A side's distance from the cell's centre is the mean of a distribution over 0, 1, ... cells
+    (softmax of its logits; Li et al., "Generalized focal loss", 2020), or of a single bin the value
+    itself. Score = class, as there is no objectness (YOLOv8, YOLO11).
+
+    Args:
+        outputs: two maps a stride, ``[N, 4 * bins, h, w]`` and ``[N, classes, h, w]``: the bins of
+            the left, top, right and bottom side, and the classes, all as logits.
+        strides: input pixels per cell, coarser ones last, as the maps are.
+        threshold: only scores above it.
+        multi_label: every class above the threshold instead of the best one.
+
+    Raises:
+        ValueError: the maps do not fit the strides.
+    """
+    if len(outputs) != 2 * len(strides):
+        raise ValueError(
+            f"{len(strides)} strides need {2 * len(strides)} maps (box, classes), "
+            f"got {len(outputs)}"
+        )
+    maps = [_as_float(output) for output in outputs]
+    found = []
+    for box, classes, stride in zip(maps[::2], maps[1::2], strides, strict=True):
+        bins, rest = divmod(box.shape[1], 4)
+        if rest or not bins:
+            raise ValueError(f"{box.shape[1]} channels are not four sides of equally many bins")
+        image, row, column = np.nonzero(sigmoid(classes.max(axis=1)) > threshold)
+        logits = box[image, :, row, column].reshape(-1, 4, bins)
+        sides = logits[:, :, 0] if bins == 1 else _means(logits)  # left, top, right, bottom
+        low, high = sides[:, :2], sides[:, 2:]
+        centre = (_cells(column, row, sides) + 0.5 + (high - low) / 2) * stride
+        scores = sigmoid(classes[image, :, row, column])
+        found.append((image, centre, (low + high) * stride, scores))
+    return _gather(found, len(outputs[0]), threshold, multi_label)
+
+
 def decode(
     spec: ModelSpec, outputs: Sequence[np.ndarray], threshold: float, *, multi_label: bool = False
 ) -> list[Boxes]:
-    """Candidates of each image from a network of the zoo: by its anchors, or without any."""
-    if spec.anchors:
+    """Candidates of each image from a network of the zoo, by the kind of its head.
+
+    Raises:
+        ValueError: the maps do not fit the spec, or its ``head`` is of no known kind.
+    """
+    if spec.head == "yolov5":
         return decode_yolov5(
             outputs, spec.strides, spec.anchors, threshold, multi_label=multi_label
         )
-    return decode_yolox(outputs, spec.strides, threshold, multi_label=multi_label)
+    if spec.head == "yolox":
+        return decode_yolox(outputs, spec.strides, threshold, multi_label=multi_label)
+    if spec.head == "dfl":
+        return decode_dfl(outputs, spec.strides, threshold, multi_label=multi_label)
+    raise ValueError(f"no decoder for the head {spec.head!r} of a detector")
 
 
 def detect_arrays(
@@ -186,6 +238,12 @@ def detect(
 def _as_float(output: np.ndarray) -> np.ndarray:
     """Float32 of a runtime's float16 or integers; what is wider stays so."""
     return output.astype(np.result_type(output.dtype, np.float32), copy=False)
+
+
+def _means(logits: np.ndarray) -> np.ndarray:
+    """The mean bin of each distribution, ``[n, sides, bins]`` to ``[n, sides]``."""
+    shares = np.exp(logits - logits.max(axis=2, keepdims=True))
+    return shares @ np.arange(logits.shape[2], dtype=logits.dtype) / shares.sum(axis=2)
 
 
 def _cells(column: np.ndarray, row: np.ndarray, like: np.ndarray) -> np.ndarray:

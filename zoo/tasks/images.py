@@ -54,6 +54,22 @@ def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     return (images.astype(np.float32) - mean_array) / std_array
 
 
+def network_inputs(
+    samples: np.ndarray, mean: Sequence[float], std: Sequence[float]
+) -> list[np.ndarray]:
+    """What goes into a network, ``[N, ...]`` float32 each, in its order.
+
+    Args:
+        samples: raw images, uint8 ``[N, C, H, W]``, which are normalised; or records ``[N]``, one
+            field an input, which stay as they are.
+        mean: per channel, see :func:`normalize`.
+        std: per channel.
+    """
+    if samples.dtype.names is None:
+        return [normalize(samples, mean, std)]
+    return [np.asarray(samples[name], np.float32) for name in samples.dtype.names]
+
+
 def resize_matrix(old: int, new: int) -> np.ndarray:
     """Bilinear interpolation along one axis as a matrix ``[new, old]``.
 

@@ -26,6 +26,7 @@ class ExecuTorch(IsolatedTarget):
     evidence = Evidence.EXECUTED
     precisions = ("float32", "int8")
     normalization = "host"
+    takes_tensors = int8_takes_tensors = True
     toolchain = Toolchain(
         "executorch",
         home=HERE,

@@ -37,10 +37,10 @@ def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     method = Runtime.get().load_program(path).load_method("forward")
     parts, seconds = [], []
-    for x in _inputs(arrays["images"], arguments["settings"]):
-        tensor = torch.from_numpy(x)
+    for inputs in _inputs(arrays["images"], arguments["settings"]):
+        tensors = [torch.from_numpy(x) for x in inputs]
         start = time.perf_counter()
-        answers = method.execute([tensor])
+        answers = method.execute(tensors)
         seconds.append(time.perf_counter() - start)
         parts.append([answer.numpy().copy() for answer in answers])
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
@@ -68,17 +68,20 @@ def _quantize(program, images, settings):
     scheme = replace(scheme, input_activation=activation, output_activation=activation)
     network = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(scheme))
     with torch.no_grad():
-        for x in _inputs(images, settings):
-            example = torch.from_numpy(x)
-            network(example)
-    return torch.export.export(convert_pt2e(network), (example,))
+        for inputs in _inputs(images, settings):
+            examples = tuple(torch.from_numpy(x) for x in inputs)
+            network(*examples)
+    return torch.export.export(convert_pt2e(network), examples)
 
 
 def _inputs(images, settings):
-    """Raw images ``[N, C, H, W]``, normalised one by one."""
+    """The inputs of one sample after another: of an image, normalised; of a record, its fields."""
     mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    for image in images:
-        yield np.ascontiguousarray((image[None] - mean) / std, dtype=np.float32)
+    for sample in images:
+        if sample.dtype.names is None:
+            yield [np.ascontiguousarray((sample[None] - mean) / std, dtype=np.float32)]
+        else:
+            yield [np.ascontiguousarray(sample[name][None]) for name in sample.dtype.names]
 
 
 def _import_torch(packages):

@@ -1,8 +1,8 @@
 """What litert-torch refuses, or LiteRT gets wrong: rules for ``edgeark check``.
 
-Each was seen with litert-torch 0.10 and LiteRT 2.3, and ``tests/test_rule_examples.py`` sees it
-again. What its worker fixes has no rule: nearest resizing by other than whole factors, repetitions,
-views.
+Each was seen with litert-torch 0.10 and LiteRT 2.3, and ``tests/export/lint/test_rule_examples.py``
+sees it again. What its worker fixes has no rule: nearest resizing by other than whole factors,
+repetitions, views.
 """
 
 from __future__ import annotations

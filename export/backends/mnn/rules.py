@@ -1,6 +1,6 @@
 """What MNN refuses or gets wrong: rules for ``edgeark check``.
 
-Each was seen with MNN 3.6.1, and ``tests/test_rule_examples.py`` sees it again.
+Each was seen with MNN 3.6.1, and ``tests/export/lint/test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations

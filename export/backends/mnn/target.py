@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx
 
-from ...graph.files import INPUT_NAME
 from ...graph.onnx_passes import pool_means, round_weights
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
@@ -25,6 +24,7 @@ class Mnn(IsolatedTarget):
     evidence = Evidence.EXECUTED
     precisions = ("float32", "float16", "int8")
     normalization = "ImageProcess"
+    takes_tensors = True
     toolchain = Toolchain("mnn", home=HERE, packages=("mnn",), python=">=3.10", download_mb=35)
 
     def rules(self) -> tuple[Rule, ...]:
@@ -32,7 +32,7 @@ class Mnn(IsolatedTarget):
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.mnn"
-        names = {"input": INPUT_NAME, "outputs": output_names(source)}
+        names = {"inputs": list(job.graph.spec.input_names), "outputs": output_names(source)}
         settings = {**job.normalization, **names}
         fixed, is_half = source.with_stem(f"mnn-{job.precision}"), job.precision == "float16"
         network = pool_means(onnx.load(source))

@@ -41,35 +41,41 @@ def convert(arguments, arrays):
 def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     settings, images = arguments["settings"], arrays["images"]
-    forward = _load(path, settings["input"], settings["outputs"])
-    normalize = _normalizer(settings, images.shape)
+    forward = _load(path, settings["inputs"], settings["outputs"])
+    prepare = _fields if images.dtype.names else _normalizer(settings, images.shape)
     parts, seconds = [], []
     for pixels in images:
-        values = normalize(pixels)
+        values = prepare(pixels)
         start = time.perf_counter()
-        parts.append(forward(values))
+        parts.append(forward(*values))
         seconds.append(time.perf_counter() - start)
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
 
 
-def _load(path, input_name, output_names):
-    """A function from an array to arrays, on one thread."""
+def _load(path, input_names, output_names):
+    """A function from arrays to arrays, on one thread."""
     runtime = nn.create_runtime_manager(({"backend": "CPU", "numThread": 1, "precision": "high"},))
     runtime.set_hint(_WINOGRAD_MEMORY_LEVEL, 1)  # the default costs three digits of accuracy
-    network = nn.load_module_from_file(path, [input_name], output_names, runtime_manager=runtime)
+    network = nn.load_module_from_file(path, input_names, output_names, runtime_manager=runtime)
 
-    def forward(values):
-        entry = expr.placeholder(list(values.shape), expr.NCHW, expr.float)
-        entry.write(values)
-        answers = [expr.convert(answer, expr.NCHW) for answer in network.forward([entry])]
+    def forward(*inputs):
+        entries = [expr.placeholder(list(x.shape), expr.NCHW, expr.float) for x in inputs]
+        for entry, values in zip(entries, inputs):
+            entry.write(values)
+        answers = [expr.convert(answer, expr.NCHW) for answer in network.forward(entries)]
         return [np.array(answer.read()) for answer in answers]  # read() is a view that dies with it
 
     return forward
 
 
+def _fields(record):
+    """The tensors of a network that takes no image, with the batch of 1."""
+    return [np.ascontiguousarray(record[name][None]) for name in record.dtype.names]
+
+
 def _normalizer(settings, shape):
-    """MNN's own ImageProcess: a pixels ``[C, H, W]`` uint8 to ``[1, C, H, W]`` float32."""
+    """MNN's own ImageProcess: pixels ``[C, H, W]`` uint8 to ``[1, C, H, W]`` float32."""
     _, channels, height, width = shape
     color = getattr(MNN, f"CV_ImageFormat_{_COLORS[channels]}")
     unused = 4 - channels  # ImageProcess has four channels always
@@ -88,7 +94,7 @@ def _normalizer(settings, shape):
     def normalize(pixels):
         image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         process.convert(image, width, height, 0, tensor)
-        return np.array(tensor.getNumpyData()).reshape(blank.shape)
+        return [np.array(tensor.getNumpyData()).reshape(blank.shape)]
 
     return normalize
 
@@ -107,9 +113,9 @@ def _quantize(source, path, images, settings):
     quantized.leave_input_in_float()
     quantized.leave_choices_in_float()
     names = quantized.names()
-    forward = _load(source, settings["input"], names)
+    forward = _load(source, settings["inputs"], names)
     normalize = _normalizer(settings, images.shape)
-    ranges = _choose_ranges(lambda pixels: forward(normalize(pixels)), images)
+    ranges = _choose_ranges(lambda pixels: forward(*normalize(pixels)), images)
     quantized.set_ranges(dict(zip(names, ranges)))
     quantized.save()
 

@@ -1,6 +1,7 @@
 """What ONNX Runtime gets wrong: rules for ``edgeark check``.
 
-Seen with ONNX Runtime's own graph optimisations; ``tests/test_rule_examples.py`` sees it again.
+Seen with ONNX Runtime's own graph optimisations; ``tests/export/lint/test_rule_examples.py`` sees
+it again.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ import numpy as np
 import onnx
 
 from ....settings import NO_TELEMETRY
-from ....zoo.tasks.images import normalize
-from ...graph.files import INPUT_NAME
+from ....zoo.tasks.images import network_inputs
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
@@ -33,6 +32,7 @@ class OnnxRuntime(Target):
     evidence = Evidence.EXECUTED
     precisions = ("float32", "int8")
     normalization = "host"
+    takes_tensors = int8_takes_tensors = True
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}
@@ -45,7 +45,7 @@ class OnnxRuntime(Target):
         if job.calibration is None:
             onnx.save(optimize_graph(onnx.load(source)), path)
         else:
-            quantize(source, path, normalize(job.calibration, **job.normalization), job.log)
+            quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
@@ -65,13 +65,23 @@ def make_session(path: Path) -> Any:
 def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
     """Run an ONNX file on raw images; see :func:`run_one_by_one`."""
     session = make_session(path)
-    return run_one_by_one(lambda x: session.run(None, {INPUT_NAME: x}), images, settings)
+    names = [entry.name for entry in session.get_inputs()]
+
+    def answer(*inputs: np.ndarray) -> list[np.ndarray]:
+        return session.run(None, dict(zip(names, inputs, strict=True)))
+
+    return run_one_by_one(answer, images, settings)
 
 
 def quantize(
-    source: Path, path: Path, inputs: np.ndarray, log: Path, *, symmetric: bool = False
+    source: Path,
+    path: Path,
+    inputs: Sequence[np.ndarray],
+    log: Path,
+    *,
+    symmetric: bool = False,
 ) -> None:
-    """Post-training static quantisation of an ONNX file with normalised calibration inputs.
+    """Post-training static quantisation of an ONNX file with calibration inputs, ``[N, ...]`` each.
 
     ``symmetric``: activations are int8 around 0 and biases float, as runtimes want it that have
     neither zero points nor int32 biases.
@@ -87,12 +97,15 @@ def quantize(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._inputs = iter(inputs)
+            self._samples = iter(zip(*inputs, strict=True))
 
         def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-            image = next(self._inputs, None)
-            return None if image is None else {INPUT_NAME: image[None]}
+            sample = next(self._samples, None)
+            if sample is None:
+                return None
+            return {name: value[None] for name, value in zip(names, sample, strict=True)}
 
+    names = [entry.name for entry in onnx.load(source, load_external_data=False).graph.input]
     prepared = path.with_name("prepared.onnx")
     with _stage("int8 quantisation", log):
         try:

@@ -1,7 +1,7 @@
 """What OpenCV's ``dnn`` module refuses or gets wrong, 4.x: rules for ``edgeark check``.
 
-Each was seen with OpenCV 4.14, and ``tests/test_rule_examples.py`` sees it again. ``opencv5.py``
-takes from here what 5.x has kept.
+Each was seen with OpenCV 4.14, and ``tests/export/lint/test_rule_examples.py`` sees it again.
+``rules5.py`` takes from here what 5.x has kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What OpenCV's ``dnn`` module refuses or gets wrong, 5.x: rules for ``edgeark check``.
 
-Each was seen with OpenCV 5.0, and ``tests/test_rule_examples.py`` sees it again. Its new engine has
-fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at too little.
+Each was seen with OpenCV 5.0, and ``tests/export/lint/test_rule_examples.py`` sees it again. Its
+new engine has fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at
+too little.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ class OpenCv(IsolatedTarget):
     evidence = Evidence.EXECUTED
     precisions = ("float32",)
     normalization = "blobFromImage"
+    takes_tensors = True
     toolchain = Toolchain(
         "opencv", home=HERE, packages=("opencv-python-headless",), python=">=3.10", download_mb=79
     )

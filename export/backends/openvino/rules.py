@@ -1,6 +1,6 @@
 """What OpenVINO refuses or gets wrong: rules for ``edgeark check``.
 
-Each was seen with OpenVINO 2026.4, and ``tests/test_rule_examples.py`` sees it again.
+Each was seen with OpenVINO 2026.4, and ``tests/export/lint/test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations

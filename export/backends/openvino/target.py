@@ -21,6 +21,7 @@ class OpenVino(IsolatedTarget):
     evidence = Evidence.EXECUTED
     precisions = ("float32", "float16", "int8")
     normalization = "in the model"
+    takes_tensors = int8_takes_tensors = True
     toolchain = Toolchain(
         "openvino", home=HERE, packages=("openvino", "nncf"), python=">=3.10", download_mb=127
     )

@@ -61,6 +61,7 @@ def write_kit(
         "classes": spec.classes,
         "strides": spec.strides,
         "anchors": [[list(size) for size in sizes] for sizes in spec.anchors],
+        "head": spec.head,
         "grey": GREY,
         "centred": Frame.of(spec).centred,
         "dataset": DATASET if count else None,

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ....zoo.spec import name_of
-from ....zoo.tasks.images import normalize
+from ....zoo.tasks.images import network_inputs
 from ...lint import onnx_file
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Limits, Precision, RunResult, Target
@@ -57,7 +57,7 @@ class TensorRt(Target):
     def convert(self, job: Conversion) -> Artifact:
         source, path, spec = job.graph.onnx(_OPSET), job.out / _MODEL, job.graph.spec
         if job.calibration is not None:
-            inputs = normalize(job.calibration, **job.normalization)
+            inputs = network_inputs(job.calibration, **job.normalization)
             quantize(source, path, inputs, job.log, symmetric=True)
         elif job.precision == "float16":
             onnx.save(_halve(onnx.load(source)), path)

@@ -21,6 +21,7 @@ class TorchScript(Target):
     evidence = Evidence.EXECUTED
     precisions = ("float32",)
     normalization = "host"
+    takes_tensors = True
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
@@ -41,8 +42,8 @@ def run_torchscript(path: Path, images: np.ndarray, settings: Mapping[str, Any])
         warnings.simplefilter("ignore")  # deprecated, and still what these toolchains read
         module = torch.jit.load(str(path))
 
-    def answer(x: np.ndarray) -> list[np.ndarray]:
-        outputs = module(torch.from_numpy(x))
+    def answer(*inputs: np.ndarray) -> list[np.ndarray]:
+        outputs = module(*map(torch.from_numpy, inputs))
         tensors = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return [tensor.numpy() for tensor in tensors]
 
