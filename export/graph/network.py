@@ -138,10 +138,25 @@ class Op:
     @property
     def kernel(self) -> tuple[int, int]:
         """Of a convolution or a pool: height and width."""
-        weight = self.arguments.get("weight")
-        if isinstance(weight, Tensor):
-            return int(weight.shape[2]), int(weight.shape[3])
-        return self.pair("kernel_size")
+        weight = self.shape_of("weight")
+        return (weight[2], weight[3]) if len(weight) == 4 else self.pair("kernel_size")
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Of an argument that is a tensor, computed or constant; () of anything else."""
+        value = self.arguments.get(name)
+        if isinstance(value, fx.Node):
+            return _shape(value)
+        return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+    @property
+    def scale_factors(self) -> tuple[float | None, ...]:
+        """By which a resize enlarges each side; () where it names a size."""
+        given = self.arguments
+        if "scale_factors" in given:
+            return tuple(given["scale_factors"] or ())
+        named = [given.get(f"scales_{side}") for side in "dhw" if f"scales_{side}" in given]
+        named = named or ([given["scales"]] if "scales" in given else [])
+        return () if None in named else tuple(named)
 
     @property
     def stride(self) -> tuple[int, int]:

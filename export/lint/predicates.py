@@ -22,8 +22,8 @@ def fractional_size(op: Op) -> str | None:
     """
     if op.arguments.get("align_corners"):
         return None
-    factors = op.arguments["scale_factors"] or ()
-    sizes = [side * factor for side, factor in zip(op.input_shapes[0][2:], factors, strict=False)]
+    sides = zip(op.input_shapes[0][2:], op.scale_factors, strict=False)
+    sizes = [side * factor for side, factor in sides if factor is not None]
     shown = "x".join(f"{size:g}" for size in sizes)
     return f"resizing to {shown}" if any(size % 1 for size in sizes) else None
 
