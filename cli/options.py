@@ -21,7 +21,7 @@ InputSize = Annotated[
 ]
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
+    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, then the cache."),
 ]
 WeightsFile = Annotated[
     Optional[Path],  # noqa: UP045

@@ -80,7 +80,7 @@ def new(
     folder: Annotated[Path, typer.Argument(help="The project: a new folder.")],
     template: Annotated[str, typer.Option(help="mnist, vgg, mobilenet, unet or yolov5.")],
     example: Annotated[
-        bool, typer.Option("--example", help="With generated pictures, to try it at once.")
+        bool, typer.Option("--example", help="With generated images, to try it at once.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:

@@ -19,7 +19,7 @@ from ..training.config import AugmentConfig, OptimConfig, Recipe, load_recipe
 from ..zoo.registry import ModelSpec, model_entry
 from .example import write_example
 
-PICTURES = "pictures"
+PICTURES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
@@ -34,9 +34,9 @@ class ProjectError(EdgearkError):
 
 @dataclass(frozen=True)
 class Template:
-    """A family's project: ``recipe`` has its figures, ``dataset`` is the format of the pictures.
+    """A family's project: ``recipe`` has its figures, ``dataset`` is the format of the images.
 
-    ``lr`` is the recipe's, scaled to a ``batch_size`` that a few dozen pictures can fill.
+    ``lr`` is the recipe's, scaled to a ``batch_size`` that a few dozen images can fill.
     ``public`` is a data set that edgeark knows by name.
     """
 
@@ -58,7 +58,7 @@ TEMPLATES = {
 
 @dataclass(frozen=True)
 class Project:
-    """A written project; the files are relative to its folder, without the example pictures."""
+    """A written project; the files are relative to its folder, without the example images."""
 
     folder: Path
     files: tuple[str, ...]
@@ -71,7 +71,7 @@ def create_project(folder: Path, template: str, example: bool = False) -> Projec
     Args:
         folder: it must not exist, or be empty.
         template: one of ``TEMPLATES``.
-        example: also write some generated pictures in the layout that the project reads.
+        example: also write some generated images in the layout that the project reads.
 
     Raises:
         ProjectError: no such template, or something is in the folder.
@@ -108,7 +108,7 @@ def _values(name: str, project: str) -> dict[str, Any]:
     optim = recipe.optim.model_dump() | {"lr": template.lr}
     return {
         "project": project,
-        "pictures": PICTURES,
+        "images": PICTURES,
         "template": name,
         "model": f"my_{name}",
         "base": recipe.model,
@@ -134,7 +134,7 @@ def _notes() -> dict[str, str]:
     sections = (Recipe, OptimConfig, AugmentConfig)
     fields = {name: field for section in sections for name, field in section.model_fields.items()}
     own = {
-        "val_size": "training pictures that choose the best epoch; 0: a fitting share",
+        "val_size": "training images that choose the best epoch; 0: a fitting share",
         "precision": "bf16-mixed is faster on GPUs and on CPUs that have bfloat16",
         "input_size": "height, width",
         "in_channels": "1: gray, 3: colour",
@@ -142,6 +142,6 @@ def _notes() -> dict[str, str]:
         "ema_decay": "of the averaged weights, which are the ones that are kept",
         "scale": "sizes differ by this share",
         "translate": "share of the side",
-        "light": "brightness, contrast and colours differ by this share",
+        "color_jitter": "brightness, contrast and colours differ by this share",
     }
     return {name: f.description for name, f in fields.items() if f.description} | own

@@ -1,4 +1,4 @@
-"""Generated pictures in the layout of a data set: to try a project at once, and to see the layout.
+"""Generated images in the layout of a data set: to try a project at once, and to see the layout.
 
 On a grey ground with noise lies a disc, a square or, with masks, neither.
 """
@@ -29,7 +29,7 @@ class _Shape:
 
 
 def write_example(folder: Path, dataset: str) -> int:
-    """Write pictures and labels, the same ones every time; the answer is how many pictures.
+    """Write images and labels, the same ones every time; the answer is how many images.
 
     Args:
         folder: the data set's.
@@ -54,7 +54,7 @@ def _write_class(folder: Path, name: str, picture: Image.Image, shape: _Shape) -
 
 
 def _write_mask(folder: Path, name: str, picture: Image.Image, shape: _Shape) -> None:
-    """Every third picture is clean; of the others the mask marks the disc or square."""
+    """Every third image is clean; of the others the mask marks the disc or square."""
     mask = Image.new("L", picture.size)
     if int(name) % 3:
         shape.draw(picture, _COLORS[shape.kind])

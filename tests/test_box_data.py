@@ -1,4 +1,4 @@
-"""Pictures with boxes: three formats, one result; what is broken is named and counted."""
+"""Images with boxes: three formats, one result; what is broken is named and counted."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_broken_picture_is_named_and_counted(
     FORMATS[kind](tmp_path)
     break_picture(tmp_path, kind)
     assert len(load(kind, tmp_path)) == 3
-    assert "1 of 4 train pictures cannot be read and are left out: p1.png" in caplog.text
+    assert "1 of 4 train images cannot be read and are left out: p1.png" in caplog.text
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -131,7 +131,7 @@ def test_boxes_without_area_are_dropped_and_counted(
     FORMATS[kind](tmp_path, [*BOXES, ("cat", (5, 5, 5, 9)), ("dog", (90, 5, 99, 9))])
     train = load(kind, tmp_path)
     assert [len(rows) for rows in train.labels] == [2, 2, 2, 2]
-    assert "8 of 16 train boxes have no area inside their picture" in caplog.text
+    assert "8 of 16 train boxes have no area inside their image" in caplog.text
     assert "p0.png" in caplog.text
 
 
@@ -168,7 +168,7 @@ def test_a_broken_annotation_leaves_its_picture_out(
     (tmp_path / "Annotations" / "p0.xml").write_text(BAD_VOC[what])
     (tmp_path / "Annotations" / "p1.xml").unlink()
     assert len(load("voc_folder", tmp_path)) == 2
-    assert "2 of 4 train pictures cannot be read" in caplog.text
+    assert "2 of 4 train images cannot be read" in caplog.text
     assert "p0.png" in caplog.text and "p1.png" in caplog.text
 
 
@@ -224,7 +224,7 @@ def test_crowds_and_strays_are_counted(tmp_path: Path, caplog: pytest.LogCapture
     sets = [load("coco_json", tmp_path, split) for split in ("train", "test")]
     assert sum(len(rows) for found in sets for rows in found.labels) == 1
     assert "1 of 3 train boxes are around a crowd" in caplog.text
-    assert "1 of 3 train boxes are of no picture" in caplog.text
+    assert "1 of 3 train boxes are of no image" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_coco_parts_must_agree(tmp_path: Path) -> None:
 def test_what_is_not_there_is_one_line(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--data"):
         load_images(kind, "train", shape=(3, 64, 64))
-    with pytest.raises(DataError, match=r"no pictures|classes\.txt|has no train"):
+    with pytest.raises(DataError, match=r"no images|classes\.txt|has no train"):
         load(kind, tmp_path)
     FORMATS[kind](tmp_path)
     with pytest.raises(DataError, match="has no val part; set val_size"):
@@ -280,5 +280,5 @@ def test_the_blood_cells_are_as_published(caplog: pytest.LogCaptureFixture) -> N
         pytest.skip(f"needs bccd: {error}")
     assert (len(val), val.classes) == (87, ("RBC", "WBC", "Platelets"))
     assert sum(len(rows) for rows in val.labels) == 1137
-    assert "1 of 1138 val boxes have no area inside their picture" in caplog.text
+    assert "1 of 1138 val boxes have no area inside their image" in caplog.text
     assert "BloodImage_00338" in caplog.text

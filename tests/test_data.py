@@ -14,11 +14,11 @@ from edgeark.errors import DataError
 from edgeark.training.data import ImageSet, find_dataset, load_images
 from edgeark.training.data import digits as digits_module
 from edgeark.training.data.augment import (
+    color_jitter,
     random_affine,
     random_crop,
     random_erase,
     random_flip,
-    random_light,
 )
 from edgeark.training.data.idx import read_idx
 from edgeark.training.data.sources import candidate_folders
@@ -88,7 +88,7 @@ def test_mnist_is_found_by_its_folder_or_its_parent(tmp_path: Path) -> None:
         assert found.labels.tolist() == [0, 1, 2, 3]
 
 
-def test_the_variable_comes_before_the_neighbour_folder(
+def test_the_variable_comes_before_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEARK_DATA", str(tmp_path))
@@ -151,7 +151,7 @@ def test_splits_are_disjoint_complete_and_always_the_same() -> None:
 
 @pytest.mark.parametrize("count", [0, 20, 21])
 def test_a_split_that_leaves_nothing_is_refused(count: int) -> None:
-    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 pictures"):
+    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 images"):
         small_set().split_off(count)
 
 
@@ -203,7 +203,7 @@ def test_folders_named_train_and_test_are_the_split(tmp_path: Path) -> None:
     picture(tmp_path, "test/c/1.png", 1)
     with pytest.raises(DataError, match="the class 'c' is in test and not in train"):
         load_images("image_folder", "test", tmp_path)
-    assert found.images.shape == (3, 3, 10, 12), "without a network, the first picture's size"
+    assert found.images.shape == (3, 3, 10, 12), "without a network, the first image's size"
 
 
 def test_a_zip_of_ones_own_is_read_as_its_folder_is(
@@ -214,7 +214,7 @@ def test_a_zip_of_ones_own_is_read_as_its_folder_is(
         picture(tmp_path / "photos", f"dog/{number}.png", 200)
     for name, top in (("photos.zip", tmp_path / "photos"), ("whole.zip", tmp_path)):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("__MACOSX/photos/cat/._0.png", b"no picture")
+            archive.writestr("__MACOSX/photos/cat/._0.png", b"no image")
             for path in sorted((tmp_path / "photos").rglob("*.png")):
                 archive.write(path, path.relative_to(top))
         for split in ("train", "test"):
@@ -232,7 +232,7 @@ def test_a_zip_of_ones_own_is_read_as_its_folder_is(
     (tmp_path / "photos.zip").write_bytes(content)
     load_images("image_folder", "train", tmp_path / "photos.zip", shape=(3, 8, 8))
     load_images("image_folder", "test", tmp_path / "photos.zip", shape=(3, 8, 8))
-    assert "1 of " in caplog.text and "pictures cannot be read and are left out: cat/0.png" in (
+    assert "1 of " in caplog.text and "images cannot be read and are left out: cat/0.png" in (
         caplog.text
     )
     (tmp_path / "photos.zip").write_bytes(b"PK")
@@ -268,29 +268,29 @@ def test_broken_pictures_are_left_out_named_and_counted(
         picture(tmp_path, name, 99)
     whole = (tmp_path / "train/a/2.png").read_bytes()
     (tmp_path / "train/a/2.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "train/b/2.jpg").write_bytes(b"no picture")
+    (tmp_path / "train/b/2.jpg").write_bytes(b"no image")
     found = load_images("image_folder", "train", tmp_path, shape=(1, 8, 8))
     assert found.labels.tolist() == [0, 1]
-    assert "2 of 4 train pictures cannot be read and are left out: train/a/2.png" in caplog.text
+    assert "2 of 4 train images cannot be read and are left out: train/a/2.png" in caplog.text
 
 
 def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+    with pytest.raises(DataError, match="none of 1 images can be read"):
         load_images("image_folder", "train", tmp_path, shape=(3, 8, 8))
 
 
 @pytest.mark.parametrize("data", [None, Path("nowhere")])
 def test_a_folder_of_ones_own_must_be_named(data: Path | None) -> None:
-    with pytest.raises(DataError, match="name the folder of your pictures with --data"):
+    with pytest.raises(DataError, match="name the folder of your images with --data"):
         load_images("image_folder", "train", data)
 
 
 def test_one_class_is_no_data_set(tmp_path: Path) -> None:
     picture(tmp_path, "only/1.png", 5)
-    with pytest.raises(DataError, match="1 folders with pictures, one a class is needed"):
+    with pytest.raises(DataError, match="1 folders with images, one a class is needed"):
         load_images("image_folder", "train", tmp_path)
 
 
@@ -352,7 +352,7 @@ def test_an_erased_square_has_its_size() -> None:
 def test_light_keeps_pictures_in_range_and_differs() -> None:
     torch.manual_seed(0)
     images = torch.rand(4, 3, 6, 6) * 255
-    lit = random_light(images, 0.4)
+    lit = color_jitter(images, 0.4)
     assert lit.min() >= 0 and lit.max() <= 255
     assert not torch.allclose(lit[0] / images[0], lit[1] / images[1])
-    torch.testing.assert_close(random_light(images, 0.0), images)
+    torch.testing.assert_close(color_jitter(images, 0.0), images)

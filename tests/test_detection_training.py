@@ -40,11 +40,11 @@ ema_decay = 0.8
 warmup_epochs = 0.5
 [augment]
 mosaic = 0.25
-plain_epochs = 1
+close_mosaic = 1
 scale = 0.3
 translate = 0.1
-flip = 0.5
-light = 0.1
+hflip = 0.5
+color_jitter = 0.1
 """
 
 
@@ -102,7 +102,7 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
 def test_two_processes_train_as_well_as_one(
     recipe: Callable[[int], Recipe], tmp_path: Path
 ) -> None:
-    """Boxes on disk, as processes of their own need them; a quarter of the pictures are mosaics.
+    """Boxes on disk, as processes of their own need them; a quarter of the images are mosaics.
 
     Compared is the loss: mAP after these few steps differs by half from seed to seed. Two may be
     better: each normalises by its own half of a batch.
@@ -175,7 +175,7 @@ def test_too_few_pictures_for_a_batch_is_one_line(
 ) -> None:
     pictures, model = make_pictures(6, SIDE), create_model("yolov5n", input_size=(SIDE, SIDE))
     task = detection.DetectionTask(recipe(1), spec_of(model), pictures, pictures, yolov5.loss)
-    with pytest.raises(TrainingError, match="fewer pictures to train on than batch_size"):
+    with pytest.raises(TrainingError, match="fewer images to train on than batch_size"):
         loop.fit(model, task, recipe(1), tmp_path / "run")
 
 

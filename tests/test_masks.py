@@ -1,4 +1,4 @@
-"""Pictures with masks: two data sets, sizes, broken files, splits that part no object."""
+"""Images with masks: two data sets, sizes, broken files, splits that part no object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from edgeark.errors import DataError
 from edgeark.training.config import AugmentConfig
 from edgeark.training.data import ImageSet, load_images
-from edgeark.training.data.augment import random_affine, random_flip, random_gamma, random_turn
+from edgeark.training.data.augment import random_affine, random_flip, random_gamma, random_rot90
 from edgeark.training.data.images import held_out_ranges
 from edgeark.training.data.masks import resize_indices, resize_marks
 from edgeark.training.unet import augment
@@ -114,21 +114,21 @@ def test_broken_and_missing_masks_are_left_out_named_and_counted(
     save(masks / "colour.png", np.zeros((16, 12, 3)))
     found = load_images("mask_folder", "train", tmp_path, shape=SHAPE)
     assert len(found) == 1 and found.labels.sum() == 32
-    assert "4 of 5 train pictures cannot be read and are left out" in caplog.text
+    assert "4 of 5 train images cannot be read and are left out" in caplog.text
     assert "images/colour.jpg, images/cut.jpg, images/lost.jpg, images/small.jpg" in caplog.text
     (tmp_path / "train/images/good.jpg").unlink()
-    with pytest.raises(DataError, match=r"none of 4 pictures .*colour.jpg: a mask is gray"):
+    with pytest.raises(DataError, match=r"none of 4 images .*colour.jpg: a mask is gray"):
         load_images("mask_folder", "train", tmp_path, shape=SHAPE)
 
 
 @pytest.mark.parametrize("data", [None, Path("nowhere")])
 def test_the_folder_must_be_named(data: Path | None) -> None:
-    with pytest.raises(DataError, match="name the folder of your pictures with --data"):
+    with pytest.raises(DataError, match="name the folder of your images with --data"):
         load_images("mask_folder", "train", data)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no pictures in .*images"):
+    with pytest.raises(DataError, match=r"no images in .*images"):
         load_images("mask_folder", "train", tmp_path)
 
 
@@ -148,9 +148,9 @@ def test_magnetic_tiles_have_categories_and_numbers(tmp_path: Path) -> None:
     rows = [f"{'test' if i == 2 else 'train'}\t{name}\n" for i, name in enumerate(names)]
     (tmp_path / "split.tsv").write_text("".join(rows))
     found = load_images("magnetic_tile", "train", tmp_path, shape=SHAPE)
-    assert found.groups is not None and found.numbers is not None
+    assert found.groups is not None and found.sequence_index is not None
     assert found.groups.tolist() == ["Crack"] * 2 + ["Free"] * 3
-    assert found.numbers.tolist() == [7, 8, 0, 1, 2]
+    assert found.sequence_index.tolist() == [7, 8, 0, 1, 2]
     assert found.labels.any(axis=(1, 2)).tolist() == [True] * 2 + [False] * 3
     sample = load_images("magnetic_tile", "train", tmp_path, shape=SHAPE, sample=3)
     assert sample.groups is not None and len(sample.groups) == 3
@@ -168,7 +168,10 @@ def test_the_real_tiles_are_parted_without_a_leak() -> None:
     for part in (train, val):
         assert part.groups is not None and set(part.groups) == set(everything.groups)  # type: ignore[arg-type]
     for group in ("Blowhole", "Break", "Crack", "Fray", "Uneven", "Free"):
-        gap = val.numbers[val.groups == group].min() - train.numbers[train.groups == group].max()  # type: ignore[index]
+        gap = (
+            val.sequence_index[val.groups == group].min()
+            - train.sequence_index[train.groups == group].max()
+        )  # type: ignore[index]
         assert gap > 100, f"exposures of one tile differ by less; {group} by {gap}"
 
 
@@ -210,12 +213,17 @@ def test_a_draw_takes_its_share_of_every_group() -> None:
 def test_parts_keep_what_is_known_of_each_picture() -> None:
     values = np.arange(12)
     whole = ImageSet(
-        "toy", "train", values[:, None], values, groups=values.astype(str), numbers=values // 6
+        "toy",
+        "train",
+        values[:, None],
+        values,
+        groups=values.astype(str),
+        sequence_index=values // 6,
     )
     for part in (whole.sample(5), whole.head(4), whole.subset(np.array([3, 1]))):
-        assert part.groups is not None and part.numbers is not None
+        assert part.groups is not None and part.sequence_index is not None
         assert np.array_equal(part.groups.astype(int), part.labels)
-        assert np.array_equal(part.numbers, part.labels // 6)
+        assert np.array_equal(part.sequence_index, part.labels // 6)
 
 
 @settings(max_examples=40)
@@ -240,11 +248,11 @@ def test_turns_and_flips_are_of_single_pictures() -> None:
     torch.manual_seed(0)
     images = torch.arange(4.0).view(1, 1, 2, 2).expand(100, 1, 2, 2)
     upside_down = random_flip(images, 0.5, dim=2)[:, 0, 0].eq(torch.tensor([2.0, 3.0])).all(1)
-    turned = random_turn(images, 0.5)[:, 0, 0].eq(torch.tensor([0.0, 2.0])).all(1)
+    turned = random_rot90(images, 0.5)[:, 0, 0].eq(torch.tensor([0.0, 2.0])).all(1)
     assert 30 < upside_down.sum() < 70 and 30 < turned.sum() < 70
-    assert torch.equal(random_turn(images, 0.0), images)
+    assert torch.equal(random_rot90(images, 0.0), images)
     oblong = torch.rand(3, 1, 2, 4)
-    assert torch.equal(random_turn(oblong, 1.0), oblong)
+    assert torch.equal(random_rot90(oblong, 1.0), oblong)
 
 
 def test_gamma_keeps_black_and_white() -> None:
@@ -269,7 +277,7 @@ def test_outside_of_a_picture_its_mirror_image_can_lie() -> None:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_mask_moves_with_its_picture(classes: int) -> None:
     """Each class has its colour: after any motion a pixel's colour must be its mask's."""
-    config = AugmentConfig(degrees=25, translate=0.1, scale=0.2, flip=0.5, upend=0.5, turn=0.5)
+    config = AugmentConfig(degrees=25, translate=0.1, scale=0.2, hflip=0.5, vflip=0.5, rot90=0.5)
     torch.manual_seed(0)
     masks = torch.zeros(20, 32, 32, dtype=torch.uint8)
     for index in range(1, classes):

@@ -1,4 +1,4 @@
-"""Changed pictures with boxes: what is drawn is still in its box, and tightly."""
+"""Changed images with boxes: what is drawn is still in its box, and tightly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GREY = 114
 
 
 def lone_rectangles(count: int = 8) -> ImageSet:
-    """Grey pictures with a white rectangle each, so that what is white is what is in a box."""
+    """Grey images with a white rectangle each, so that what is white is what is in a box."""
     rng = np.random.default_rng(1)
     images = np.full((count, 3, SIDE, SIDE), GREY, np.uint8)
     rows = []
@@ -62,8 +62,8 @@ def test_a_box_is_tight_around_its_rectangle(
         shear=shear,
         scale=0.3,
         translate=0.05,
-        flip=0.5,
-        upend=0.5,
+        hflip=0.5,
+        vflip=0.5,
     )
     # A margin all around, so that nothing is cut off and the corners are seen.
     size = (3 * SIDE, 3 * SIDE)
@@ -76,7 +76,7 @@ def test_a_box_is_tight_around_its_rectangle(
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_batches_hold_what_their_boxes_say(mosaic: float) -> None:
     """Upright changes: all that is white lies in a box, and nearly all of every box is white."""
-    config = AugmentConfig(scale=0.4, translate=0.1, flip=0.5, upend=0.5)
+    config = AugmentConfig(scale=0.4, translate=0.1, hflip=0.5, vflip=0.5)
     changed = ChangedPictures(lone_rectangles(), config, mosaic)
     torch.manual_seed(0)
     seen = 0
@@ -94,7 +94,7 @@ def test_batches_hold_what_their_boxes_say(mosaic: float) -> None:
                 top, left = max(int(y1) - 1, 0), max(int(x1) - 1, 0)
                 outside[top : int(y2) + 2, left : int(x2) + 2] = False
                 seen += 1
-            # Slivers whose box was dropped may remain at the picture's edge.
+            # Slivers whose box was dropped may remain at the image's edge.
             assert outside[8:-8, 8:-8].mean() < 0.02
     assert seen > (30 if mosaic == 0 else 60)
 

@@ -25,11 +25,11 @@ from .progress import Progress
 from .rounding import finish_whitened
 from .whitening import start_whitened
 
-Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 pictures in, float ones in 0..255 out
+Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 images in, float ones in 0..255 out
 
 
 class ClassificationTask(Task):
-    """Classification of pictures that are held in memory."""
+    """Classification of images that are held in memory."""
 
     metric = "top1"
 
@@ -40,7 +40,9 @@ class ClassificationTask(Task):
         self.normalize = make_normalize(spec)
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
-        return DataLoader(self.train, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
+        return DataLoader(
+            self.train, batch_size, shuffle=True, drop_last=True, collate_fn=identity_collate
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, labels = batch
@@ -61,7 +63,7 @@ def train_classifier(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run ``recipe``; the outcome's test is the best weights' top-1 on the test pictures."""
+    """Run ``recipe``; the outcome's test is the best weights' top-1 on the test images."""
     shape = input_shape(recipe)
     everything = load_images(recipe.dataset, "train", data, shape=shape)
     held_out = recipe.val_size or len(everything) // 12
@@ -88,7 +90,7 @@ def train_classifier(
 
 
 def confusion(found: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """How often pictures of a class (row) were taken for a class (column): ``[K, K]``."""
+    """How often images of a class (row) were taken for a class (column): ``[K, K]``."""
     pairs = np.bincount(labels * num_classes + found, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
 
@@ -112,7 +114,7 @@ def evaluate(
     normalize: Callable[[Tensor], Tensor],
     device: torch.device | str = "cpu",
 ) -> float:
-    """Share of pictures whose highest logit is the label's, in 0..1."""
+    """Share of images whose highest logit is the label's, in 0..1."""
     return classification.top1(predict(model, images, normalize, device), images.labels)
 
 
@@ -122,7 +124,7 @@ def predict(
     normalize: Callable[[Tensor], Tensor],
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
-    """The logits of every picture, ``[N, classes]``."""
+    """The logits of every image, ``[N, classes]``."""
     batches = answer_batches(model, images, normalize, device, batch_size=500)
     return np.concatenate([classification.flatten_logits(output) for output in batches])
 
@@ -135,12 +137,12 @@ def answer_batches(
     device: torch.device | str,
     batch_size: int,
 ) -> Iterator[np.ndarray]:
-    """The model's raw output for one batch of pictures after another, in evaluation mode."""
+    """The model's raw output for one batch of images after another, in evaluation mode."""
     model = model.to(device).eval()
-    for pictures, _ in DataLoader(images, batch_size, collate_fn=as_is):
+    for pictures, _ in DataLoader(images, batch_size, collate_fn=identity_collate):
         yield model(normalize(pictures.to(device))).float().cpu().numpy()
 
 
-def as_is(batch: Any) -> Any:
-    """The data set hands out whole batches already."""
+def identity_collate(batch: Any) -> Any:
+    """For a :class:`DataLoader` whose data set hands out whole batches (``__getitems__``)."""
     return batch

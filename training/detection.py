@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from ..errors import MissingPartError
 from ..zoo.registry import ModelSpec, create_model, model_entry
 from .anchors import choose_anchors
-from .classification import as_is, input_shape, make_normalize
+from .classification import identity_collate, input_shape, make_normalize
 from .config import Recipe
 from .data import ImageSet, load_images
-from .data.augment import random_light
+from .data.augment import color_jitter
 from .data.boxes import Frame
 from .data.images import Split
 from .data.mosaic import ChangedPictures
@@ -27,15 +27,15 @@ from .network import start_network
 from .plots import save_detections, spread
 from .progress import Progress
 
-# From raw maps, targets [n, 6] (picture, x1, y1, x2, y2 in input pixels, class) and the spec.
+# From raw maps, targets [n, 6] (image, x1, y1, x2, y2 in input pixels, class) and the spec.
 BoxLoss = Callable[[Sequence[Tensor], Tensor, ModelSpec], Tensor]
 
 _QUICK_THRESHOLD = 0.01  # for the epochs' figures: a trained network has fewer candidates above it
-_BATCH = 16  # pictures that are evaluated at once
+_BATCH = 16  # images that are evaluated at once
 
 
 class DetectionTask(Task):
-    """Detection in pictures that are held in memory."""
+    """Detection in images that are held in memory."""
 
     metric = "map50"
 
@@ -47,15 +47,17 @@ class DetectionTask(Task):
         self.normalize = make_normalize(spec)
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
-        """Mosaics until the last epochs, which show pictures as they are used (Ge et al. 2021)."""
+        """Mosaics until the last epochs, which show images as they are used (Ge et al. 2021)."""
         config = self.recipe.augment
-        plain = epoch >= self.recipe.epochs - config.plain_epochs
+        plain = epoch >= self.recipe.epochs - config.close_mosaic
         pictures = ChangedPictures(self.train, config, 0.0 if plain else config.mosaic)
-        return DataLoader(pictures, batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
+        return DataLoader(
+            pictures, batch_size, shuffle=True, drop_last=True, collate_fn=identity_collate
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, targets = batch
-        lit = random_light(images.float(), self.recipe.augment.light)
+        lit = color_jitter(images.float(), self.recipe.augment.color_jitter)
         return self.box_loss(model(self.normalize(lit)), targets, self.spec)
 
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
@@ -77,7 +79,7 @@ def train_detector(
     """Run ``recipe``; the outcome's test is the best weights' mAP at an overlap of 0.5.
 
     The data set's own validation part chooses the best epoch; with ``val_size``, or where there is
-    none, a part of the training pictures. Anchors that leave out boxes are replaced by fitted ones;
+    none, a part of the training images. Anchors that leave out boxes are replaced by fitted ones;
     the weights' spec says which.
     """
     shape, family = input_shape(recipe), model_entry(recipe.model).spec
@@ -106,7 +108,7 @@ def train_detector(
 
 
 def _hold_out(load: Callable[[Split], ImageSet], count: int) -> tuple[ImageSet, ImageSet]:
-    """The pictures to train on, and those that choose the best epoch."""
+    """The images to train on, and those that choose the best epoch."""
     train_set = load("train")
     if not count:
         try:
@@ -123,7 +125,7 @@ def predict(
     normalize: Callable[[Tensor], Tensor],
     device: torch.device | str,
 ) -> list[np.ndarray]:
-    """Raw maps of pictures uint8 ``[N, C, H, W]``, in batches."""
+    """Raw maps of images uint8 ``[N, C, H, W]``, in batches."""
     model = model.to(device).eval()
     batches = torch.from_numpy(images).split(_BATCH)
     answers = [model(normalize(batch.to(device))) for batch in batches]
@@ -133,7 +135,7 @@ def predict(
 def show_detections(
     spec: ModelSpec, outputs: Sequence[np.ndarray], images: ImageSet, path: Path
 ) -> None:
-    """Draw some pictures with their true boxes and with those that were found."""
+    """Draw some images with their true boxes and with those that were found."""
     shown = spread(len(images))
     found = find_boxes(spec, [output[shown] for output in outputs])
     wanted = [true_boxes(images.labels[index]) for index in shown]

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric, seed_everything
 from tensorboardX import SummaryWriter
+from timm.optim import param_groups_weight_decay
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class FitResult:
 class Outcome:
     """What a family's script hands back: how the training ended, and the test of its best weights.
 
-    ``test`` is the figure called ``metric`` on ``n`` test pictures, None for an interrupted run.
+    ``test`` is the figure called ``metric`` on ``n`` test images, None for an interrupted run.
     ``details`` are further figures of that test, by name. All are shares in 0..1.
     """
 
@@ -170,9 +171,7 @@ class _Run:
         self.batches = len(self.make_loader())
         self.steps = -(-self.batches // recipe.accumulate)  # of the optimizer, in an epoch
         if self.batches == 0:
-            raise TrainingError(
-                "fewer pictures to train on than batch_size: lower it in the recipe"
-            )
+            raise TrainingError("fewer images to train on than batch_size: lower it in the recipe")
         self.schedule = CosineLRScheduler(
             optimizer,
             t_initial=recipe.epochs * self.steps,
@@ -312,19 +311,8 @@ class _Run:
 
 
 def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = _weight_decay_groups(model, recipe)
+    # Decays what multiplies (matrices, kernels); leaves normalization and biases alone.
+    groups = param_groups_weight_decay(model, recipe.optim.weight_decay)
     if recipe.optim.name == "sgd":
         return torch.optim.SGD(groups, lr=recipe.optim.lr, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=recipe.optim.lr)
-
-
-def _weight_decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Decay what multiplies (matrices, kernels); leave normalisation and biases alone."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {
-            "params": [p for p in parameters if p.ndim > 1],
-            "weight_decay": recipe.optim.weight_decay,
-        },
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -27,7 +27,7 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
 def soft_dice_loss(probabilities: Tensor, wanted: Tensor) -> Tensor:
     """1 - Dice with probabilities for pixels (Milletari et al., "V-Net", 2016); 0..1.
 
-    The mean over the pictures and classes that are there: for a class that is not, Dice has no
+    The mean over the images and classes that are there: for a class that is not, Dice has no
     slope worth following, and cross-entropy says all. 0 where none is there.
 
     Args:

@@ -28,13 +28,13 @@ def mean_average_precision(
 
     ``map50`` counts a box as found where one of its class overlaps it by half; ``map50_95`` is the
     mean over ten overlaps from 0.5 to 0.95; ``map50 <class>`` are the classes' own. At most 100
-    boxes of a class and picture count. Boxes are compared in the network's input: the letterbox
-    scales both sides alike, so overlaps are those in the picture. Classes that no label has count
+    boxes of a class and image count. Boxes are compared in the network's input: the letterbox
+    scales both sides alike, so overlaps are those in the image. Classes that no label has count
     nowhere.
 
     Args:
         spec: the network's.
-        outputs: its raw maps for N pictures.
+        outputs: its raw maps for N images.
         labels: N arrays ``[k, 5]``: x1, y1, x2, y2 in input pixels, class.
         threshold: only scores above it; a higher one is faster and gives a little less.
     """
@@ -44,10 +44,10 @@ def mean_average_precision(
 
 
 def mask_figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
-    """Of masks ``[N, h, w]``: Dice over the marked pictures, also by group, and false alarms.
+    """Of masks ``[N, h, w]``: Dice over the marked images, also by group, and false alarms.
 
-    In 0..1: ``dice``, :func:`marked_dice`'s mean; ``false_alarms`` over the clean pictures, where
-    there are any; ``dice <group>``, where the pictures are of several.
+    In 0..1: ``dice``, :func:`marked_dice`'s mean; ``false_alarms`` over the clean images, where
+    there are any; ``dice <group>``, where the images are of several.
     """
     wanted, classes = images.labels, len(images.classes)
     scores = marked_dice(found, wanted, classes)
@@ -65,7 +65,7 @@ def find_boxes(spec: ModelSpec, outputs: Sequence[np.ndarray]) -> list[Boxes]:
 
 
 def true_boxes(labels: np.ndarray) -> Boxes:
-    """The label ``[k, 5]`` of a picture as boxes."""
+    """The label ``[k, 5]`` of an image as boxes."""
     return Boxes(labels[:, :4], np.ones(len(labels)), labels[:, 4].astype(int))
 
 

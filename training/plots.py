@@ -1,4 +1,4 @@
-"""Pictures of a training, drawn without a display."""
+"""Images of a training, drawn without a display."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def save_predictions(
     titles: Sequence[str],
     path: Path,
 ) -> None:
-    """A column a picture: as it is, with its true mask, with the mask that was found.
+    """A column an image: as it is, with its true mask, with the mask that was found.
 
     Args:
-        pictures: uint8 ``[N, C, h, w]``, gray or rgb.
+        images: uint8 ``[N, C, h, w]``, gray or rgb.
         wanted: the true masks ``[N, h, w]``.
         found: the network's, likewise.
-        titles: one a picture.
+        titles: one an image.
         path: the PNG file.
     """
     colors = class_colors(int(max(wanted.max(), found.max())) + 1)
@@ -73,18 +73,18 @@ def save_predictions(
             axis.imshow(overlay(picture, painted, colors))
             axis.set(xticks=[], yticks=[])
         axes[0].set_title(title, fontsize=8)
-    for axis, name in zip(columns[0], ("picture", "truth", "prediction"), strict=True):
+    for axis, name in zip(columns[0], ("image", "truth", "prediction"), strict=True):
         axis.set_ylabel(name)
     figure.savefig(path, format="png", dpi=110)
 
 
 def spread(total: int, count: int = 5) -> list[int]:
-    """Indices evenly through ``total`` pictures, so that nobody chose the good ones."""
+    """Indices evenly through ``total`` images, so that nobody chose the good ones."""
     return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
 
 
 def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
-    """A raw picture, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
+    """A raw image, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
     planes = picture[::-1] if color == "bgr" else picture
     rgb = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
     image = Image.fromarray(np.ascontiguousarray(rgb))
@@ -101,10 +101,10 @@ def save_detections(
     found: Sequence[Boxes],
     path: Path,
 ) -> None:
-    """A column a picture: with its true boxes, with those that were found.
+    """A column an image: with its true boxes, with those that were found.
 
     Args:
-        pictures: uint8 ``[N, C, h, w]``.
+        images: uint8 ``[N, C, h, w]``.
         color: the order of their channels.
         wanted: N times the true boxes.
         found: N times the network's.

@@ -1,4 +1,4 @@
-"""First filters that survive int8: brought onto its grid where the pictures notice least."""
+"""First filters that survive int8: brought onto its grid where the images notice least."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def round_first_filters(
     """Put the first convolution's weights onto the grid of symmetric int8, channel by channel.
 
     Filters that find small contrasts live on cancellation: their weights are large and add up to
-    nearly nothing. Rounded each to the nearest, they see the picture's brightness instead. Here the
+    nearly nothing. Rounded each to the nearest, they see the image's brightness instead. Here the
     roundings of a filter make up for each other: of the points of the grid one is taken that is
-    close under the covariance of the pictures' patches, by rounding one weight after another with
+    close under the covariance of the images' patches, by rounding one weight after another with
     the error passed on (Babai's nearest plane, 1986; for networks as in GPTQ, Frantar et al., 2022)
     and trying single and paired steps from there. The scale of a filter is such that its weights
     suffer little from float16 as well. What the mean patch gains goes into the batch
@@ -45,7 +45,7 @@ def round_first_filters(
 
     Args:
         model: with :class:`ConvBnAct` blocks; the first dense one's convolution is rounded.
-        images: training pictures, uint8 ``[N, C, H, W]``.
+        images: training images, uint8 ``[N, C, H, W]``.
         normalize: brings them to what the network takes.
     """
     block = next(iter(dense_blocks(model)), None)
@@ -71,7 +71,7 @@ def round_first_filters(
 
 
 class Grid:
-    """Filters whose weights are whole multiples of a scale, and what pictures see of the rest.
+    """Filters whose weights are whole multiples of a scale, and what images see of the rest.
 
     Args:
         covariance: of patches, ``[k, k]``; positive definite.
@@ -124,7 +124,7 @@ class Grid:
 
 
 def _power(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """What the pictures see of each of ``errors`` ``[n, k]``: ``[n]``."""
+    """What the images see of each of ``errors`` ``[n, k]``: ``[n]``."""
     return np.einsum("ci,ij,cj->c", errors, covariance, errors)
 
 

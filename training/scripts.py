@@ -38,7 +38,7 @@ class TrainingReport:
         test = "not measured" if self.test is None else f"{100 * self.test:.2f} %"
         details = "".join(f"; {key} {100 * value:.2f} %" for key, value in self.details.items())
         return (
-            f"{self.model} seed {self.seed}: {self.metric} {test} on {self.n} test pictures of "
+            f"{self.model} seed {self.seed}: {self.metric} {test} on {self.n} test images of "
             f"{self.dataset} (validation {100 * self.val:.2f} % in epoch {self.best_epoch} of "
             f"{self.epochs}){details}; weights: {self.weights}"
         )

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 from ..errors import DataError
 from ..zoo.registry import ModelSpec, create_model
 from ..zoo.tasks.segmentation import marked, to_mask
-from .classification import answer_batches, as_is, input_shape, make_normalize
+from .classification import answer_batches, identity_collate, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
 from .distributed import is_first_process
@@ -29,7 +29,7 @@ from .progress import Progress
 from .rounding import finish_whitened
 from .whitening import start_whitened
 
-# Pictures uint8 and masks uint8 in; pictures float in 0..255 and masks uint8 out.
+# Images uint8 and masks uint8 in; images float in 0..255 and masks uint8 out.
 Augment = Callable[[Tensor, Tensor, AugmentConfig], tuple[Tensor, Tensor]]
 
 _MARKED_SHARE = 0.5
@@ -38,13 +38,13 @@ _SHOWN = 8
 
 
 class SegmentationTask(Task):
-    """Segmentation of pictures that are held in memory.
+    """Segmentation of images that are held in memory.
 
-    At least half of what is drawn are pictures with something in their mask: where most are clean,
+    At least half of what is drawn are images with something in their mask: where most are clean,
     a network that finds nothing would be nearly right.
 
-    The recipe's first ``small_epochs`` are trained on pictures of half the size, a quarter of the
-    work, in which the larger marks are learnt (Howard's "progressive resizing", fast.ai, 2018).
+    The recipe's first ``progressive_resize_epochs`` are trained on images of half the size, a
+    quarter of the work, in which the larger marks are learnt (Howard's "progressive resizing", fast.ai, 2018).
     """
 
     metric = "dice"
@@ -56,9 +56,11 @@ class SegmentationTask(Task):
         self.normalize, self.is_small = make_normalize(spec), False
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
-        self.is_small = epoch < self.recipe.augment.small_epochs
+        self.is_small = epoch < self.recipe.augment.progressive_resize_epochs
         sampler = balanced_sampler(marked(self.train.labels))
-        return DataLoader(self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=as_is)
+        return DataLoader(
+            self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=identity_collate
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, masks = self.augment(*batch, self.recipe.augment)
@@ -72,7 +74,7 @@ class SegmentationTask(Task):
 
 
 def halve(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures of half the size, and masks that hold the largest class of four pixels.
+    """Images of half the size, and masks that hold the largest class of four pixels.
 
     A mark that is one pixel wide stays so.
     """
@@ -90,9 +92,9 @@ def train_segmenter(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test pictures.
+    """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test images.
 
-    Details are Dice by category and the share of clean pictures in which something was found.
+    Details are Dice by category and the share of clean images in which something was found.
 
     Raises:
         DataError: nothing is marked in one of the parts.
@@ -109,7 +111,7 @@ def train_segmenter(
     model, spec = start_network(recipe, facts, weights)
     task = SegmentationTask(recipe, spec, train_set, val_set, augment)
     if weights is None:
-        start_at_odds(model, train_set.labels)
+        init_foreground_prior(model, train_set.labels)
         if recipe.whiten:
             start_whitened(model, train_set.images, task.normalize)
     result = fit(model, task, recipe, out, resume=resume, progress=progress)
@@ -126,7 +128,7 @@ def train_segmenter(
 
 
 @torch.no_grad()
-def start_at_odds(model: nn.Module, masks: np.ndarray) -> None:
+def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
     """Let a network of one class begin with the odds that a pixel of a training batch is marked.
 
     From one half everywhere, a rare mark's training begins with thousands of steps that only lower
@@ -134,7 +136,7 @@ def start_at_odds(model: nn.Module, masks: np.ndarray) -> None:
 
     Args:
         model: its last convolution makes the logits.
-        masks: those of the training pictures, uint8 ``[N, h, w]``.
+        masks: those of the training images, uint8 ``[N, h, w]``.
     """
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     if last.out_channels > 1 or last.bias is None:
@@ -146,7 +148,7 @@ def start_at_odds(model: nn.Module, masks: np.ndarray) -> None:
 
 
 def balanced_sampler(is_marked: np.ndarray) -> Sampler[int]:
-    """Draws as many pictures as there are, at least half of them marked, so some twice.
+    """Draws as many images as there are, at least half of them marked, so some twice.
 
     Its own generator is seeded from torch's: processes that were seeded alike draw alike, and each
     takes its share of one and the same draw.
@@ -171,7 +173,7 @@ def find_masks(
 
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
-    """Draw some pictures with both masks: of every group in turn, a quarter of them clean."""
+    """Draw some images with both masks: of every group in turn, a quarter of them clean."""
     is_marked = marked(images.labels)
     groups = np.full(len(images), "") if images.groups is None else images.groups
     clean = _in_turn(np.flatnonzero(~is_marked), groups)[: _SHOWN // 4]
@@ -193,4 +195,4 @@ def _in_turn(indices: np.ndarray, groups: np.ndarray) -> list[int]:
 
 def _require_marks(images: ImageSet, part: str) -> None:
     if not marked(images.labels).any():
-        raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} pictures")
+        raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} images")

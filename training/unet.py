@@ -1,7 +1,7 @@
-"""Train a UNet on pictures with masks: ``edgeark train unet_16``, ``edgeark train unet_8``.
+"""Train a UNet on images with masks: ``edgeark train unet_16``, ``edgeark train unet_8``.
 
 A part on a belt has no up and no left, and the light differs from day to day: every mirror image
-and turn is a picture that could have been taken.
+and turn is an image that could have been taken.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch.nn.functional import one_hot
 
 from .config import AugmentConfig, Recipe
 from .data.augment import (
-    paste_marks,
+    color_jitter,
+    copy_paste,
     random_affine,
     random_flip,
     random_gamma,
-    random_light,
-    random_turn,
+    random_rot90,
 )
 from .loop import Outcome
 from .segmentation import train_segmenter
 
 
 def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
-    """Relight every picture; mirror, turn and distort it, and its mask in the same way.
+    """Relight every image; mirror, turn and distort it, and its mask in the same way.
 
     The mask travels as further channels, one a class, so that one draw moves both.
     """
-    pasted, masks = paste_marks(images.float(), masks, config.paste)
-    lit = random_gamma(random_light(pasted, config.light), config.gamma)
+    pasted, masks = copy_paste(images.float(), masks, config.copy_paste)
+    lit = random_gamma(color_jitter(pasted, config.color_jitter), config.gamma)
     layers = one_hot(masks.long()).movedim(-1, 1).float()
-    moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)
-    moved = random_turn(random_flip(moved, config.upend, dim=2), config.turn)
+    moved = random_flip(torch.cat([lit, layers], dim=1), config.hflip)
+    moved = random_rot90(random_flip(moved, config.vflip, dim=2), config.rot90)
     moved = random_affine(moved, **config.affine(), outside="reflection")
     pictures, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
     return pictures, layers.argmax(dim=1).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Train a VGG on small pictures: ``edgeark train vgg_s``, ``edgeark train vgg_kpu``.
+"""Train a VGG on small images: ``edgeark train vgg_s``, ``edgeark train vgg_kpu``.
 
 Mirroring, shifting by some pixels and blanking a square are what 32x32 photographs need
 (DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017).
@@ -18,8 +18,8 @@ from .loop import Outcome
 
 
 def augment(images: Tensor, config: AugmentConfig) -> Tensor:
-    """Shift, mirror and partly blank every picture."""
-    moved = random_flip(random_crop(images.float(), config.shift), config.flip)
+    """Shift, mirror and partly blank every image."""
+    moved = random_flip(random_crop(images.float(), config.crop_padding), config.hflip)
     return random_erase(moved, config.erase)
 
 

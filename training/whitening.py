@@ -1,4 +1,4 @@
-"""First filters that whiten: they take the patches of the training pictures apart."""
+"""First filters that whiten: they take the patches of the training images apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import unfold
 from ..zoo.layers import ConvBnAct
 from .config import RecipeError
 
-_PIXELS = 4_000_000  # of the pictures whose patches are looked at
+_PIXELS = 4_000_000  # of the images whose patches are looked at
 
 
 @torch.no_grad()
@@ -21,7 +21,7 @@ def start_whitened(
 ) -> None:
     """Let a fresh network begin with decorrelated colours and edges, and pass them on unmixed.
 
-    The filters of the first convolution become the principal components of the pictures' patches,
+    The filters of the first convolution become the principal components of the images' patches,
     the strongest first, each beside its negative, which the activation would cut off; the batch
     normalisation behind it gives all of them one variance. Of every further convolution of an odd
     size, the first filters begin as identities. Both spare a short training its first epochs
@@ -29,7 +29,7 @@ def start_whitened(
 
     Args:
         model: with :class:`ConvBnAct` blocks; what is no such block, or has groups, stays.
-        images: training pictures, uint8 ``[N, C, H, W]``.
+        images: training images, uint8 ``[N, C, H, W]``.
         normalize: brings them to what the network takes.
 
     Raises:
@@ -58,7 +58,7 @@ def dense_blocks(model: nn.Module) -> list[ConvBnAct]:
 def sample_patches(
     conv: nn.Conv2d, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """What ``conv`` sees of some of the pictures ``[N, C, H, W]``: ``[patches, C * kernel]``."""
+    """What ``conv`` sees of some of the images ``[N, C, H, W]``: ``[patches, C * kernel]``."""
     count = max(1, _PIXELS // images[0, 0].size)
     some = normalize(torch.from_numpy(images[:: -(-len(images) // count)]))
     return unfold(some, conv.kernel_size, stride=conv.stride).movedim(1, -1).flatten(0, 1)

@@ -20,7 +20,7 @@ from torchvision.ops import complete_box_iou_loss
 
 from .anchors import MAX_RATIO
 
-# The published weights of the parts, for three scales, pictures of 640 and 80 classes.
+# The published weights of the parts, for three scales, images of 640 and 80 classes.
 _BOX, _OBJECT, _CLASS = 0.05, 1.0, 0.5
 _BALANCE = (4.0, 1.0, 0.4)  # of objectness: fine maps have more cells and fewer objects in each
 _LEAST_HALF = 0.01  # pixels that each box is larger by, on every side
@@ -45,7 +45,7 @@ def match_boxes(targets: Tensor, anchors: Tensor, stride: int, size: tuple[int, 
     """The places of one map that answer for the boxes of a batch.
 
     Args:
-        targets: float ``[n, 6]``: picture, x1, y1, x2, y2 in input pixels, class.
+        targets: float ``[n, 6]``: image, x1, y1, x2, y2 in input pixels, class.
         anchors: ``[A, 2]``: width, height in input pixels.
         stride: input pixels per cell.
         size: the map's ``(height, width)``.
@@ -104,7 +104,7 @@ def loss_parts(
 
     Args:
         outputs: a map a stride, ``[N, A * (5 + classes), h, w]``.
-        targets: float ``[n, 6]``: picture, x1, y1, x2, y2 in input pixels, class.
+        targets: float ``[n, 6]``: image, x1, y1, x2, y2 in input pixels, class.
         anchors: ``[scales, A, 2]`` in input pixels.
         strides: input pixels per cell.
     """
@@ -141,7 +141,7 @@ def yolo_loss(
 ) -> Tensor:
     """One figure from :func:`loss_parts`, in the published proportions.
 
-    Objectness shrinks with the picture's area and classes with their number, as more of either
+    Objectness shrinks with the image's area and classes with their number, as more of either
     make more terms of the sum. One class alone needs no class loss: objectness says it.
     """
     parts = loss_parts(outputs, targets, anchors, strides)

@@ -1,6 +1,6 @@
-"""Train a YOLOv5 on pictures with boxes: ``edgeark train yolov5n_bccd``.
+"""Train a YOLOv5 on images with boxes: ``edgeark train yolov5n_bccd``.
 
-Mosaics of four pictures, scaled and shifted, make many pictures of few; the last epochs are
+Mosaics of four images, scaled and shifted, make many images of few; the last epochs are
 without them. What a cell should say is in :mod:`edgeark.training.yolo_loss`.
 """
 

@@ -44,11 +44,11 @@ def load_images(
             ``cifar10``, ``sign_digits``, ``magnetic_tile``, ``bccd`` (blood cells in boxes); for a
             folder of one's own ``image_folder``, with masks ``mask_folder``, or with boxes
             ``voc_folder``, ``coco_json``, ``yolo_txt``.
-        split: ``train``, ``test``, or ``val`` where pictures with boxes have such a part.
+        split: ``train``, ``test``, or ``val`` where images with boxes have such a part.
         data: the folder to look in; by default see :mod:`edgeark.training.data.sources`.
-        shape: the network's ``(channels, height, width)``: the pictures are brought to it.
-        sample: only so many pictures, drawn at random, the same ones every time.
-        frame: how pictures with boxes are put into the network's input; by default as YOLOv5.
+        shape: the network's ``(channels, height, width)``: the images are brought to it.
+        sample: only so many images, drawn at random, the same ones every time.
+        frame: how images with boxes are put into the network's input; by default as YOLOv5.
 
     Raises:
         DataError: unknown name, not found, or broken files.
@@ -70,5 +70,5 @@ def _list_boxes(name: str, split: Split, data: Path | None) -> BoxListing:
         folder = require(name, "BCCD/ImageSets/Main/*.txt", data)
         return list_voc(name, folder / "BCCD", split, _BCCD_CLASSES)
     if data is None or not data.is_dir():
-        raise DataError(f"name the folder of your {name} pictures with --data")
+        raise DataError(f"name the folder of your {name} images with --data")
     return _BOX_FORMATS[name](data.resolve().name, data, split)

@@ -1,8 +1,8 @@
-"""Random changes to a batch of pictures, different ones for each picture.
+"""Random changes to a batch of images, different ones for each image.
 
-torchvision's transforms draw once per call, so a batch would need a Python loop; on pictures of
+torchvision's transforms draw once per call, so a batch would need a Python loop; on images of
 32x32 that loop costs as much as a small network. These are the same transformations, batched.
-Pictures are float ``[N, C, H, W]`` in 0..255, in and out.
+Images are float ``[N, C, H, W]`` in 0..255, in and out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, max_pool2d, pad
 
-_SMALL_MARK = 0.05  # of a picture's area
-_MARGIN = 0.03  # of a picture's side
+_SMALL_MARK = 0.05  # of an image's area
+_MARGIN = 0.03  # of an image's side
 
 
 def random_affine(
@@ -26,7 +26,7 @@ def random_affine(
     shear: float = 0.0,
     outside: Literal["zeros", "reflection"] = "zeros",
 ) -> Tensor:
-    """Rotate, shift, scale and shear each picture; what comes in from outside is 0 (black).
+    """Rotate, shift, scale and shear each image; what comes in from outside is 0 (black).
 
     Args:
         images: float ``[N, C, H, W]``.
@@ -34,7 +34,7 @@ def random_affine(
         translate: shift in each direction, as a fraction of the side.
         scale: the factor is uniform in ``[1 - scale, 1 + scale]``, for each axis on its own.
         shear: horizontal shear, in degrees.
-        outside: ``reflection`` mirrors the picture at its edges instead of the black.
+        outside: ``reflection`` mirrors the image at its edges instead of the black.
     """
     count, device = len(images), images.device
 
@@ -56,7 +56,7 @@ def random_affine(
 
 
 def random_crop(images: Tensor, shift: int) -> Tensor:
-    """Move each picture by up to ``shift`` pixels each way; the edge is mirrored outwards."""
+    """Move each image by up to ``shift`` pixels each way; the edge is mirrored outwards."""
     if shift == 0:
         return images
     count, _, height, width = images.shape
@@ -70,12 +70,12 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def paste_marks(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Lay the small marks of each picture's neighbour in the batch over that share of the pictures.
+def copy_paste(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Lay the small marks of each image's neighbour in the batch over that share of the images.
 
-    So a defect is seen on many grounds. It stays where it was in its own picture, takes on the
+    So a defect is seen on many grounds. It stays where it was in its own image, takes on the
     brightness of what surrounds it in the new one, and blends over some pixels. Marks over a
-    twentieth of the picture are part of their ground, those near an edge part of its outline:
+    twentieth of the image are part of their ground, those near an edge part of its outline:
     neither is moved. The idea is simple copy-paste (Ghiasi et al., 2021).
 
     Args:
@@ -84,7 +84,7 @@ def paste_marks(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Te
         share: 0..1.
 
     Returns:
-        New pictures and masks.
+        New images and masks.
     """
     if share == 0:
         return images, masks
@@ -106,15 +106,15 @@ def paste_marks(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Te
 
 
 def random_flip(images: Tensor, share: float, dim: int = 3) -> Tensor:
-    """Mirror that share of the pictures: left to right, or for ``dim`` 2 upside down."""
+    """Mirror that share of the images: left to right, or for ``dim`` 2 upside down."""
     chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < share
     return torch.where(chosen, images.flip(dim), images)
 
 
-def random_turn(images: Tensor, share: float) -> Tensor:
+def random_rot90(images: Tensor, share: float) -> Tensor:
     """Mirror that share at the diagonal: with both flips, every turn by 90 degrees is possible.
 
-    Pictures that are not square stay as they are.
+    Images that are not square stay as they are.
     """
     if images.shape[2] != images.shape[3]:
         return images
@@ -123,7 +123,7 @@ def random_turn(images: Tensor, share: float) -> Tensor:
 
 
 def random_erase(images: Tensor, side: float) -> Tensor:
-    """Blank a square of ``side`` times the shorter side in each picture, to the batch's mean."""
+    """Blank a square of ``side`` times the shorter side in each image, to the batch's mean."""
     if side == 0:
         return images
     count, _, height, width = images.shape
@@ -135,7 +135,7 @@ def random_erase(images: Tensor, side: float) -> Tensor:
     return torch.where(square, images.mean(dim=(0, 2, 3), keepdim=True), images)
 
 
-def random_light(images: Tensor, amount: float) -> Tensor:
+def color_jitter(images: Tensor, amount: float) -> Tensor:
     """Scale brightness, contrast and each channel by factors in ``[1 - amount, 1 + amount]``."""
     count, channels = images.shape[:2]
     factors = 1 + amount * (2 * torch.rand(count, channels + 2, 1, 1, device=images.device) - 1)
@@ -146,6 +146,6 @@ def random_light(images: Tensor, amount: float) -> Tensor:
 
 
 def random_gamma(images: Tensor, amount: float) -> Tensor:
-    """Raise each picture, as 0..1, to a power in ``[1 / (1 + amount), 1 + amount]``."""
+    """Raise each image, as 0..1, to a power in ``[1 / (1 + amount), 1 + amount]``."""
     drawn = 2 * torch.rand(len(images), 1, 1, 1, device=images.device) - 1
     return 255 * (images / 255).clamp(0, 1) ** ((1 + amount) ** drawn)

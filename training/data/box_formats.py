@@ -1,8 +1,8 @@
 """Where boxes are written: PASCAL VOC's xml, COCO's json, YOLO's txt.
 
-Each format has a function that finds the pictures of a split and returns a listing; nothing but
+Each format has a function that finds the images of a split and returns a listing; nothing but
 names is read before :func:`~edgeark.training.data.boxes.read_boxes` asks. Where a folder has no
-parts, every fifth picture, drawn once and for all, is a test picture.
+parts, every fifth image, drawn once and for all, is a test image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .boxes import BoxListing
 from .folders import SUFFIXES, drawn_part, read_file, warn_left_out
 from .images import Split
 
-_MAX_XML_BYTES = 4_000_000  # ten thousand boxes; a larger annotation of one picture is a mistake
+_MAX_XML_BYTES = 4_000_000  # ten thousand boxes; a larger annotation of one image is a mistake
 _VOC_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ALIASES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -82,7 +82,7 @@ def parse_xml(content: bytes) -> ET.Element:
         DataError: no XML, too large, or with a document type.
     """
     if len(content) > _MAX_XML_BYTES:
-        raise DataError(f"{len(content)} bytes of xml for one picture")
+        raise DataError(f"{len(content)} bytes of xml for one image")
     try:
         return ET.fromstring(content, parser=ET.XMLParser(target=_NoDoctype()))
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -97,14 +97,14 @@ def _voc_classes(annotations: Path) -> tuple[str, ...]:
                 _text(entry, "name") for entry in parse_xml(path.read_bytes()).iter("object")
             )
         except DataError:
-            continue  # named when its picture is read
+            continue  # named when its image is read
     return tuple(sorted(names))
 
 
 def _voc_boxes(root: ET.Element, classes: Sequence[str], size: tuple[int, int]) -> np.ndarray:
     stated = (int(root.findtext("size/height") or 0), int(root.findtext("size/width") or 0))
     if all(stated) and stated != size:
-        raise DataError(f"the annotation is of a {stated} picture (height, width), it is {size}")
+        raise DataError(f"the annotation is of a {stated} image (height, width), it is {size}")
     rows = []
     for entry in root.iter("object"):
         label = _text(entry, "name")
@@ -126,7 +126,7 @@ def list_coco(name: str, folder: Path, split: Split) -> BoxListing:
     """A json file a split, as COCO has it (Lin et al. 2014): ``images``, ``annotations`` ...
 
     The file is ``annotations/*<split>*.json``, ``<split>/*.json``, or else the only one in the
-    folder. Pictures are looked for beside it, in ``images``, ``images/<split>``, ``<split>``,
+    folder. Images are looked for beside it, in ``images``, ``images/<split>``, ``<split>``,
     ``<split>2017`` and the folder itself. Boxes around a crowd are left out.
 
     Raises:
@@ -157,7 +157,7 @@ def list_coco(name: str, folder: Path, split: Split) -> BoxListing:
         raise DataError(f"{path} is not as COCO's: {type(error).__name__} {error}") from None
     total = len(document["annotations"])
     warn_left_out(name, crowds, f"of {total} {split} boxes are around a crowd")
-    warn_left_out(name, strays, f"of {total} {split} boxes are of no picture in the list")
+    warn_left_out(name, strays, f"of {total} {split} boxes are of no image in the list")
     places = [path.parent, folder / "images", folder]
     for part in _ALIASES[split]:
         places += [folder / "images" / part, folder / part, folder / f"{part}2017"]
@@ -172,7 +172,7 @@ def list_coco(name: str, folder: Path, split: Split) -> BoxListing:
 
 
 def _coco_file(name: str, folder: Path, split: Split) -> tuple[Path, bool]:
-    """The json file of a split, and whether it is the one file of all pictures."""
+    """The json file of a split, and whether it is the one file of all images."""
     for part in _ALIASES[split]:
         for pattern in (f"annotations/*{part}*.json", f"{part}/*.json"):
             found = sorted(folder.glob(pattern))
@@ -206,10 +206,10 @@ def _coco_classes(document: dict[str, Any]) -> list[tuple[int, str]]:
 
 
 def list_yolo(name: str, folder: Path, split: Split) -> BoxListing:
-    """A txt file a picture: lines of class, centre x and y, width, height, as shares of the sides.
+    """A txt file an image: lines of class, centre x and y, width, height, as shares of the sides.
 
-    Pictures are in ``images/<split>`` with ``labels/<split>`` beside it, or in ``<split>/images``
-    with ``<split>/labels``, or all in ``images`` with ``labels``. A picture without a txt file is
+    Images are in ``images/<split>`` with ``labels/<split>`` beside it, or in ``<split>/images``
+    with ``<split>/labels``, or all in ``images`` with ``labels``. An image without a txt file is
     one without objects. ``classes.txt`` has a class name a line.
 
     Raises:
@@ -265,7 +265,7 @@ def _rows(rows: Sequence[Sequence[float]]) -> np.ndarray:
 def _pictures(folder: Path) -> list[Path]:
     found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
-        raise DataError(f"no pictures in {folder}")
+        raise DataError(f"no images in {folder}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pictures with boxes: from a listing of either format to arrays in the network's pixels."""
+"""Images with boxes: from a listing of either format to arrays in the network's pixels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...zoo.tasks.letterbox import letterbox
 from .folders import decode, read_each, warn_left_out
 from .images import ImageSet, Shape, Split, draw
 
-# The labels [k, 5] of a picture of (height, width): x1, y1, x2, y2 in its pixels, class.
+# The labels [k, 5] of an image of (height, width): x1, y1, x2, y2 in its pixels, class.
 ReadBoxes = Callable[[str, tuple[int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How a network wants a picture in its input: colour order, and where the grey goes."""
+    """How a network wants an image in its input: colour order, and where the grey goes."""
 
     color: Color = "rgb"
     centred: bool = True
@@ -32,7 +32,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class BoxListing:
-    """Pictures that are not read yet, and how to get at a picture's bytes and at its boxes."""
+    """Images that are not read yet, and how to get at an image's bytes and at its boxes."""
 
     name: str
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class BoxListing:
 class _Example:
     picture: np.ndarray  # uint8 [1, C, H, W]
     labels: np.ndarray  # float32 [k, 5], input pixels
-    dropped: int  # boxes without area in the picture
+    dropped: int  # boxes without area in the image
 
 
 def read_boxes(
@@ -57,16 +57,16 @@ def read_boxes(
     """Decode a listing, or a sample of it, letterboxed to ``shape``.
 
     ``labels`` of the result is an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in
-    pixels of the network's input, cut off at the picture's edges, and the class.
+    pixels of the network's input, cut off at the image's edges, and the class.
 
-    A picture or an annotation that cannot be read leaves the pair out; a box that has no area, or
-    none inside of its picture, is dropped. Both are named and counted in a warning.
+    An image or an annotation that cannot be read leaves the pair out; a box that has no area, or
+    none inside of its image, is dropped. Both are named and counted in a warning.
 
     Raises:
-        DataError: no shape is given, or no picture can be read.
+        DataError: no shape is given, or no image can be read.
     """
     if shape is None:
-        raise DataError(f"{listing.name}: pictures of all sizes need the network's input shape")
+        raise DataError(f"{listing.name}: images of all sizes need the network's input shape")
     color: Color = "gray" if shape[0] == 1 else frame.color
     if sample is not None:
         listing = listing.pick(draw(len(listing.names), sample))
@@ -83,7 +83,7 @@ def read_boxes(
     found = list(zip((listing.names[i] for i in good), examples, strict=True))
     empty = [name for name, example in found for _ in range(example.dropped)]
     total = sum(len(example.labels) for example in examples) + len(empty)
-    outside = "boxes have no area inside their picture"
+    outside = "boxes have no area inside their image"
     warn_left_out(listing.name, empty, f"of {total} {split} {outside}")
     images = np.concatenate([example.picture for example in examples])
     labels = as_labels(example.labels for example in examples)
@@ -91,7 +91,7 @@ def read_boxes(
 
 
 def clip_boxes(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels ``[k, 5]`` cut off at the edges of a picture of ``(height, width)``.
+    """Labels ``[k, 5]`` cut off at the edges of an image of ``(height, width)``.
 
     Without those that have no area there.
     """

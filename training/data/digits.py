@@ -18,7 +18,7 @@ _CLASSES = tuple(str(digit) for digit in range(10))
 def load_mnist(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
-    """MNIST: 60,000 pictures to train on, 10,000 to test; fetched where it is in no folder."""
+    """MNIST: 60,000 images to train on, 10,000 to test; fetched where it is in no folder."""
     prefix = "train" if split == "train" else "t10k"
     folder = find_dataset("mnist", f"{prefix}-images-idx3-ubyte*", data) or _download_mnist()
     images, labels = (
@@ -26,7 +26,7 @@ def load_mnist(
         for kind in ("images-idx3", "labels-idx1")
     )
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(f"{folder}: {images.shape} pictures do not match {labels.shape} labels")
+        raise DataError(f"{folder}: {images.shape} images do not match {labels.shape} labels")
     found = ImageSet("mnist", split, images[:, None], labels.astype(np.int64), _CLASSES)
     return found.sample(sample).resized(shape)
 

@@ -1,4 +1,4 @@
-"""Pictures in one folder a class: on disk or in a zip, with a split by folder, file or chance."""
+"""Images in one folder a class: on disk or in a zip, with a split by folder, file or chance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAMED = 5  # broken files that a message names
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures that are not read yet: names, numbers of their classes, and how to get the bytes."""
+    """Images that are not read yet: names, numbers of their classes, and how to get the bytes."""
 
     name: str
     names: tuple[str, ...]
@@ -70,13 +70,13 @@ def load_sign_digits(
 def load_image_folder(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
-    """Pictures of one's own, one folder a class: a folder or a zip of ``<class>/*``.
+    """Images of one's own, one folder a class: a folder or a zip of ``<class>/*``.
 
     The split is ``train/<class>/*`` and ``test/<class>/*``, or what a file ``split.tsv`` at the top
-    says; without either every fifth picture, drawn once and for all, is a test picture.
+    says; without either every fifth image, drawn once and for all, is a test image.
     """
     if data is None or not data.exists():
-        raise DataError("name the folder of your pictures with --data: one folder a class inside")
+        raise DataError("name the folder of your images with --data: one folder a class inside")
     if data.is_dir():
         files = [p.relative_to(data).as_posix() for p in data.rglob("*") if p.is_file()]
         return _read_classes(data, split, files, partial(read_file, data), shape, sample)
@@ -113,7 +113,7 @@ def _read_classes(
     shape: Shape | None,
     sample: int | None,
 ) -> ImageSet:
-    """The pictures of a split of ``files``, which ``read`` gets by their paths below ``data``."""
+    """The images of a split of ``files``, which ``read`` gets by their paths below ``data``."""
     pictures = sorted(f for f in files if _is_picture(f))
     parts = {
         part: [f for f in pictures if f.startswith(f"{part}/") and f.count("/") == 2]
@@ -132,13 +132,13 @@ def _read_classes(
 
 
 def _is_picture(path: str) -> bool:
-    """By its name; what macOS adds to zips has names of pictures, and is none."""
+    """By its name; what macOS adds to zips has names of images, and is none."""
     hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts)
     return path.lower().endswith(SUFFIXES) and not hidden
 
 
 def drawn_part(total: int, split: Split) -> np.ndarray:
-    """Indices of the test pictures, every fifth, or of the others; drawn once and for all."""
+    """Indices of the test images, every fifth, or of the others; drawn once and for all."""
     order = np.random.default_rng(0).permutation(total)
     count = max(1, round(_TEST_SHARE * total))
     return np.sort(order[:count] if split == "test" else order[count:])
@@ -161,7 +161,7 @@ def list_by_class(
     folders = [PurePosixPath(f).parent.name for f in pictures]
     classes = tuple(sorted(set(folders)) if known is None else known)
     if len(classes) < 2:
-        raise DataError(f"{name}: {len(classes)} folders with pictures, one a class is needed")
+        raise DataError(f"{name}: {len(classes)} folders with images, one a class is needed")
     if strange := sorted(set(folders) - set(classes)):
         raise DataError(f"{name}: the class {strange[0]!r} is in test and not in train")
     labels = np.array([classes.index(folder) for folder in folders], np.int64)
@@ -202,7 +202,7 @@ def read_pictures(
     """Decode a listing (or a sample of it) into one array; ``shape`` None takes the first one's.
 
     Raises:
-        DataError: no picture can be decoded; see :func:`read_each`.
+        DataError: no image can be decoded; see :func:`read_each`.
     """
     if sample is not None:
         listing = listing.pick(draw(len(listing.names), sample))
@@ -246,8 +246,8 @@ def read_each(
     broken = {n: why for n, (found, why) in zip(names, results, strict=True) if found is None}
     if not good:
         reason = f"; {next(iter(broken))}: {next(iter(broken.values()))}" if broken else ""
-        raise DataError(f"{dataset}: none of {len(names)} pictures can be read{reason}")
-    warn_left_out(dataset, list(broken), f"of {len(names)} {split} pictures cannot be read")
+        raise DataError(f"{dataset}: none of {len(names)} images can be read{reason}")
+    warn_left_out(dataset, list(broken), f"of {len(names)} {split} images cannot be read")
     return good, [found for found, _ in results if found is not None]
 
 
@@ -259,17 +259,17 @@ def warn_left_out(dataset: str, names: Sequence[str], what: str) -> None:
 
 
 def decode(content: bytes) -> np.ndarray:
-    """The pixels of an encoded picture, upright: uint8 ``[h, w]`` (gray) or ``[h, w, 3]`` (rgb).
+    """The pixels of an encoded image, upright: uint8 ``[h, w]`` (gray) or ``[h, w, 3]`` (rgb).
 
     Raises:
-        DataError: it is no picture, or a truncated one.
+        DataError: it is no image, or a truncated one.
     """
     try:
         with Image.open(BytesIO(content)) as file:
             upright = ImageOps.exif_transpose(file)
             return np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"not a readable picture: {error}") from None
+        raise DataError(f"not a readable image: {error}") from None
 
 
 def read_file(folder: Path, name: str) -> bytes:

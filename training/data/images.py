@@ -1,4 +1,4 @@
-"""Labelled pictures that fit into memory."""
+"""Labelled images that fit into memory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ImageSet(Dataset):
     ``labels`` is int64 ``[N]`` for classification, uint8 masks ``[N, H, W]`` for segmentation, and
     for detection an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in pixels of
     ``images``, class. ``classes`` are the names behind the numbers. Where the data set has them,
-    ``groups`` names each picture's category, and ``numbers`` are such that pictures of one object
-    are neighbours.
+    ``groups`` names each image's category, and ``sequence_index`` orders images such that those of
+    one object are neighbours.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ImageSet(Dataset):
     labels: np.ndarray
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
-    numbers: np.ndarray | None = None
+    sequence_index: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,35 +44,37 @@ class ImageSet(Dataset):
         return torch.from_numpy(self.images[indices]), torch.from_numpy(self.labels[indices])
 
     def subset(self, indices: np.ndarray) -> ImageSet:
-        fields = {key: getattr(self, key) for key in ("images", "labels", "groups", "numbers")}
+        fields = {
+            key: getattr(self, key) for key in ("images", "labels", "groups", "sequence_index")
+        }
         return replace(self, **{k: v[indices] for k, v in fields.items() if v is not None})
 
     def head(self, count: int | None) -> ImageSet:
-        """The first ``count`` pictures (all of them for None)."""
+        """The first ``count`` images (all of them for None)."""
         return self.subset(np.arange(len(self) if count is None else min(count, len(self))))
 
     def split_off(self, count: int) -> tuple[ImageSet, ImageSet]:
-        """Hold out ``count`` pictures, drawn once and for all: (the rest, the held-out ones).
+        """Hold out ``count`` images, drawn once and for all: (the rest, the held-out ones).
 
-        Of each group its share, so that ``count`` is met roughly. Where the pictures are numbered,
+        Of each group its share, so that ``count`` is met roughly. Where the images are numbered,
         a draw would put one object's into both parts: there each group is cut in two, at a gap
         between its numbers.
         """
         if not 0 < count < len(self):
-            raise DataError(f"cannot hold out {count} of the {len(self)} pictures of {self.name}")
+            raise DataError(f"cannot hold out {count} of the {len(self)} images of {self.name}")
         groups = np.zeros(len(self)) if self.groups is None else self.groups
-        if self.numbers is not None:
-            held = held_out_ranges(self.numbers, groups, count / len(self))
+        if self.sequence_index is not None:
+            held = held_out_ranges(self.sequence_index, groups, count / len(self))
         else:
             held = held_out_draw(groups, count / len(self))
         return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))
 
     def sample(self, count: int | None) -> ImageSet:
-        """``count`` pictures drawn without replacement (all, in order, for None)."""
+        """``count`` images drawn without replacement (all, in order, for None)."""
         return self if count is None else self.subset(draw(len(self), count))
 
     def resized(self, shape: Shape | None) -> ImageSet:
-        """The same pictures in a network's ``(channels, height, width)``; None keeps theirs."""
+        """The same images in a network's ``(channels, height, width)``; None keeps theirs."""
         if shape is None or self.images.shape[1:] == shape:
             return self
         pictures = [to_input(p.transpose(1, 2, 0), shape[1:], shape[0]) for p in self.images]
@@ -80,7 +82,7 @@ class ImageSet(Dataset):
 
 
 def held_out_draw(groups: np.ndarray, share: float) -> np.ndarray:
-    """Which pictures to hold out, bool ``[N]``: that share of every group, drawn.
+    """Which images to hold out, bool ``[N]``: that share of every group, drawn.
 
     Of a group of two or more at least one is held out, and one is kept.
     """
@@ -93,10 +95,10 @@ def held_out_draw(groups: np.ndarray, share: float) -> np.ndarray:
 
 
 def held_out_ranges(numbers: np.ndarray, groups: np.ndarray, share: float) -> np.ndarray:
-    """Which pictures to hold out, bool ``[N]``: the highest numbers of every group.
+    """Which images to hold out, bool ``[N]``: the highest numbers of every group.
 
     The cut lies in the widest gap that leaves between half and three halves of ``share`` behind it.
-    A group of one picture keeps it.
+    A group of one image keeps it.
     """
     held = np.zeros(len(numbers), bool)
     for group in np.unique(groups):

@@ -1,4 +1,4 @@
-"""Pictures with a mask each: the magnetic tiles, and a folder of one's own.
+"""Images with a mask each: the magnetic tiles, and a folder of one's own.
 
 A set's labels are masks uint8 ``[N, H, W]`` at the network's size, as
 :mod:`edgeark.zoo.tasks.segmentation` defines them: 0 and 1, or indices of classes.
@@ -36,7 +36,7 @@ _CLASSES_FILE = "classes.txt"
 
 @dataclass(frozen=True)
 class MaskListing:
-    """Pictures and masks that are not read yet: names of the files below ``root``.
+    """Images and masks that are not read yet: names of the files below ``root``.
 
     ``read_mask`` turns a file's stored values into a mask; ``classes`` has the background's name
     only where there are several.
@@ -62,7 +62,7 @@ def load_magnetic_tile(
     """Magnetic tiles with surface defects (Huang et al.): 1,074 and 270, of 103x222 to 632x403.
 
     Most are clean. ``groups`` are the folders: Blowhole, Break, Crack, Fray, Uneven and Free.
-    ``numbers`` are those in the files' names: the exposures of one tile are neighbours.
+    ``sequence_index`` are those in the files' names: the exposures of one tile are neighbours.
     """
     root = require("magnetic_tile", SPLIT_FILE, data)
     names = tuple(read_split(root / SPLIT_FILE)[split])
@@ -72,23 +72,23 @@ def load_magnetic_tile(
     return replace(
         found,
         groups=np.array([PurePosixPath(n).parts[0].removeprefix("MT_") for n in kept]),
-        numbers=np.array([_number(n) for n in kept], np.int64),
+        sequence_index=np.array([_number(n) for n in kept], np.int64),
     )
 
 
 def load_mask_folder(
     split: Split, data: Path | None, shape: Shape | None, sample: int | None
 ) -> ImageSet:
-    """Pictures of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
+    """Images of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
 
     Or both folders in ``<data>/train`` and in ``<data>/test``, or a file ``<data>/split.tsv`` that
-    lists ``images/...``; without these every fifth picture, drawn once and for all, is a test
-    picture. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
+    lists ``images/...``; without these every fifth image, drawn once and for all, is a test
+    image. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
     ``<data>/classes.txt``, a name a line and the background first, its values are indices of these
     classes. ``groups`` are ``marked`` and ``clean``.
     """
     if data is None or not data.is_dir():
-        raise DataError("name the folder of your pictures with --data: images and masks inside")
+        raise DataError("name the folder of your images with --data: images and masks inside")
     table = data / SPLIT_FILE
     parts = all((data / part).is_dir() for part in ("train", "test")) and not table.exists()
     root = data / split if parts else data
@@ -97,7 +97,7 @@ def load_mask_folder(
     else:
         files = sorted(p.name for p in (root / "images").glob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataError(f"no pictures in {root / 'images'}")
+        raise DataError(f"no images in {root / 'images'}")
     classes = _read_classes(data / _CLASSES_FILE)
     read_mask = _indices_below(len(classes)) if classes else _marked
     listing = MaskListing(
@@ -117,7 +117,7 @@ def load_mask_folder(
 def _read(
     listing: MaskListing, split: Split, shape: Shape | None, sample: int | None
 ) -> tuple[ImageSet, list[str]]:
-    """The set, and its pictures' names; ``shape`` None takes the first picture's."""
+    """The set, and its images' names; ``shape`` None takes the first image's."""
     if sample is not None:
         listing = listing.pick(draw(len(listing.pictures), sample))
     if shape is None:
@@ -131,7 +131,7 @@ def _read(
         picture = decode(read_file(listing.root, name))
         mask = listing.read_mask(decode_mask(read_file(listing.root, mask_of[name])))
         if mask.shape != picture.shape[:2]:
-            raise DataError(f"the picture is {picture.shape[:2]}, its mask {mask.shape}")
+            raise DataError(f"the image is {picture.shape[:2]}, its mask {mask.shape}")
         return to_input(picture, (size[0], size[1]), channels), shrink(mask, (size[0], size[1]))
 
     good, found = read_each(listing.name, split, listing.pictures, one)
@@ -145,7 +145,7 @@ def decode_mask(content: bytes) -> np.ndarray:
     """The stored values of a mask, uint8 ``[h, w]``; of a palette file the indices.
 
     Raises:
-        DataError: it is no picture, a truncated one, or in colour.
+        DataError: it is no image, a truncated one, or in colour.
     """
     try:
         with Image.open(BytesIO(content)) as file:

@@ -1,4 +1,4 @@
-"""Random changes to pictures with boxes: four in one, moved, scaled, turned, mirrored.
+"""Random changes to images with boxes: four in one, moved, scaled, turned, mirrored.
 
 Mosaics are Bochkovskiy et al.'s ("YOLOv4", 2020). A change is one matrix for the pixels and for the
 boxes. All randomness is torch's own generator, which the loop seeds.
@@ -25,19 +25,19 @@ _MIN_SHARE = 0.1  # of a box's area: less of it says little of what it was
 
 @dataclass(frozen=True)
 class ChangedPictures(Dataset):
-    """A set that hands out changed pictures, in batches: see :meth:`__getitems__`."""
+    """A set that hands out changed images, in batches: see :meth:`__getitems__`."""
 
     images: ImageSet
     config: AugmentConfig
-    mosaic: float  # share of the pictures that are made of four
+    mosaic: float  # share of the images that are made of four
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Pictures uint8 ``[N, C, H, W]`` and the boxes of all, float32 ``[n, 6]``.
+        """Images uint8 ``[N, C, H, W]`` and the boxes of all, float32 ``[n, 6]``.
 
-        A row is the picture's place in the batch, x1, y1, x2, y2 in pixels, class.
+        A row is the image's place in the batch, x1, y1, x2, y2 in pixels, class.
         """
         pictures, rows = [], []
         for place, index in enumerate(indices):
@@ -49,11 +49,11 @@ class ChangedPictures(Dataset):
         return torch.stack(pictures), torch.from_numpy(np.concatenate(rows).astype(np.float32))
 
     def plain(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """One picture ``[C, H, W]`` and its labels ``[k, 5]``."""
+        """One image ``[C, H, W]`` and its labels ``[k, 5]``."""
         return self.images.images[index], self.images.labels[index]
 
     def mosaic_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Four pictures that meet at a random point of a canvas ``[C, 2H, 2W]``, and their labels.
+        """Four images that meet at a random point of a canvas ``[C, 2H, 2W]``, and their labels.
 
         The first is ``index``, the others are drawn. Their own grey borders are left out, so that
         they meet.
@@ -79,14 +79,14 @@ class ChangedPictures(Dataset):
         return canvas, np.concatenate(found)
 
     def change(self, canvas: np.ndarray, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """A canvas moved, scaled, turned and mirrored into a picture of the network's size."""
+        """A canvas moved, scaled, turned and mirrored into an image of the network's size."""
         size = self.images.images.shape[2:]
         matrix = random_matrix(self.config, canvas.shape[1:], size)
         return warp(torch.from_numpy(canvas), matrix, size), move_boxes(labels, matrix, size)
 
 
 def content_edges(picture: np.ndarray) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of a letterboxed picture ``[C, H, W]`` without its grey border.
+    """Top, bottom, left and right of a letterboxed image ``[C, H, W]`` without its grey border.
 
     A border row that happens to be of exactly this grey goes as well: nothing is in it.
     """
@@ -100,14 +100,14 @@ def content_edges(picture: np.ndarray) -> tuple[int, int, int, int]:
 def random_matrix(
     config: AugmentConfig, source: tuple[int, ...], size: tuple[int, ...]
 ) -> np.ndarray:
-    """A 3x3 matrix from places on a canvas to places in a picture, both in pixels from the corner.
+    """A 3x3 matrix from places on a canvas to places in an image, both in pixels from the corner.
 
-    The canvas' middle comes to the picture's, moved by up to ``translate``; around it everything
+    The canvas' middle comes to the image's, moved by up to ``translate``; around it everything
     is scaled, turned, sheared, tilted and mirrored.
 
     Args:
         source: the canvas' ``(height, width)``.
-        size: the picture's.
+        size: the image's.
     """
     limited = (2 * torch.rand(8, dtype=torch.float64) - 1).tolist()
     scale, degrees, shear_x, shear_y, tilt_x, tilt_y, move_x, move_y = limited
@@ -121,12 +121,12 @@ def random_matrix(
     shear = np.array(
         [[1, math.tan(shear_x * slant), 0], [math.tan(shear_y * slant), 1, 0], [0, 0, 1]]
     )
-    # ``perspective`` is how much nearer an edge of the picture comes, so it is divided by half a
+    # ``perspective`` is how much nearer an edge of the image comes, so it is divided by half a
     # side here.
     tilt = np.eye(3)
     tilt[2, 0] = tilt_x * config.perspective / (size[1] / 2)
     tilt[2, 1] = tilt_y * config.perspective / (size[0] / 2)
-    signs = [-1 if mirror < config.flip else 1, -1 if upside_down < config.upend else 1]
+    signs = [-1 if mirror < config.hflip else 1, -1 if upside_down < config.vflip else 1]
     flip = np.diag([*signs, 1])
     back = _shift(
         size[1] * (0.5 + move_x * config.translate), size[0] * (0.5 + move_y * config.translate)
@@ -139,7 +139,7 @@ def _shift(x: float, y: float) -> np.ndarray:
 
 
 def warp(canvas: Tensor, matrix: np.ndarray, size: tuple[int, ...]) -> Tensor:
-    """The picture uint8 ``[C, *size]`` whose place ``matrix @ p`` shows what is at ``p``.
+    """The image uint8 ``[C, *size]`` whose place ``matrix @ p`` shows what is at ``p``.
 
     Bilinear; grey where nothing is.
     """

@@ -1,14 +1,14 @@
-"""Marks of one picture laid over another: where, how bright, and which not."""
+"""Marks of one image laid over another: where, how bright, and which not."""
 
 from __future__ import annotations
 
 import torch
-from edgeark.training.data.augment import paste_marks
+from edgeark.training.data.augment import copy_paste
 from torch import Tensor
 
 
 def tile(ground: float, mark: float | None, at: slice = slice(20, 24)) -> tuple[Tensor, Tensor]:
-    """One picture of 64x64 and its mask; the mark is a square."""
+    """One image of 64x64 and its mask; the mark is a square."""
     picture, mask = torch.full((1, 64, 64), ground), torch.zeros(64, 64, dtype=torch.uint8)
     if mark is not None:
         picture[0, at, at], mask[at, at] = mark, 1
@@ -22,7 +22,7 @@ def batch(*tiles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def test_a_mark_is_as_much_darker_than_its_new_ground() -> None:
     pictures, masks = batch(tile(100, 40), tile(180, None))
-    pasted, marks = paste_marks(pictures, masks, 1.0)
+    pasted, marks = copy_paste(pictures, masks, 1.0)
     assert torch.equal(marks[1], masks[0]) and marks.dtype == torch.uint8
     inside = pasted[1, 0, 21:23, 21:23]
     torch.testing.assert_close(inside, torch.full_like(inside, 120.0))
@@ -34,21 +34,21 @@ def test_a_mark_is_as_much_darker_than_its_new_ground() -> None:
 
 def test_a_picture_keeps_its_own_mark() -> None:
     pictures, masks = batch(tile(100, 40), tile(100, 40, slice(40, 44)))
-    marks = paste_marks(pictures, masks, 1.0)[1]
+    marks = copy_paste(pictures, masks, 1.0)[1]
     assert torch.equal(marks, masks[:1] | masks[1:] | torch.zeros_like(masks))
 
 
 def test_large_marks_and_those_at_an_edge_stay() -> None:
     for at in (slice(0, 4), slice(10, 40), slice(60, 64)):
         pictures, masks = batch(tile(100, 40, at), tile(180, None))
-        pasted, marks = paste_marks(pictures, masks, 1.0)
+        pasted, marks = copy_paste(pictures, masks, 1.0)
         assert torch.equal(pasted, pictures) and torch.equal(marks, masks)
 
 
 def test_the_share_is_kept() -> None:
     torch.manual_seed(0)
     pictures, masks = batch(*[tile(100, 40), tile(180, None)] * 100)
-    assert torch.equal(paste_marks(pictures, masks, 0.0)[0], pictures)
-    changed = (paste_marks(pictures, masks, 0.3)[1] != masks).any((1, 2))
+    assert torch.equal(copy_paste(pictures, masks, 0.0)[0], pictures)
+    changed = (copy_paste(pictures, masks, 0.3)[1] != masks).any((1, 2))
     assert 15 < changed.sum() < 45
     assert not changed[0::2].any()
