@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..training.data.boxes import Frame
+from ..training.data import Frame
 from ..zoo.registry import ModelSpec
 from ..zoo.tasks.letterbox import GREY
 from .target import Artifact, Target, list_files

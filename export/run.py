@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, EdgearkError
-from ..training.data.folders import decode
+from ..training.data.pixels import decode
 from ..zoo.modes import evaluating
 from ..zoo.registry import ModelSpec, create_model, list_models, spec_of
 from ..zoo.tasks.answers import feed, read_answer

@@ -104,20 +104,22 @@ def test_a_file_of_classes_makes_indices(tmp_path: Path) -> None:
 def test_broken_and_missing_masks_are_left_out_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("good", "lost", "cut", "small", "colour"):
+    for name in ("good", "lost", "cut", "small", "colours"):
         write_pair(tmp_path / "train", name, half_marked())
     (tmp_path / "test").mkdir()
     masks = tmp_path / "train/masks"
     (masks / "lost.png").unlink()
     (masks / "cut.png").write_bytes((masks / "cut.png").read_bytes()[:40])
     save(masks / "small.png", half_marked(size=(4, 4)))
-    save(masks / "colour.png", np.zeros((16, 12, 3)))
+    colours = np.zeros((16, 12, 3))
+    colours[0, 0], colours[1, 1] = (255, 0, 0), (0, 255, 0)
+    save(masks / "colours.png", colours)
     found = load_images("mask_folder", "train", tmp_path, shape=SHAPE)
     assert len(found) == 1 and found.labels.sum() == 32
     assert "4 of 5 train images cannot be read and are left out" in caplog.text
-    assert "images/colour.jpg, images/cut.jpg, images/lost.jpg, images/small.jpg" in caplog.text
+    assert all(f"images/{n}.jpg" in caplog.text for n in ("colours", "cut", "lost", "small"))
     (tmp_path / "train/images/good.jpg").unlink()
-    with pytest.raises(DataError, match=r"none of 4 images .*colour.jpg: a mask is gray"):
+    with pytest.raises(DataError, match=r"none of 4 images .*colours.jpg: a mask of 3 colours"):
         load_images("mask_folder", "train", tmp_path, shape=SHAPE)
 
 

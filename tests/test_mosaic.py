@@ -7,8 +7,7 @@ import pytest
 import torch
 from box_pictures import make_pictures
 from edgeark.training.config import AugmentConfig
-from edgeark.training.data.boxes import as_labels
-from edgeark.training.data.images import ImageSet
+from edgeark.training.data.images import ImageSet, as_labels
 from edgeark.training.data.mosaic import (
     ChangedPictures,
     content_edges,

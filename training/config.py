@@ -91,6 +91,9 @@ class Recipe(Section):
     )
     val_size: int = Field(default=0, ge=0, description="training images held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
+    ignore: int | None = Field(
+        default=None, ge=0, le=255, description="mask value that belongs to no class"
+    )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")
     seed: int = Field(default=0, ge=0)

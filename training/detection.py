@@ -15,11 +15,11 @@ from ..zoo.registry import ModelSpec, create_model, model_entry
 from .anchors import choose_anchors
 from .classification import identity_collate, input_shape, make_normalize
 from .config import Recipe
-from .data import ImageSet, load_images
+from .data import Frame, ImageSet, load_images
 from .data.augment import color_jitter
-from .data.boxes import Frame
 from .data.images import Split
 from .data.mosaic import ChangedPictures
+from .data.store import Array, chunks
 from .distributed import is_first_process
 from .loop import Batch, Outcome, Task, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
@@ -121,13 +121,13 @@ def _hold_out(load: Callable[[Split], ImageSet], count: int) -> tuple[ImageSet, 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    images: np.ndarray,
+    images: Array,
     normalize: Callable[[Tensor], Tensor],
     device: torch.device | str,
 ) -> list[np.ndarray]:
     """Raw maps of images uint8 ``[N, C, H, W]``, in batches."""
     model = model.to(device).eval()
-    batches = torch.from_numpy(images).split(_BATCH)
+    batches = map(torch.from_numpy, chunks(images, _BATCH))
     answers = [model(normalize(batch.to(device))) for batch in batches]
     return [torch.cat(maps).float().cpu().numpy() for maps in zip(*answers, strict=True)]
 

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric, seed_everything
 from tensorboardX import SummaryWriter
-from timm.optim import param_groups_weight_decay
+from timm.optim._param_groups import param_groups_weight_decay
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn

@@ -10,6 +10,9 @@ from typing import Any
 
 from .checkpoint import atomic_path
 from .config import Recipe
+from .data.findings import Finding, log_findings, raise_errors
+from .data.inspect import inspect_before_training
+from .distributed import is_first_process
 from .progress import Progress
 
 
@@ -44,6 +47,20 @@ class TrainingReport:
         )
 
 
+def _look_first(recipe: Recipe, data: Path | None) -> tuple[Finding, ...]:
+    """What a look at the user's own data shows; warnings are logged.
+
+    Raises:
+        DataError: something is certainly wrong.
+    """
+    findings = inspect_before_training(recipe.dataset, data, recipe.ignore)
+    name = recipe.dataset if data is None else data.resolve().stem
+    raise_errors(name, findings)
+    if is_first_process():
+        log_findings(name, [finding for finding in findings if finding.severity == "warning"])
+    return findings
+
+
 def train(
     recipe: Recipe,
     out: Path,
@@ -63,6 +80,7 @@ def train(
         resume: go on with the run that is in ``out``.
         progress: shows how it goes.
     """
+    findings = () if resume else _look_first(recipe, data)
     script = import_module(f".{recipe.script}", __package__)
     outcome = script.train(
         recipe, out, data=data, weights=weights, resume=resume, progress=progress

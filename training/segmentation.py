@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 
 from ..errors import DataError
 from ..zoo.registry import ModelSpec, create_model
-from ..zoo.tasks.segmentation import marked, to_mask
+from ..zoo.tasks.segmentation import IGNORE, marked, to_mask
 from .classification import answer_batches, identity_collate, input_shape, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet, load_images
+from .data.store import Array, chunks
 from .distributed import is_first_process
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
@@ -44,7 +45,8 @@ class SegmentationTask(Task):
     a network that finds nothing would be nearly right.
 
     The recipe's first ``progressive_resize_epochs`` are trained on images of half the size, a
-    quarter of the work, in which the larger marks are learnt (Howard's "progressive resizing", fast.ai, 2018).
+    quarter of the work, in which the larger marks are learnt (Howard's "progressive resizing",
+    fast.ai, 2018).
     """
 
     metric = "dice"
@@ -54,10 +56,11 @@ class SegmentationTask(Task):
     ) -> None:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize, self.is_small = make_normalize(spec), False
+        self.is_marked = foreground_shares(train.labels)[0]
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         self.is_small = epoch < self.recipe.augment.progressive_resize_epochs
-        sampler = balanced_sampler(marked(self.train.labels))
+        sampler = balanced_sampler(self.is_marked)
         return DataLoader(
             self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=identity_collate
         )
@@ -128,7 +131,7 @@ def train_segmenter(
 
 
 @torch.no_grad()
-def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
+def init_foreground_prior(model: nn.Module, masks: Array) -> None:
     """Let a network of one class begin with the odds that a pixel of a training batch is marked.
 
     From one half everywhere, a rare mark's training begins with thousands of steps that only lower
@@ -141,10 +144,17 @@ def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     if last.out_channels > 1 or last.bias is None:
         return
-    is_marked = marked(masks)
+    is_marked, shares = foreground_shares(masks)
     drawn = max(_MARKED_SHARE, float(is_marked.mean()))
-    share = drawn * float((masks[is_marked] > 0).mean())
+    share = drawn * float(shares[is_marked].mean())
     last.bias.fill_(math.log(share / (1 - share)))
+
+
+def foreground_shares(masks: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Which masks ``[N, h, w]`` have a foreground, bool ``[N]``, and its share of their pixels."""
+    blocks = [(marked(b), ((b > 0) & (b != IGNORE)).mean(axis=(1, 2))) for b in chunks(masks)]
+    is_marked, shares = zip(*blocks, strict=True)
+    return np.concatenate(is_marked), np.concatenate(shares)
 
 
 def balanced_sampler(is_marked: np.ndarray) -> Sampler[int]:
@@ -174,7 +184,7 @@ def find_masks(
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
     """Draw some images with both masks: of every group in turn, a quarter of them clean."""
-    is_marked = marked(images.labels)
+    is_marked = foreground_shares(images.labels)[0]
     groups = np.full(len(images), "") if images.groups is None else images.groups
     clean = _in_turn(np.flatnonzero(~is_marked), groups)[: _SHOWN // 4]
     shown = [*_in_turn(np.flatnonzero(is_marked), groups)[: _SHOWN - len(clean)], *clean]
@@ -194,5 +204,5 @@ def _in_turn(indices: np.ndarray, groups: np.ndarray) -> list[int]:
 
 
 def _require_marks(images: ImageSet, part: str) -> None:
-    if not marked(images.labels).any():
+    if not foreground_shares(images.labels)[0].any():
         raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} images")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ..zoo.tasks.segmentation import IGNORE
 from .config import AugmentConfig, Recipe
 from .data.augment import (
     color_jitter,
@@ -33,12 +34,15 @@ def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tenso
     """
     pasted, masks = copy_paste(images.float(), masks, config.copy_paste)
     lit = random_gamma(color_jitter(pasted, config.color_jitter), config.gamma)
-    layers = one_hot(masks.long()).movedim(-1, 1).float()
+    void = (masks == IGNORE)[:, None].float()
+    layers = one_hot(masks.long() * (masks != IGNORE)).movedim(-1, 1).float() * (1 - void)
+    layers = torch.cat([layers, void], dim=1)
     moved = random_flip(torch.cat([lit, layers], dim=1), config.hflip)
     moved = random_rot90(random_flip(moved, config.vflip, dim=2), config.rot90)
     moved = random_affine(moved, **config.affine(), outside="reflection")
     pictures, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
-    return pictures, layers.argmax(dim=1).to(torch.uint8)
+    found = layers.argmax(dim=1)
+    return pictures, found.where(found < layers.shape[1] - 1, IGNORE).to(torch.uint8)
 
 
 def train(recipe: Recipe, out: Path, **options: Any) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from .pictures import resize, to_planes
+from .pictures import resize, shrink_large, to_planes
 
 GREY = 114  # what YOLOv5 and YOLOX were trained with
 
@@ -61,12 +61,14 @@ def letterbox(
     Raises:
         ValueError: the array is not a uint8 picture.
     """
-    planes = to_planes(picture, 1 if color == "gray" else 3)
-    if color == "bgr":
-        planes = planes[..., ::-1]
-    picture_size = planes.shape[:2]
+    picture_size = picture.shape[:2]
+    if picture.ndim < 2 or not picture.size:
+        raise ValueError(f"a picture is uint8 [h, w] or [h, w, 3], got {picture.shape}")
     ratio = min(new / old for new, old in zip(input_size, picture_size, strict=True))
     height, width = (max(1, round(side * ratio)) for side in picture_size)
+    planes = to_planes(shrink_large(picture, (height, width)), 1 if color == "gray" else 3)
+    if color == "bgr":
+        planes = planes[..., ::-1]
     top = (input_size[0] - height) // 2 if centred else 0
     left = (input_size[1] - width) // 2 if centred else 0
     canvas = np.full((1, planes.shape[2], *input_size), GREY, np.uint8)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_LARGE, _LONG = 2**26, 2**14  # values, and pixels a side, above which an image is shrunk in bands
+
 
 def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) -> np.ndarray:
     """A picture as a network's raw input: uint8 ``[1, channels, height, width]`` in 0..255.
@@ -18,7 +20,7 @@ def to_input(picture: np.ndarray, input_size: tuple[int, int], channels: int) ->
     Raises:
         ValueError: the array is not a uint8 picture.
     """
-    return resize(to_planes(picture, channels), input_size)[None]
+    return resize(to_planes(shrink_large(picture, input_size), channels), input_size)[None]
 
 
 def to_planes(picture: np.ndarray, channels: int) -> np.ndarray:
@@ -47,6 +49,31 @@ def resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
     resized = np.einsum("ih,hwc,jw->cij", rows, planes, columns, optimize=True)
     return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+
+
+def shrink_large(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A large image with no side longer than ``(height, width)``, by bands; others as they are.
+
+    Neither a dense matrix nor a float copy of the image is made. The side that shrinks most comes
+    first; one that does not shrink stays.
+    """
+    if picture.size <= _LARGE and max(picture.shape[:2], default=0) <= _LONG:
+        return picture
+    order = sorted((0, 1), key=lambda axis: size[axis] / picture.shape[axis])
+    for axis in order:
+        old, new = picture.shape[axis], size[axis]
+        if new >= old:
+            continue
+        ratio = old / new
+        bands = []
+        for index in range(new):
+            centre = (index + 0.5) * ratio - 0.5
+            start, stop = max(0, int(centre - ratio)), min(old, int(centre + ratio) + 2)
+            weights = np.maximum(0, 1 - np.abs(np.arange(start, stop) - centre) / ratio)
+            part = picture[start:stop] if axis == 0 else picture[:, start:stop]
+            bands.append(np.tensordot(weights / weights.sum(), part, axes=(0, axis)))
+        picture = np.clip(np.rint(np.stack(bands, axis=axis)), 0, 255).astype(np.uint8)
+    return picture
 
 
 def normalize(pictures: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
