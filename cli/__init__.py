@@ -28,6 +28,7 @@ for _name, _command in {
     "models": zoo.models,
     "info": zoo.info,
     "data": data.data,
+    "recipes": training.recipes,
     "train": training.train,
     "new": training.new,
     "eval": exports.evaluate,

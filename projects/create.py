@@ -23,7 +23,7 @@ PICTURES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
-    *("epochs", "batch_size", "accumulate", "val_size", "patience"),
+    *("epochs", "min_steps", "batch_size", "accumulate", "val_size", "patience"),
     *("precision", "channels_last", "seed"),
 )
 

@@ -94,6 +94,12 @@ class Recipe(Section):
     ignore: int | None = Field(
         default=None, ge=0, le=255, description="mask value that belongs to no class"
     )
+    min_steps: int = Field(
+        default=0, ge=0, description="optimizer steps on data of one's own; 0: epochs decide"
+    )
+    pretrained: str = Field(
+        default="none", description="features to begin with: auto, none, a model or a file"
+    )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")
     seed: int = Field(default=0, ge=0)
@@ -109,6 +115,10 @@ class Recipe(Section):
             return Recipe.model_validate_json(dumped).model_dump_json() == self.model_dump_json()
         except ValidationError:
             return False
+
+    def with_input_size(self, size: tuple[int, int]) -> Recipe:
+        """The same for an input of ``(height, width)``."""
+        return self.model_copy(update={"model_args": {**self.model_args, "input_size": list(size)}})
 
     def for_qat(self, scheme: SchemeName, epochs: int | None = None) -> Recipe:
         """The fine-tuning of what this recipe trains, in float32: bfloat16 has too few digits."""

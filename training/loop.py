@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..errors import EdgearkError
+from ..zoo.transfer import Transfer
 from ..zoo.weights import save_weights
 from .checkpoint import (
     CheckpointError,
@@ -42,7 +44,9 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .config import Recipe
+from .data.findings import Finding
 from .distributed import is_distributed, leave_group, local_processes, machines
+from .fitting import supported_precision
 from .plots import save_curves
 from .progress import Progress
 from .qat import plain_network
@@ -87,7 +91,8 @@ class Outcome:
     """What a family's script hands back: how the training ended, and the test of its best weights.
 
     ``test`` is the figure called ``metric`` on ``n`` test images, None for an interrupted run.
-    ``details`` are further figures of that test, by name. All are shares in 0..1.
+    ``details`` are further figures of that test, by name. All are shares in 0..1. ``verdicts`` say
+    what the figure is worth, ``transfer`` which weights the training began with.
     """
 
     result: FitResult
@@ -95,6 +100,8 @@ class Outcome:
     test: float | None = None
     n: int = 0
     details: dict[str, float] = field(default_factory=dict)
+    verdicts: Sequence[Finding] = ()
+    transfer: Transfer | None = None
 
 
 def fit(
@@ -123,7 +130,7 @@ def fit(
         devices=local_processes(),
         num_nodes=machines(),
         strategy="ddp" if is_distributed() else "auto",
-        precision=recipe.precision,
+        precision=supported_precision(recipe, accelerator),  # type: ignore[arg-type]
     )
     fabric.launch()
     run = _Run(fabric, model, task, recipe, out)

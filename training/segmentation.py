@@ -16,18 +16,21 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 from ..errors import DataError
 from ..zoo.registry import ModelSpec, create_model
 from ..zoo.tasks.segmentation import IGNORE, marked, to_mask
-from .classification import answer_batches, identity_collate, input_shape, make_normalize
+from .classification import answer_batches, identity_collate, make_normalize
 from .config import AugmentConfig, Recipe
-from .data import ImageSet, load_images
+from .data import ImageSet
 from .data.store import Array, chunks
 from .distributed import is_first_process
+from .fitting import fit_to_data
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
 from .metrics import mask_figures
 from .network import start_network
+from .parts import load_parts
 from .plots import save_predictions
 from .progress import Progress
 from .rounding import finish_whitened
+from .verdicts import judge_count
 from .whitening import start_whitened
 
 # Images uint8 and masks uint8 in; images float in 0..255 and masks uint8 out.
@@ -94,6 +97,7 @@ def train_segmenter(
     weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test images.
 
@@ -102,22 +106,21 @@ def train_segmenter(
     Raises:
         DataError: nothing is marked in one of the parts.
     """
-    shape = input_shape(recipe)
-    everything = load_images(recipe.dataset, "train", data, shape=shape)
-    train_set, val_set = everything.split_off(recipe.val_size or len(everything) // 8)
-    test_set = load_images(recipe.dataset, "test", data, shape=shape)
-    for part, images in (("training", train_set), ("validation", val_set), ("test", test_set)):
+    parts = load_parts(recipe, data, share=8)
+    train_set, test_set = parts.train, parts.test
+    for part, images in (("training", train_set), ("validation", parts.val), ("test", test_set)):
         _require_marks(images, part)
+    recipe = fit_to_data(recipe, len(train_set))
 
     torch.manual_seed(recipe.seed)
-    facts = {"dataset": recipe.dataset, "classes": everything.classes}
-    model, spec = start_network(recipe, facts, weights)
-    task = SegmentationTask(recipe, spec, train_set, val_set, augment)
+    facts = {"dataset": recipe.dataset, "classes": train_set.classes}
+    model, spec, transfer = start_network(recipe, facts, weights)
+    task = SegmentationTask(recipe, spec, train_set, parts.val, augment)
     if weights is None:
         init_foreground_prior(model, train_set.labels)
-        if recipe.whiten:
+        if recipe.whiten and transfer is None:
             start_whitened(model, train_set.images, task.normalize)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
@@ -127,7 +130,9 @@ def train_segmenter(
     show_predictions(found, test_set, out / "predictions.png")
     details = mask_figures(found, test_set)
     test = details.pop(task.metric)
-    return Outcome(result, task.metric, test, int(marked(test_set.labels).sum()), details)
+    count = int(foreground_shares(test_set.labels)[0].sum())
+    verdicts = judge_count(count, "marked test images")
+    return Outcome(result, task.metric, test, count, details, verdicts, transfer)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ that a user needs to feed a network (colour order, mean, classes) travel with it
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
@@ -20,6 +21,8 @@ from ..errors import ModelError
 Task = Literal["classification", "segmentation", "detection"]
 Color = Literal["gray", "rgb", "bgr"]
 Builder = Callable[..., nn.Module]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def create_model(
         name: one of :func:`list_models`.
         pretrained: load the weights that ship with edgeark (their spec comes with them: classes,
             input size).
-        weights: load this safetensors file instead (its spec comes with it).
+        weights: load this safetensors file instead (its spec comes with it). With another
+            ``num_classes`` than the file's, all tensors but the head's are loaded.
         spec: spec fields to replace, for a network of your own: ``{"classes": (...)}``.
         **kwargs: the builder's own arguments (``num_classes``, ``in_channels``, ``input_size``,
             ``act``, ``width`` ...). ``input_size`` is ``(height, width)`` in pixels and is fixed
@@ -150,13 +154,19 @@ def create_model(
         ModelError: unknown name or argument, or arguments that make no network.
         WeightsError: the weights do not fit this network.
     """
-    from .weights import load_weights, packaged_weights, read_spec_overrides
+    from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
 
     entry = model_entry(name)
     changes = dict(spec or {})
     source = packaged_weights(name) if pretrained and weights is None else weights
+    other = False  # whether the weights are of a network with another number of classes
     if source is not None and Path(source).exists():
-        changes = {**read_spec_overrides(source), **changes}
+        stored = read_spec_overrides(source)
+        count = len(stored.get("classes", ()))
+        if count and kwargs.get("num_classes", count) != count:
+            other = True
+            del stored["classes"]
+        changes = {**stored, **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
         # A detector's anchors have one source: the builder gets them from the spec.
@@ -172,7 +182,13 @@ def create_model(
         raise ModelError(f"{name}: {error}") from None
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
-    if pretrained or weights is not None:
+    if other:
+        from .transfer import transfer_weights
+
+        assert source is not None
+        transfer = transfer_weights(model, read_state(source), str(source))
+        logger.info("%s: %s", name, transfer.describe())
+    elif pretrained or weights is not None:
         load_weights(model, weights)
     return model
 

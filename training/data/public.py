@@ -88,8 +88,8 @@ class Cifar10(FileFormat):
         }
         owner = {name: archive for archive in archives.values() for name in archive.namelist()}
         parts: dict[Split, tuple[str, ...]] = {}
-        for split in archives:
-            parts[split] = tuple(sorted(n for n in archives[split].namelist() if _is_jpeg(n)))
+        for split, archive in archives.items():
+            parts[split] = tuple(sorted(n for n in archive.namelist() if _is_jpeg(n)))
         return _by_folder(self.name, parts, lambda name: owner[name].read(name), (3, 32, 32))
 
 
