@@ -137,8 +137,8 @@ def _interrupted(report: TrainingReport, folder: Path) -> str:
     if not report.epochs:
         return f"interrupted in the first epoch: nothing was kept; {folder} can be removed"
     return (
-        f"interrupted in epoch {report.epochs + 1}: {report.epochs} are complete, the best is epoch "
-        f"{report.best_epoch} with a validation {report.metric} of {100 * report.val:.2f} % "
+        f"interrupted in epoch {report.epochs + 1}: {report.epochs} are complete, the best is "
+        f"epoch {report.best_epoch} with a validation {report.metric} of {100 * report.val:.2f} % "
         f"({report.weights}); go on with the same command and --resume"
     )
 

@@ -19,7 +19,7 @@ from ..training.config import AugmentConfig, OptimConfig, Recipe, load_recipe
 from ..zoo.registry import ModelSpec, model_entry
 from .example import write_example
 
-PICTURES = "images"
+PICTURES = "pictures"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
@@ -108,7 +108,7 @@ def _values(name: str, project: str) -> dict[str, Any]:
     optim = recipe.optim.model_dump() | {"lr": template.lr}
     return {
         "project": project,
-        "images": PICTURES,
+        "pictures": PICTURES,
         "template": name,
         "model": f"my_{name}",
         "base": recipe.model,

@@ -58,7 +58,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
         seed, count = (0, 96) if split == "train" else (1, 32)
         return make_pictures(count, SIDE, seed, split).sample(sample)
 
-    monkeypatch.setattr(detection, "load_images", load)
+    monkeypatch.setattr("edgeark.training.parts.load_images", load)
     monkeypatch.setattr("edgeark.export.subject.load_images", load)
 
 

@@ -91,10 +91,8 @@ def _label_by_folder(files: Files) -> tuple[dict[str, str], dict[str, Split], li
     tops = {name.split("/")[0] for name in images if "/" in name}
     findings: list[Finding] = []
     if tops and all(part_of(top) for top in tops):
-        split_of: dict[str, Split] = {}
-        inside = {name: part_of(name.split("/")[0]) for name in images if name.count("/") > 1}
-        label_of = {name: name.split("/")[1] for name in inside}
-        split_of |= {name: part for name, part in inside.items() if part is not None}
+        label_of = {name: name.split("/")[1] for name in images if name.count("/") > 1}
+        split_of = {name: part for name in label_of if (part := part_on_path(name))}
         if set(split_of.values()) == {"train"}:
             split_of = {}
     else:
