@@ -72,7 +72,7 @@ def test_the_command_trains_on_a_folder_with_what_it_is_told(tmp_path: Path, run
     """Two epochs from shipped features, at another size; a line an epoch, and verdicts."""
     odd.class_folders(tmp_path / "in")
     train = ("train", "mobilenet_v1_025", "--dataset", "image_folder", "--data", tmp_path / "in")
-    done = run(*train, "--out", tmp_path / "run", "--size", "64", "--device", "cpu",
+    done = run(*train, "--out", tmp_path / "run", "--size", "128x160", "--device", "cpu",
                "--epochs", "2", "--json")  # fmt: skip
     assert done.status == 0, done.err
     report = json.loads(done.out)
@@ -83,7 +83,7 @@ def test_the_command_trains_on_a_folder_with_what_it_is_told(tmp_path: Path, run
     lines = " ".join(done.err.split())
     assert "epoch 1/2" in lines and "epoch 2/2" in lines and "test images are few" in lines
     model = create_model("mobilenet_v1_025", weights=report["weights"])
-    assert model(torch.zeros(1, 3, 64, 64)).shape[1] == 2
+    assert model(torch.zeros(1, 3, 128, 160)).shape[1] == 2
     assert run(*train, "--size", "4,4").status == 2
     assert run(*train, "--pretrained", "nowhere").status == 2
 
