@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.edgeark-installed
 
-.PHONY: demo test lint format requirements clean
+.PHONY: demo test lint format docs requirements clean
 
 demo: $(STAMP)
 	$(BIN)/edgeark demo
@@ -38,14 +38,19 @@ $(STAMP): requirements.txt pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+# The documents that are generated from the code; tests fail when they are stale.
+docs: $(STAMP)
+	$(BIN)/python -c 'from edgeark.export.results.manifest import manifest_schema as schema; \
+	  print(schema(), end="")' > docs/manifest.schema.json
+
 # Recompile every pinned list after a change of pyproject.toml or of a requirements.in.
 requirements: $(STAMP)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --extra dev -o requirements.txt pyproject.toml
-	for folder in export/toolchains/*/; do (cd $$folder && test -f requirements.in && \
+	for list in export/backends/*/requirements*.in; do (cd $$(dirname $$list) && \
 	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
-	  -o requirements.txt requirements.in); done
+	  -o $$(basename $$list .in).txt $$(basename $$list)); done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "create_model": ".zoo.registry",
     "list_models": ".zoo.registry",
-    "ModelSpec": ".zoo.registry",
+    "ModelSpec": ".zoo.spec",
     "load_weights": ".zoo.weights",
     "save_weights": ".zoo.weights",
     "export_model": ".export.pipeline",

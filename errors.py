@@ -1,4 +1,4 @@
-"""The errors that a user can mend. The command line prints each as one line and exits with 2."""
+"""The errors that a user can fix. The command line prints each as one line and exits with 2."""
 
 
 class EdgearkError(Exception):
@@ -14,4 +14,4 @@ class DataError(EdgearkError):
 
 
 class MissingPartError(DataError):
-    """A data set has no such part: no pictures to validate with, say."""
+    """A data set has no such part: no images to validate with, say."""

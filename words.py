@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def by(size: Sequence[int]) -> str:
+def format_shape(size: Sequence[int]) -> str:
     """A size: ``3x224x224``."""
     return "x".join(map(str, size))

@@ -1,7 +1,7 @@
 """One network on every CPU engine, in turn: ``python benchmarks/engines.py [MODEL ...]``.
 
 Every engine gets the network as ``edgeark export`` writes it, float and int8, and the same
-pictures, one at a time on one thread. A round runs each engine once, one after another, in a
+images, one at a time on one thread. A round runs each engine once, one after another, in a
 process of its own; what counts is the median of the rounds' ratios to ONNX Runtime in float32: what
 slows the machine for a while slows both. A model whose weights do not ship has random ones: its
 times and sizes are worth a look. Prints a Markdown table a model.
@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
+from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import planned_precisions
-from edgeark.export.target import Artifact, Conversion, Target
 from edgeark.export.targets import find_targets
+from edgeark.export.targets.base import Artifact, Conversion, Target
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import name_of, spec_of
+from edgeark.zoo.spec import name_of, spec_of
 from edgeark.zoo.weights import packaged_weights
 from torch import nn
 
@@ -35,7 +35,7 @@ BASE = ("onnxruntime", "float32")
 
 @dataclass(frozen=True)
 class Entry:
-    """An engine with its file, and a picture's milliseconds in each round."""
+    """An engine with its file, and an image's milliseconds in each round."""
 
     target: Target
     artifact: Artifact
@@ -52,14 +52,14 @@ def create(name: str) -> nn.Module:
     return create_model(name, pretrained=packaged_weights(name).exists())
 
 
-def convert(graph: Graph, targets: list[Target], pictures: np.ndarray) -> list[Entry]:
+def convert(graph: Graph, targets: list[Target], images: np.ndarray) -> list[Entry]:
     """Every export of a model that succeeds; the others are said on stderr."""
     entries = []
     for target in targets:
         for precision in planned_precisions(target, int8=True):
             out = graph.folder / target.folder_name / precision
             out.mkdir(parents=True)
-            calibration = pictures if precision == "int8" else None
+            calibration = images if precision == "int8" else None
             job = Conversion(graph, precision, out, out / "log.txt", calibration)
             try:
                 entries.append(Entry(target, target.convert(job), []))
@@ -70,11 +70,11 @@ def convert(graph: Graph, targets: list[Target], pictures: np.ndarray) -> list[E
     return entries
 
 
-def measure(entries: list[Entry], pictures: np.ndarray, rounds: int) -> None:
+def measure(entries: list[Entry], images: np.ndarray, rounds: int) -> None:
     for _ in range(rounds):
         for entry in entries:
             log = entry.artifact.folder / "log.txt"
-            result = entry.target.run(entry.artifact, pictures, log)
+            result = entry.target.run(entry.artifact, images, log)
             if result is not None:
                 entry.times.append(result.ms_per_image)
 
@@ -96,16 +96,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--to", default="cpu", help="targets, comma-separated, or groups")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=50)
+    parser.add_argument("--images", type=int, default=50)
     chosen = parser.parse_args()
     for name in chosen.models:
         model = create(name)
         spec, rng = spec_of(model), np.random.default_rng(0)
-        pictures = rng.integers(0, 256, (chosen.pictures, *spec.input_shape[1:]), np.uint8)
+        images = rng.integers(0, 256, (chosen.images, *spec.input_shape[1:]), np.uint8)
         with tempfile.TemporaryDirectory(prefix="edgeark-engines-") as folder:
             graph = Graph(model, spec, Path(folder))
-            entries = convert(graph, find_targets(chosen.to), pictures)
-            measure(entries, pictures, chosen.rounds)
+            entries = convert(graph, find_targets(chosen.to), images)
+            measure(entries, images, chosen.rounds)
             sys.stdout.write("\n".join([f"\n{name}:\n", *table(entries)]) + "\n")
             sys.stdout.flush()
 

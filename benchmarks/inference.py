@@ -2,7 +2,7 @@
 
 A pair is one network twice, with the same weights: ours as ``edgeark export --to onnxruntime``
 writes it, and the public implementation as its users export it. Both run in this process on ONNX
-Runtime with the same options and the same picture, in turn. A round is one run of each, and what
+Runtime with the same options and the same image, in turn. A round is one run of each, and what
 counts is the median of the rounds' ratios, ours / theirs: what slows the machine slows both.
 
 The pairs with Ultralytics' code, which is under the AGPL and no dependency of edgeark, run where it
@@ -33,10 +33,10 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from edgeark.export.graph import Graph
-from edgeark.export.onnx_graph import count_macs
-from edgeark.export.target import Conversion
-from edgeark.export.targets.onnxruntime import OnnxRuntime
+from edgeark.export.backends.onnxruntime.target import OnnxRuntime
+from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_passes import count_macs
+from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.importers import from_timm, from_torchvision, from_ultralytics
 from onnx import shape_inference

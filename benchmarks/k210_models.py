@@ -1,7 +1,7 @@
 """What the zoo's networks take of a K210: ``python benchmarks/k210_models.py [ROW ...]``.
 
-Each network is compiled for the target ``k210`` and run on one picture in its simulator. Weights
-are random, with batch normalisation's statistics of the calibration pictures: placement, memory and
+Each network is compiled for the target ``k210`` and run on one image in its simulator. Weights
+are random, with batch normalisation's statistics of the calibration images: placement, memory and
 estimated time do not depend on them. A row is a model with its builder's arguments, as in
 ``"yolov5n stem=3x3 input_size=(224,224)"``. Prints a Markdown table.
 """
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.graph import Graph
-from edgeark.export.target import Conversion, Placement
+from edgeark.export.graph.files import Graph
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Conversion, Placement
 from edgeark.zoo import create_model
-from edgeark.zoo.registry import ModelSpec, spec_of
-from edgeark.zoo.tasks.pictures import normalize
+from edgeark.zoo.spec import ModelSpec, spec_of
+from edgeark.zoo.tasks.images import normalize
 from torch import nn
 
 ROWS = (
@@ -38,7 +38,7 @@ ROWS = (
     "yolov5n stem=3x3 act=relu input_size=(224,224)",
     "yolov5n stem=3x3 num_classes=3 input_size=(224,320)",
 )
-PICTURES = 8
+IMAGES = 8
 
 
 def build(row: str) -> nn.Module:
@@ -52,25 +52,25 @@ def build(row: str) -> nn.Module:
 
 
 def patches(spec: ModelSpec) -> np.ndarray:
-    """Pictures of 4x4 pixels a patch."""
+    """Images of 4x4 pixels a patch."""
     height, width = spec.input_size
-    shape = (PICTURES, spec.in_channels, height // 4, width // 4)
+    shape = (IMAGES, spec.in_channels, height // 4, width // 4)
     coarse = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return coarse.repeat(4, axis=2).repeat(4, axis=3)
 
 
 def measure(row: str, folder: Path) -> str:
     model = build(row)
-    spec, pictures = spec_of(model), patches(spec_of(model))
+    spec, images = spec_of(model), patches(spec_of(model))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        model.train()(torch.from_numpy(normalize(pictures, spec.mean, spec.std)))
+        model.train()(torch.from_numpy(normalize(images, spec.mean, spec.std)))
     graph, target = Graph(model.eval(), spec, folder), find_target("k210")
     log = folder / "log.txt"
-    artifact = target.convert(Conversion(graph, "int8", folder, log, pictures))
-    target.run(artifact, pictures[:1], log)
+    artifact = target.convert(Conversion(graph, "int8", folder, log, images))
+    target.run(artifact, images[:1], log)
     placement = target.placement(artifact)
     assert placement is not None
     return _cells(placement, spec)

@@ -1,6 +1,6 @@
 """How fast the K210 simulator is on one core: ``python benchmarks/kpu_simulator.py [FILE ...]``.
 
-Networks of the zoo's shapes with random weights, and the kmodels named. Pictures are noise, handed
+Networks of the zoo's shapes with random weights, and the kmodels named. Images are noise, handed
 over together; prints the median of five runs in CPU time, which a busy machine changes little.
 """
 
@@ -98,17 +98,17 @@ def main() -> None:
     files = parser.parse_args().files
     kmodels = {"mnist_kpu": mnist_kpu(), "mobilenet_v1_025": mobilenet_v1_025()}
     kmodels |= {path.name: read_kmodel(path.read_bytes()) for path in files}
-    sys.stdout.write("| kmodel | input | MMAC | pictures | ms a picture | pictures/s |\n")
+    sys.stdout.write("| kmodel | input | MMAC | images | ms an image | images/s |\n")
     sys.stdout.write("|---|---|--:|--:|--:|--:|\n")
     for name, kmodel in kmodels.items():
         simulator = Simulator(kmodel)
         count = 4 * simulator.batch
         shape = (count, *simulator.input.shape)
-        pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         seconds = []
         for _ in range(6):
             start = time.process_time()
-            simulator.run(pictures)
+            simulator.run(images)
             seconds.append(time.process_time() - start)
         each = statistics.median(seconds[1:]) / count  # the first run prepares the weights
         size = "x".join(map(str, simulator.input.shape))

@@ -1,6 +1,6 @@
 """Ultralytics' YOLOv5 as their own exporter writes it; a process of its own for ``inference.py``.
 
-``python ultralytics_onnx.py SIZE FOLDER`` writes two ONNX files for 640x640 pictures: ``u.onnx`` is
+``python ultralytics_onnx.py SIZE FOLDER`` writes two ONNX files for 640x640 images: ``u.onnx`` is
 their network of today with its anchor-free head, which also decodes the boxes, and ``raw.onnx`` the
 same backbone and neck under the three 1x1 convolutions of YOLOv5 proper, whose weights are in
 ``raw.pt``. Their package is under the AGPL: nothing of edgeark's imports this file's imports.

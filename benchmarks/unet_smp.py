@@ -4,7 +4,7 @@
 
 trains smp's (1.06 M parameters on timm's LCNet, without pretraining) on the magnetic tiles with
 every setting of ``unet_16``'s recipe but its start, which is for our blocks: as many steps, the
-same pictures, the same distortions. It prints the mean Dice over the marked test pictures beside
+same images, the same distortions. It prints the mean Dice over the marked test images beside
 that of the weights that ship. It takes as long as training a network of 0.7 GMACs does.
 """
 
@@ -23,7 +23,7 @@ from edgeark.training.unet import train
 from edgeark.zoo import model_entry, register_model
 from torch import nn
 
-_SPEC = replace(model_entry("unet_16").spec, targets=(), description="smp's UNet on LCNet")
+_SPEC = replace(model_entry("unet_16").spec, description="smp's UNet on LCNet")
 
 
 @register_model(_SPEC)

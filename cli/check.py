@@ -1,26 +1,42 @@
-"""Commands about the user's own network: check."""
+"""``edgeark check``: lint a network for targets."""
 
 from __future__ import annotations
 
 import typer
 
 from .console import out, print_json
-from .options import InputSize, JsonFlag, NetworkName, TargetNames
+from .options import (
+    InputShapeOption,
+    JsonFlag,
+    NetworkName,
+    PretrainedFlag,
+    TargetNames,
+    WeightsFile,
+)
 from .tables import print_findings
 
 
 def check(
     network: NetworkName,
     to: TargetNames,
-    size: InputSize = None,
+    input_shape: InputShapeOption = None,
+    weights: WeightsFile = None,
+    pretrained: PretrainedFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Say what of a network a target cannot do, where it stands and what to write instead."""
-    from ..export.lint.subject import check_model, load_subject
+    """Lint a network for targets: operators that they lack or compute otherwise, and what to do.
+
+    Each finding names the module, the source line, the reason and a fix.
+    """
     from ..export.targets import find_targets
 
-    targets = find_targets(to)
-    findings = check_model(*load_subject(network, size), targets)
+    targets = find_targets(to)  # a mistyped name is said before the network is made
+    from ..export.check import check_source
+    from ..export.sources import InputOptions, open_source
+
+    options = InputOptions(shapes=input_shape)
+    source = open_source(network, options, weights=weights, pretrained=pretrained)
+    findings = check_source(source, targets)
     if json:
         print_json([finding.to_dict() for finding in findings])
     elif findings:

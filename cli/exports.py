@@ -21,9 +21,8 @@ from .options import (
     MixedFlag,
     ModelName,
     OfflineFlag,
-    ProgramOption,
-    PythonOption,
     TargetNames,
+    ToolOption,
     WeightsFile,
     quantization_of,
 )
@@ -32,7 +31,7 @@ from .tables import print_rows
 
 def evaluate(
     model: ModelName,
-    on: Annotated[str, typer.Option("--on", help="Targets, comma-separated; also pytorch.")] = (
+    to: Annotated[str, typer.Option("--to", help="Targets, comma-separated; also pytorch.")] = (
         "pytorch"
     ),
     int8: Int8Flag = False,
@@ -50,7 +49,7 @@ def evaluate(
         go_offline()
     with working() as say:
         rows = evaluate_model(
-            *(model, on),
+            *(model, to),
             int8=int8,
             weights=weights,
             data=data,
@@ -78,14 +77,14 @@ def export(
     weights: WeightsFile = None,
     data: DataDir = None,
     limit: LimitOption = None,
-    toolkit_python: PythonOption = None,
-    pplnn: ProgramOption = None,
+    tool: ToolOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Convert a model, run it on each target and compare it with PyTorch."""
     from ..export.pipeline import export_model
+    from ..export.targets.tools import parse_tools
 
     if offline:
         go_offline()
@@ -99,8 +98,7 @@ def export(
             data=data,
             limit=limit,
             quantization=quantization_of(calibration, algorithm, mixed),
-            toolkit_python=toolkit_python,
-            pplnn=pplnn,
+            tools=parse_tools(tool or ()),
             jobs=jobs,
             on_step=say,
         )
@@ -117,7 +115,7 @@ def bundle(
     json: JsonFlag = False,
 ) -> None:
     """Write what a K210 board with MaixPy v1 needs: kmodel, main.py, README."""
-    from ..export.bundles.maixpy import write_maixpy_bundle
+    from ..export.backends.k210.maixpy import write_maixpy_bundle
 
     written = write_maixpy_bundle(export, out_dir)
     if json:
@@ -133,7 +131,7 @@ def demo(
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Export both digit networks to six targets, prove each, and write a report with pictures."""
+    """Export both digit networks to six targets, prove each, and write a report with images."""
     from ..export.demo import announce, run_demo
 
     if offline:

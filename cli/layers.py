@@ -36,7 +36,7 @@ def layers(
     ] = None,
     weights: WeightsFile = None,
     data: DataDir = None,
-    count: Annotated[int, typer.Option("--limit", min=2, help="So many test pictures.")] = 8,
+    count: Annotated[int, typer.Option("--limit", min=2, help="So many test images.")] = 8,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:

@@ -8,39 +8,55 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from ..export.quantization import Quantization
+    from ..export.targets.base import Quantization
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
 NetworkName = Annotated[
-    str, typer.Argument(help="MODULE:FACTORY, as my_net.py:MyNet; or a model of the zoo.")
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="FILE.py:FACTORY, package.module:FACTORY, timm:NAME, torchvision:NAME, an .onnx, a "
+        "TorchScript .pt, a torch.export .pt2, or a model of the zoo.",
+    ),
 ]
-InputSize = Annotated[
+InputShapeOption = Annotated[
     Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-    typer.Option("--input", help="Channels, height and width of its input, as 3x224x224."),
+    typer.Option(
+        "--input-shape",
+        help="Shape of its input, 3x224x224; of several: image=3x112x112,other=10.",
+    ),
 ]
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, then the cache."),
 ]
+PretrainedFlag = Annotated[
+    bool, typer.Option("--pretrained", help="Load timm's or torchvision's published weights.")
+]
 WeightsFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--weights", help="A safetensors file. Default: the weights that ship."),
+    typer.Option(
+        "--weights",
+        help="Weights: .safetensors, or a state dict (.pt, .pth). Default: those that ship.",
+    ),
 ]
 Int8Flag = Annotated[bool, typer.Option("--int8", help="Quantise as well, where the target can.")]
 AlgorithmOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--calibration", help="How int8 ranges are chosen: normal, mmse ... (rknn)."),
+    typer.Option(
+        "--calibration-method", help="How int8 ranges are chosen: normal, mmse ... (rknn)."
+    ),
 ]
 CalibrationCount = Annotated[
-    int, typer.Option("--calibration-count", min=1, help="Training pictures to choose them by.")
+    int, typer.Option("--calibration-count", min=1, help="Training images to choose them by.")
 ]
 MixedFlag = Annotated[
-    bool, typer.Option("--mixed", help="Keep layers that int8 ruins in 16 bits (rknn).")
+    bool, typer.Option("--mixed-precision", help="Keep layers that int8 ruins in 16 bits (rknn).")
 ]
 LimitOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--limit", min=1, help="At most this many test pictures."),
+    typer.Option("--limit", min=1, help="At most this many test images."),
 ]
 JobsOption = Annotated[
     int, typer.Option("--jobs", min=1, help="Exports at a time; timings are right with 1 alone.")
@@ -48,17 +64,12 @@ JobsOption = Annotated[
 TargetNames = Annotated[
     str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
 ]
-PythonOption = Annotated[
-    Optional[Path],  # noqa: UP045
+ToolOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--toolkit-python",
-        help="A Python with RKNN-Toolkit 1.7 (rknn1) or TensorRT: runs what is written.",
-    ),
-]
-ProgramOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--pplnn", help="PPLNN's program, for pplnn: runs the export. Default: that on PATH."
+        "--tool",
+        metavar="NAME=PATH",
+        help="A program that runs an export: pplnn=PROGRAM, rknn1=PYTHON, tensorrt=PYTHON.",
     ),
 ]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
@@ -66,6 +77,6 @@ OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the ne
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:
     """What those options say of int8."""
-    from ..export.quantization import Quantization
+    from ..export.targets.base import Quantization
 
     return Quantization(count, algorithm, mixed)

@@ -8,28 +8,41 @@ from typing import Annotated, Optional
 import typer
 
 from .console import out, print_json, print_table
-from .options import InputSize, JsonFlag, NetworkName, TargetNames
+from .options import (
+    InputShapeOption,
+    JsonFlag,
+    NetworkName,
+    PretrainedFlag,
+    TargetNames,
+    WeightsFile,
+)
 from .tables import print_findings
 
 
 def rewrite(
     network: NetworkName,
     to: TargetNames,
-    size: InputSize = None,
+    input_shape: InputShapeOption = None,
+    weights: WeightsFile = None,
+    pretrained: PretrainedFlag = False,
     out_dir: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A new folder for network.py and weights.safetensors."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Mend what a target cannot do where something else is equal, and prove that it is."""
-    from ..export.lint.subject import load_subject
+    """Rewrite unsupported operators into equal ones that targets have, and verify the result."""
     from ..export.rewrite import rewrite as rewrite_network
     from ..export.rewrite import write_network
+    from ..export.sources import InputOptions, SourceError, open_source
     from ..export.targets import find_targets
 
     targets = find_targets(to)
-    done = rewrite_network(*load_subject(network, size), targets)
+    options = InputOptions(shapes=input_shape)
+    source = open_source(network, options, weights=weights, pretrained=pretrained)
+    if len(source.spec.input_shapes) > 1:
+        raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
+    done = rewrite_network(source.model, source.spec.input_shapes[0], targets)
     if out_dir is not None:
         write_network(done, out_dir)
     if json:

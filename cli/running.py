@@ -10,9 +10,10 @@ import typer
 
 from ..errors import EdgearkError
 from ..settings import go_offline
-from ..words import by
+from ..words import format_shape
 from .console import err, print_json, print_table, working
-from .options import JsonFlag, OfflineFlag, ProgramOption, PythonOption, WeightsFile
+from .options import JsonFlag, OfflineFlag, ToolOption, WeightsFile
+from .tables import formatted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,28 +26,28 @@ def run(
             help="An export's folder or a file in it, a .kmodel (v3), or a model of the zoo."
         ),
     ],
-    picture: Annotated[Path, typer.Option("--input", help="A picture file, of any size.")],
+    image: Annotated[Path, typer.Option("--image", help="An image file, of any size.")],
     weights: WeightsFile = None,
     mask_file: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-        typer.Option("--out", help="A mask's file, png. Default: PICTURE.mask.png, here."),
+        typer.Option("--out", help="A mask's file, png. Default: IMAGE.mask.png, here."),
     ] = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run a model, an export or a kmodel on a picture and print what it answers."""
-    from ..export.run import answer_picture
+    """Run a model, an export or a kmodel on an image and print what it answers."""
+    from ..export.run import answer_image
 
     if offline:
         go_offline()
     if mask_file is not None and mask_file.suffix.lower() != ".png":
         raise EdgearkError(f"--out {mask_file}: a mask is a .png")
     with working() as say:
-        say(f"{subject} on {picture.name}")
-        answer = answer_picture(subject, picture, weights)
+        say(f"{subject} on {image.name}")
+        answer = answer_image(subject, image, weights)
     meaning = dict(answer.meaning)
     if "mask" in meaning:
-        path = mask_file or Path(f"{picture.stem}.mask.png")
+        path = mask_file or Path(f"{image.stem}.mask.png")
         _write_mask(meaning["mask"], path)
         meaning["mask"] = str(path)
     if json:
@@ -54,7 +55,7 @@ def run(
         return print_json({"outputs": outputs, **meaning})
     _print_meaning(subject, meaning, answer.meaning)
     rows = [
-        [i, by(o.shape), str(o.dtype), float(o.min()), float(o.max()),
+        [i, format_shape(o.shape), str(o.dtype), float(o.min()), float(o.max()),
          int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
         for i, o in enumerate(answer.outputs)
     ]  # fmt: skip
@@ -96,22 +97,18 @@ def verify(
     folders: Annotated[
         list[Path], typer.Argument(help="Exports, or folders with exports below them.")
     ],
-    toolkit_python: PythonOption = None,
-    pplnn: ProgramOption = None,
+    tool: ToolOption = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run exports on their golden pictures: whether they still answer as when they were written."""
-    from ..export.pipeline import give_program, give_python
-    from ..export.reopen import find_exports, verify_export
+    """Run exports on their golden images: whether they still answer as when they were written."""
+    from ..export.targets.tools import parse_tools, set_tools
+    from ..export.verify import find_exports, verify_export
 
     if offline:
         go_offline()
     exports = [export for folder in folders for export in find_exports(folder)]
-    if toolkit_python is not None:
-        give_python([export.target for export in exports], toolkit_python)
-    if pplnn is not None:
-        give_program([export.target for export in exports], pplnn)
+    set_tools([export.target for export in exports], parse_tools(tool or ()))
     rows = []
     with working() as say:
         for export in exports:
@@ -124,9 +121,9 @@ def verify(
         cells = [
             [
                 *(str(row.folder), row.status, row.evidence),
-                row.parity and f"{row.parity.max_abs_error:.1e}",
-                row.parity and f"{row.parity.sqnr_db:.1f}",
-                row.repeat_error if row.repeat_error is None else f"{row.repeat_error:.1e}",
+                formatted(row.max_abs_error, ".1e"),
+                formatted(row.sqnr_db, ".1f"),
+                formatted(row.repeat_error, ".1e"),
             ]
             for row in rows
         ]

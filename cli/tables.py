@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..words import by
+from ..words import format_shape
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
     from ..export.lint import Finding
-    from ..export.row import Row
-    from ..export.target import Placement
-    from ..export.verify import Metric
+    from ..export.results.schema import ExportResult, Metric
+    from ..export.targets.base import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
 _LISTED = 12  # names that a table lists
@@ -27,12 +26,18 @@ def print_model(document: Mapping[str, Any]) -> None:
         document["name"], ["what", "value"], [row for row in rows if row[1] not in ("", None)]
     )
     layers = [
-        [layer["name"], layer["kind"], by(layer["shape"]), layer["parameters"], layer["macs"]]
+        [
+            layer["name"],
+            layer["kind"],
+            format_shape(layer["shape"]),
+            layer["parameters"],
+            layer["macs"],
+        ]
         for layer in document["layers"]
     ]
     print_table("layers", ["module", "kind", "output", "parameters", "MACs"], layers)
     stages = [
-        [stage["index"], stage["channels"], stage["reduction"], by(stage["shape"])]
+        [stage["index"], stage["channels"], stage["reduction"], format_shape(stage["shape"])]
         for stage in document["stages"]
     ]
     if stages:
@@ -49,7 +54,7 @@ def print_findings(title: str, findings: Sequence[Finding]) -> None:
     print_table(title, columns, rows)
 
 
-def print_rows(title: str, rows: Sequence[Row], details: bool = False) -> None:
+def print_rows(title: str, rows: Sequence[ExportResult], details: bool = False) -> None:
     """The rows of exports, a table a model; the last columns are for wide terminals alone.
 
     With ``details`` the metric's further figures follow, a line a row.
@@ -74,20 +79,25 @@ def print_rows(title: str, rows: Sequence[Row], details: bool = False) -> None:
             err.print(f"{row.model} {row.target} {row.precision}: {row.message}", soft_wrap=True)
 
 
-def _row_cells(row: Row) -> list[Any]:
-    parity, metric = row.parity, row.metric
+def formatted(value: float | None, form: str) -> str | None:
+    """A figure in a format of :func:`format`; None where nothing was measured."""
+    return None if value is None else format(value, form)
+
+
+def _row_cells(row: ExportResult) -> list[Any]:
+    metric = row.metric
     return [
         row.target,
         row.precision,
         row.status,
         row.evidence,
-        parity and f"{parity.max_abs_error:.1e}",
-        parity and f"{parity.sqnr_db:.1f}",
+        formatted(row.max_abs_error, ".1e"),
+        formatted(row.sqnr_db, ".1f"),
         metric and f"{100 * metric.float:.2f} > {100 * metric.value:.2f} %",
     ]
 
 
-def _extra_cells(row: Row) -> list[Any]:
+def _extra_cells(row: ExportResult) -> list[Any]:
     return [
         row.metric and row.metric.n,
         row.placement and f"{100 * row.placement.npu_mac_fraction:.0f} %",
@@ -98,17 +108,17 @@ def _extra_cells(row: Row) -> list[Any]:
 
 def _figures(metric: Metric) -> str:
     """The further figures of the target, not of PyTorch."""
-    return ", ".join(f"{k} {100 * v['value']:.2f} %" for k, v in metric.details.items())
+    return ", ".join(f"{k} {100 * v.value:.2f} %" for k, v in metric.details.items())
 
 
 def _budget(placement: Placement) -> str:
-    """What memory is taken, and how long a picture should take."""
+    """What memory is taken, and how long an image should take."""
     parts = [
         f"{name} {have['used'] / 1024:,.0f} of {have['limit'] / 1024:,.0f} KiB"
         for name, have in placement.memory.items()
     ]
     if placement.estimated_ms is not None:
-        parts.append(f"about {placement.estimated_ms:.1f} ms a picture (estimate)")
+        parts.append(f"about {placement.estimated_ms:.1f} ms an image (estimate)")
     return "; ".join(parts)
 
 

@@ -12,7 +12,7 @@ from .console import err, print_json, print_table, working
 from .options import JsonFlag, OfflineFlag
 
 if TYPE_CHECKING:
-    from ..export.target import Target
+    from ..export.targets.base import Target
     from ..export.toolchains import Toolchain
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)

@@ -34,7 +34,7 @@ def models(json: JsonFlag = False) -> None:
 
 
 def info(model: ModelName, json: JsonFlag = False) -> None:
-    """Say what a model is, what it costs and how it is fed."""
+    """Say what a model is, what it costs and how it is model_input."""
     from ..zoo import create_model, spec_of
     from ..zoo.stages import measure_stages
     from ..zoo.summary import summarize

@@ -10,9 +10,9 @@ from pathlib import Path
 from ..settings import cache_folder, is_offline
 from ..training.data.sources import find_dataset
 from .pipeline import export_all
+from .prepare import prepare
 from .report import write_report
-from .row import Row
-from .subject import prepare
+from .results.schema import ExportResult
 from .targets import find_targets
 from .toolchains import Toolchain
 
@@ -27,7 +27,7 @@ _MNIST_MARKERS = ("train-images-idx3-ubyte*", "t10k-images-idx3-ubyte*")
 class DemoResult:
     """All rows, model by model, and the report's file."""
 
-    rows: list[Row]
+    rows: list[ExportResult]
     report: Path
 
 

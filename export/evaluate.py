@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from ..zoo.registry import model_entry
+from .check import fits_zoo_model
 from .pipeline import export_all
-from .row import Row
-from .subject import prepare
+from .prepare import prepare
+from .results.compare import score
+from .results.schema import ExportResult
 from .targets import find_targets
-from .verify import score
+from .targets.base import Evidence
 
 PYTORCH = "pytorch"
 
 
 def evaluate_model(
     model: str,
-    on: str,
+    to: str,
     *,
     int8: bool = False,
     weights: Path | None = None,
@@ -27,18 +27,18 @@ def evaluate_model(
     limit: int | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
-    """One row a place and precision; ``on`` is a comma-separated list, ``pytorch`` among them.
+) -> list[ExportResult]:
+    """One row a place and precision; ``to`` is a comma-separated list, ``pytorch`` among them.
 
     The other arguments are those of :func:`edgeark.export.pipeline.export_model`.
 
     Raises:
         EdgearkError: unknown names, no weights, no data.
     """
-    names = [name.strip() for name in on.split(",") if name.strip()]
+    names = [name.strip() for name in to.split(",") if name.strip()]
     others = [name for name in names if name != PYTORCH]
-    fitting = model_entry(model).spec.targets
-    targets = find_targets(",".join(others), fitting) if others or not names else []
+    fits = fits_zoo_model(model)
+    targets = find_targets(",".join(others), fits) if others or not names else []
     with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
         folder = Path(scratch)
         subject = prepare(model, folder, weights=weights, data=data, limit=limit)
@@ -46,10 +46,19 @@ def evaluate_model(
         if PYTORCH in names:
             figures = subject.figures(len(subject.test))
             metric = score(subject.spec, figures, figures, subject.test)
-            rows.append(Row(model, PYTORCH, "float32", "ok", "executed", metric=metric))
+            rows.append(
+                ExportResult(
+                    model=model,
+                    target=PYTORCH,
+                    precision="float32",
+                    status="ok",
+                    evidence=Evidence.EXECUTED,
+                    metric=metric,
+                )
+            )
         exports = folder / "exports"
         exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept
-            kept_log = None if row.status in ("ok", "failed") else row.log
-            rows.append(replace(row, artifact=None, log=kept_log))
+            kept_log = row.log if row.status in ("error", "unavailable") else None
+            rows.append(row.replace(artifact=None, log=kept_log))
     return rows

@@ -12,13 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
-from .pipeline import planned_precisions
-from .quantization import DEFAULT_QUANTIZATION, Quantization, require_known
-from .subject import prepare
-from .target import Conversion, LayerError, Precision
+from .pipeline import planned_precisions, require_known
+from .prepare import prepare
 from .targets import find_targets
+from .targets.base import DEFAULT_QUANTIZATION, Conversion, LayerError, Precision, Quantization
 
-_COUNT = 8  # pictures; a layer's figures settle with a few
+_COUNT = 8  # images; a layer's figures settle with a few
 _EQUAL_DB = 100.0  # drawn no higher: nothing is lost
 
 
@@ -46,7 +45,7 @@ def analyze_layers(
     quantization: Quantization = DEFAULT_QUANTIZATION,
     on_step: Callable[[str], None] | None = None,
 ) -> list[LayerReport]:
-    """Convert to each target and ask it for the error of every layer on ``count`` test pictures.
+    """Convert to each target and ask it for the error of every layer on ``count`` test images.
 
     Raises:
         EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
@@ -66,9 +65,9 @@ def analyze_layers(
                     on_step(f"layers of {model} on {target.full_name} {precision}")
                 out = folder / target.folder_name / precision
                 out.mkdir(parents=True)
-                pictures = subject.calibration.images if precision == "int8" else None
+                images = subject.calibration.images if precision == "int8" else None
                 log = out / "log.txt"
-                job = Conversion(subject.graph, precision, out, log, pictures, quantization)
+                job = Conversion(subject.graph, precision, out, log, images, quantization)
                 layers = target.layer_errors(target.convert(job), subject.test.images, log)
                 if layers is None:
                     raise EdgearkError(f"{target.full_name} does not tell the errors of layers")

@@ -5,7 +5,6 @@ Measured numbers are data: ``edgeark matrix`` alone writes them, documents are m
 
 from __future__ import annotations
 
-import builtins
 import hashlib
 import sys
 import tempfile
@@ -14,17 +13,16 @@ from pathlib import Path
 from typing import get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from ..errors import EdgearkError
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from ..zoo.weights import WEIGHTS_DIR, packaged_weights
 from .pipeline import export_model
-from .row import Row, Status
-from .target import Evidence, Precision
+from .results.schema import ExportResult, MatrixResult, Record, Result
 from .targets import find_target, list_targets
-from .verify import Metric
+from .targets.base import Precision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,78 +32,26 @@ else:
 RESULTS = WEIGHTS_DIR / "results.toml"
 
 
-class Score(BaseModel):
-    """A metric on ``n`` pictures: ``float`` is PyTorch's, ``value`` the target's, in 0..1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    float: builtins.float
-    value: builtins.float
-    n: int
-    dataset: str
-
-    @classmethod
-    def of(cls, metric: Metric) -> Score:
-        return cls(**{name: getattr(metric, name) for name in cls.model_fields})
-
-
-class Result(BaseModel):
-    """One model on one target at one precision; what was not measured is None.
-
-    ``weights`` is the SHA-256 of the file that shipped, ``toolchain`` has versions by package.
-    ``source_sqnr_db`` is that of a file which was handed over, where nothing here runs the export.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str
-    target: str
-    precision: Precision
-    status: Status
-    toolchain: dict[str, str]
-    weights: str
-    evidence: Evidence | None = None
-    max_abs_error: float | None = None
-    sqnr_db: float | None = None
-    source_sqnr_db: float | None = None
-    npu_mac_fraction: float | None = None
-    size_bytes: int | None = None
-    message: str = ""
-    metric: Score | None = None
-
-    @classmethod
-    def of(cls, row: Row) -> Result:
-        """What a row of an export says, with what made it: the weights that ship, the versions."""
-        return cls(
-            model=row.model,
-            target=row.target,
-            precision=row.precision,
-            status=row.status,
-            toolchain=find_target(row.target).versions(),
-            weights=hashlib.sha256(packaged_weights(row.model).read_bytes()).hexdigest(),
-            evidence=None if row.evidence is None else Evidence(row.evidence),
-            max_abs_error=row.parity and row.parity.max_abs_error,
-            sqnr_db=row.parity and row.parity.sqnr_db,
-            source_sqnr_db=min((s.parity.sqnr_db for s in row.sources), default=None),
-            npu_mac_fraction=row.placement and row.placement.npu_mac_fraction,
-            size_bytes=row.size_bytes,
-            message=row.message if row.status != "ok" else "",
-            metric=row.metric and Score.of(row.metric),
-        )
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.model, self.target, self.precision
+def measured(row: ExportResult) -> MatrixResult:
+    """What a row of an export says, with what made it: the weights that ship, the versions."""
+    shared = {name: getattr(row, name) for name in Result.model_fields}
+    return MatrixResult(
+        **shared,
+        toolchain=find_target(row.target).versions(),
+        weights=hashlib.sha256(packaged_weights(row.model).read_bytes()).hexdigest(),
+        source_sqnr_db=min((source.sqnr_db for source in row.source_results), default=None),
+        npu_mac_fraction=row.placement and row.placement.npu_mac_fraction,
+        size_bytes=row.size_bytes,
+        message=row.message if row.status != "ok" else "",
+        metric=row.metric and row.metric.replace(details={}),
+    )
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    result: tuple[Result, ...] = ()
+class _File(Record):
+    result: tuple[MatrixResult, ...] = ()
 
 
-def read_results(path: Path = RESULTS) -> list[Result]:
+def read_results(path: Path = RESULTS) -> list[MatrixResult]:
     """What was measured; nothing where there is no such file.
 
     Raises:
@@ -122,16 +68,19 @@ def read_results(path: Path = RESULTS) -> list[Result]:
         raise EdgearkError(f"{path} is not a file of results: {error}") from None
 
 
-def write_results(results: Sequence[Result], path: Path) -> None:
+def write_results(results: Sequence[MatrixResult], path: Path) -> None:
     """By model, target and precision, whatever order they were measured in."""
     ordered = sorted(results, key=lambda result: (result.model, *_place(result)))
-    document = {"result": [r.model_dump(mode="json", exclude_none=True) for r in ordered]}
+    hidden = {"metric": {"details"}}  # nothing of them is kept
+    document = {
+        "result": [r.model_dump(mode="json", exclude_none=True, exclude=hidden) for r in ordered]
+    }
     with atomic_path(path) as partial:
         text = f"# Written by `edgeark matrix`\n\n{tomli_w.dumps(document)}"
         partial.write_text(text, encoding="utf-8")
 
 
-def _place(result: Result) -> tuple[int, int]:
+def _place(result: MatrixResult) -> tuple[int, int]:
     """Where it stands in a list: as the targets are listed, floats first."""
     targets, precisions = list_targets(), get_args(Precision)
     known = targets.index(result.target) if result.target in targets else len(targets)
@@ -147,7 +96,7 @@ def measure(
     data: Path | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> list[ExportResult]:
     """Export each model to the targets, in float and int8, and record what comes of it.
 
     The file is written after each model; what it says of others, or of other targets, stays.
@@ -156,7 +105,7 @@ def measure(
         models: names, with weights that ship.
         targets: as for :func:`export_model`.
         path: the file of results.
-        limit: at most so many test pictures.
+        limit: at most so many test images.
         data: where the data sets are.
         jobs: so many exports at a time.
         on_step: told what is being done.
@@ -167,7 +116,7 @@ def measure(
     for model in models:
         model_entry(model)
     known = {result.key: result for result in read_results(path)}
-    rows: list[Row] = []
+    rows: list[ExportResult] = []
     for model in models:
         with tempfile.TemporaryDirectory(prefix="edgeark-matrix-") as scratch:
             found = export_model(
@@ -180,12 +129,12 @@ def measure(
                 on_step=on_step,
             )
         rows += found
-        known |= {result.key: result for result in map(Result.of, found)}
+        known |= {result.key: result for result in map(measured, found)}
         write_results(list(known.values()), path)
     return rows
 
 
-def to_markdown(results: Sequence[Result], models: Sequence[str]) -> str:
+def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
     """A table: a line a target and precision, a column a model: metric, and SQNR against PyTorch.
 
     In brackets is the SQNR of a file that was handed over, where nothing here runs the export.
@@ -207,7 +156,7 @@ def to_markdown(results: Sequence[Result], models: Sequence[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _cell(result: Result) -> str:
+def _cell(result: MatrixResult) -> str:
     if result.status != "ok":
         return result.status
     if result.metric and result.sqnr_db is not None:

@@ -1,4 +1,4 @@
-"""Run a network on a picture: a model of the zoo, an export, or a lone kmodel."""
+"""Run a network on an image: a model of the zoo, an export, or a lone kmodel."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ import numpy as np
 from ..errors import DataError, EdgearkError
 from ..training.data.pixels import decode
 from ..zoo.modes import evaluating
-from ..zoo.registry import ModelSpec, create_model, list_models, spec_of
-from ..zoo.tasks.answers import feed, read_answer
-from ..zoo.tasks.pictures import to_input
-from .bundle import MANIFEST
-from .graph import run_pytorch
-from .reopen import reopen, run_export
+from ..zoo.registry import create_model, list_models
+from ..zoo.spec import ModelSpec, spec_of
+from ..zoo.tasks.answers import postprocess, preprocess
+from ..zoo.tasks.images import to_input
+from .graph.files import run_pytorch
+from .results.folder import MANIFEST
+from .verify import reopen, run_export
 
 _KMODEL = ".kmodel"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Raw outputs, ``[1, ...]`` each, and what they say; see :func:`read_answer`."""
+    """Raw outputs, ``[1, ...]`` each, and what they say; see :func:`postprocess`."""
 
     outputs: Sequence[np.ndarray]
     meaning: dict[str, Any] = field(default_factory=dict)
 
 
-def answer_picture(subject: str, picture: Path, weights: Path | None = None) -> Answer:
-    """What a network says of a picture, which is brought to the network's size.
+def answer_image(subject: str, image: Path, weights: Path | None = None) -> Answer:
+    """What a network says of an image, which is brought to the network's size.
 
     Args:
         subject: the name of a model, which PyTorch runs; the folder of an export or a file in it,
             which its target runs; or a kmodel v3 without a manifest, of which nothing but the raw
             outputs is known.
-        picture: a picture file.
+        image: an image file.
         weights: a safetensors file for a model; by default the weights that ship.
 
     Raises:
         EdgearkError: there is no such thing, nothing here runs it, or it is broken.
-        DataError: the picture cannot be read.
+        DataError: the image cannot be read.
     """
     path = Path(subject)
     if not path.exists():
@@ -51,24 +52,24 @@ def answer_picture(subject: str, picture: Path, weights: Path | None = None) -> 
                 f"cannot run {subject}: name the folder of an export, a {_KMODEL} or a model "
                 f"(edgeark models)"
             )
-        return _run_model(subject, read_picture(picture), weights)
+        return _run_model(subject, read_image(image), weights)
     if weights is not None:
         raise EdgearkError("--weights is for a model of the zoo: an export has its own")
     if path.is_dir() or (path.parent / MANIFEST).exists():
         export = reopen(path)
         spec = export.manifest.spec
-        fed = feed(spec, read_picture(picture))
-        outputs = run_export(export, fed.x)
-        return Answer(outputs, read_answer(spec, outputs, fed))
+        model_input = preprocess(spec, read_image(image))
+        outputs = run_export(export, model_input.x)
+        return Answer(outputs, postprocess(spec, outputs, model_input))
     if path.suffix.lower() != _KMODEL:
         raise EdgearkError(
             f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no {_KMODEL}"
         )
-    return Answer(_run_kmodel(path, read_picture(picture)))
+    return Answer(_run_kmodel(path, read_image(image)))
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """A picture file as uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), the way up that its camera says.
+def read_image(path: Path) -> np.ndarray:
+    """An image file as uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), the way up that its camera says.
 
     Raises:
         DataError: Pillow cannot read it.
@@ -76,19 +77,19 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         return decode(path.read_bytes())
     except (OSError, DataError) as error:
-        raise DataError(f"cannot read the picture {path}: {error}") from None
+        raise DataError(f"cannot read the image {path}: {error}") from None
 
 
-def _run_model(name: str, picture: np.ndarray, weights: Path | None) -> Answer:
+def _run_model(name: str, image: np.ndarray, weights: Path | None) -> Answer:
     model = create_model(name, pretrained=weights is None, weights=weights)
     spec: ModelSpec = spec_of(model)
-    fed = feed(spec, picture)
+    model_input = preprocess(spec, image)
     with evaluating(model):
-        outputs = run_pytorch(model, spec, fed.x)
-    return Answer(outputs, read_answer(spec, outputs, fed))
+        outputs = run_pytorch(model, spec, model_input.x)
+    return Answer(outputs, postprocess(spec, outputs, model_input))
 
 
-def _run_kmodel(path: Path, picture: np.ndarray) -> list[np.ndarray]:
+def _run_kmodel(path: Path, image: np.ndarray) -> list[np.ndarray]:
     """On the K210 simulator; pixels go in as they are, 0..255."""
     from .kpu import KmodelError, Simulator, read_kmodel
     from .kpu.layer import MAIN_BYTES
@@ -99,8 +100,8 @@ def _run_kmodel(path: Path, picture: np.ndarray) -> list[np.ndarray]:
         simulator = Simulator(read_kmodel(data))
         shape = simulator.input.shape
         if len(shape) != 3 or shape[0] not in (1, 3):
-            raise KmodelError(f"its input is {list(shape)}, which is no picture")
+            raise KmodelError(f"its input is {list(shape)}, which is no image")
         channels, *size = shape
-        return simulator.run(to_input(picture, (size[0], size[1]), channels))
+        return simulator.run(to_input(image, (size[0], size[1]), channels))
     except KmodelError as error:
         raise KmodelError(f"{path.name}: {error}") from None

@@ -1,147 +1,193 @@
-"""Compare a target's answers with PyTorch's: in numbers, and in the task's metric."""
+"""An export's folder, opened again: its target runs it, on whatever machine it has come to."""
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import EdgearkError
-from ..training.data import ImageSet
-from ..training.metrics import mask_figures, mean_average_precision
-from ..zoo.registry import ModelSpec
-from ..zoo.tasks import classification, segmentation
-from .target import Limits
+from .results.compare import compare
+from .results.folder import MANIFEST
+from .results.manifest import Manifest, ManifestError, read_manifest
+from .results.schema import VerifyResult
+from .targets import TargetError, find_target
+from .targets.base import Artifact, RunResult, Target
+from .toolchains import ToolchainUnavailable
+from .toolchains.environment import log_folder
 
-SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
-FOREIGN_DATA_DROP = 0.01
-_PLAIN_PEAK = 5.0  # answers beyond it may differ by more
-_OTHER_METRICS = 2  # times the drop that top-1 may have
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The worst output's difference from PyTorch's.
-
-    ``sqnr_db`` is the signal-to-error ratio of the part of the output that depends on the input:
-    the mean over the pictures is removed from the signal, since a network that answers its bias
-    to everything would else look perfect. ``peak`` is the largest magnitude in PyTorch's answers.
-    """
-
-    max_abs_error: float
-    sqnr_db: float
-    peak: float = 0.0
+# Of the largest magnitude, at least 1: what another processor's rounding may change.
+_REPEATED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A task's metric: ``float`` is PyTorch's, ``value`` the target's, on the same n pictures.
+class Golden:
+    """Raw images with the answers that the export gave, and PyTorch's; no answers: unrun."""
 
-    Shares are in 0..1. ``details`` are further figures by name, each with both values; limits look
-    at the first figure alone.
-    """
-
-    name: str
-    float: float
-    value: float
-    n: int
-    dataset: str
-    details: dict[str, dict[str, builtins.float]] = field(default_factory=dict)
+    images: np.ndarray
+    answers: list[np.ndarray]
+    reference: list[np.ndarray]
 
 
-def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:
-    """Parity of all outputs; a shape that differs, or a value that is no number, is an error.
+@dataclass(frozen=True)
+class Reopened:
+    """An export that was written earlier, perhaps elsewhere."""
+
+    folder: Path
+    manifest: Manifest
+
+    @cached_property
+    def target(self) -> Target:
+        return find_target(self.manifest.target)
+
+    @property
+    def artifact(self) -> Artifact:
+        found = self.manifest
+        files = tuple(file.name for file in found.files)
+        folder = self.folder.resolve()
+        return Artifact(found.target, found.precision, folder, files, found.settings, found.sources)
+
+    @property
+    def log(self) -> Path:
+        """Where the words of its runtime go: the folder stays as it is."""
+        name = "-".join([self.manifest.model, self.target.folder_name, self.manifest.precision])
+        return log_folder() / f"run-{name}.log"
+
+    def changed_files(self) -> list[str]:
+        """Files that are missing, or not those that the manifest describes."""
+        return [
+            file.name
+            for file in self.manifest.files
+            if not (path := self.folder / file.name).is_file()
+            or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256
+        ]
+
+    def golden(self) -> Golden:
+        """The golden vectors.
+
+        Raises:
+            EdgearkError: they are missing, or broken.
+        """
+        path = self.folder / self.manifest.golden.file
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                lists = [
+                    [file[name] for name in _numbered(file.files, kind)]
+                    for kind in ("output", "pytorch")
+                ]
+                return Golden(file["input"], *lists)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise EdgearkError(f"cannot read {path}: {error}") from None
+
+
+def _numbered(names: Sequence[str], kind: str) -> list[str]:
+    count = sum(name.startswith(kind) for name in names)
+    return [f"{kind}{index}" for index in range(count)]
+
+
+def reopen(path: Path) -> Reopened:
+    """The export in a folder, or that a file belongs to.
 
     Raises:
-        EdgearkError: the outputs cannot be compared.
+        ManifestError: there is no manifest, it is not one, or its target is not known here.
     """
-    if len(reference) != len(outputs):
-        raise EdgearkError(f"the target gave {len(outputs)} outputs, PyTorch {len(reference)}")
-    errors, ratios, peaks = [], [], []
-    for index, (wanted, got) in enumerate(zip(reference, outputs, strict=True)):
-        if wanted.shape != got.shape:
-            raise EdgearkError(f"output {index} is {got.shape}, PyTorch's is {wanted.shape}")
-        if not np.isfinite(got).all():
-            raise EdgearkError(f"output {index} holds infinite or undefined values")
-        signal, error = wanted.astype(np.float64), got.astype(np.float64) - wanted
-        errors.append(float(np.abs(error).max()))
-        peaks.append(float(np.abs(signal).max()))
-        ratios.append(sqnr_db(signal - signal.mean(axis=0), error))
-    return Parity(max(errors), min(ratios), max(peaks))
+    if not path.exists():
+        raise ManifestError(f"there is no {path}")
+    folder = path if path.is_dir() else path.parent
+    found, manifest = Reopened(folder, read_manifest(folder)), folder / MANIFEST
+    names = [file.name for file in found.manifest.files]
+    if not names:
+        raise ManifestError(f"{manifest} names no file")
+    if not (path.is_dir() or path.name in names):
+        raise ManifestError(f"{manifest} says nothing of {path.name}")
+    try:
+        _ = found.target
+    except TargetError as error:
+        raise ManifestError(f"{manifest}: {error}") from None
+    return found
 
 
-def sqnr_db(signal: np.ndarray, error: np.ndarray) -> float:
-    """Power of ``signal`` over power of ``error`` in decibels, within +-200."""
-    return ratio_db(float(np.square(signal).mean()), float(np.square(error).mean()))
-
-
-def ratio_db(power: float, noise: float) -> float:
-    """``power`` over ``noise`` in decibels, within +-200."""
-    if noise == 0:
-        return SQNR_CAP_DB
-    if power == 0:
-        return -SQNR_CAP_DB
-    return float(np.clip(10 * np.log10(power / noise), -SQNR_CAP_DB, SQNR_CAP_DB))
-
-
-def score(
-    spec: ModelSpec, wanted: Mapping[str, float], got: Mapping[str, float], test: ImageSet
-) -> Metric:
-    """The metric of the model's task: PyTorch's :func:`task_figures` beside the target's."""
-    name, *others = wanted
-    details = {key: {"float": wanted[key], "value": got[key]} for key in others}
-    return Metric(name, wanted[name], got[name], _count_scored(spec, test), test.name, details)
-
-
-def task_figures(
-    spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
-) -> dict[str, float]:
-    """What a task measures, in 0..1 and by name; the first figure is the one that limits are for.
-
-    Classification: ``top1``. Segmentation: ``dice``, the mean over the marked pictures. Detection:
-    ``map50``. The latter two have further figures (``training/metrics.py``).
+def find_exports(path: Path) -> list[Reopened]:
+    """All exports in a folder and below it, by name.
 
     Raises:
-        EdgearkError: no metric for the task, or no picture that is marked.
+        ManifestError: there is none, or one of them is broken.
     """
-    if not _count_scored(spec, test):
-        raise EdgearkError(f"nothing is marked in {len(test)} pictures of {test.name}: no metric")
-    if spec.task == "classification":
-        return {"top1": classification.top1(outputs[0], test.labels)}
-    if spec.task == "segmentation":
-        return mask_figures(segmentation.to_mask(outputs[0]), test)
-    if spec.task == "detection":
-        return mean_average_precision(spec, outputs, test.labels)
-    raise EdgearkError(f"no metric for task {spec.task!r} yet")
+    folders = sorted(found.parent for found in path.rglob(MANIFEST)) if path.is_dir() else []
+    return [reopen(folder) for folder in folders or [path]]
 
 
-def _count_scored(spec: ModelSpec, test: ImageSet) -> int:
-    """The pictures that the first figure is about: a mask's are those where something is marked."""
-    return int(segmentation.marked(test.labels).sum()) if spec.task == "segmentation" else len(test)
+def verify_export(export: Reopened) -> VerifyResult:
+    """Run an export on its golden images: whether it answers as it did when it was written.
 
-
-def shortfalls(limits: Limits, parity: Parity, metric: Metric, foreign: bool = False) -> list[str]:
-    """What an export misses, in words; empty when it passes.
-
-    On ``foreign`` pictures, of another data set than the network was trained on, many answers lie
-    near the edge between two classes, and the least error tips some: a drop of a point is allowed.
+    Where nothing here runs it, its files alone are compared with the manifest.
     """
-    missed = []
-    if limits.max_abs_error is not None:
-        allowed = limits.max_abs_error * max(1.0, parity.peak / _PLAIN_PEAK)
-        if parity.max_abs_error > allowed:
-            missed.append(f"max abs error {parity.max_abs_error:.2e} > {allowed:.1e}")
-    if limits.sqnr_db is not None and parity.sqnr_db < limits.sqnr_db:
-        missed.append(f"SQNR {parity.sqnr_db:.1f} dB < {limits.sqnr_db:.0f} dB")
-    if limits.metric_drop is not None:
-        allowed = limits.metric_drop * (1 if metric.name == "top1" else _OTHER_METRICS)
-        allowed = max(allowed, FOREIGN_DATA_DROP) if foreign else allowed
-        drop = metric.float - metric.value
-        if drop > allowed + 1e-9:
-            missed.append(
-                f"{metric.name} {100 * drop:.2f} points below PyTorch "
-                f"(allowed: {100 * allowed:.2f})"
-            )
-    return missed
+    found = export.manifest
+    row = VerifyResult(
+        folder=export.folder,
+        model=found.model,
+        target=found.target,
+        precision=found.precision,
+        status="failed",
+    )
+    if changed := export.changed_files():
+        names = ", ".join(changed)
+        return row.replace(message=f"not the files that {MANIFEST} describes: {names}")
+    try:
+        return _run_again(export, export.golden(), row)
+    except ToolchainUnavailable as error:
+        return row.replace(status="unavailable", message=str(error), log=error.log)
+    except EdgearkError as error:
+        return row.replace(status="error", message=str(error), log=getattr(error, "log", None))
+
+
+def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyResult:
+    target, artifact = export.target, export.artifact
+    result = _run(export, golden.images)
+    if result is None:
+        message = f"the files are whole; nothing here runs {target.full_name}"
+        return row.replace(status="ok", message=message)
+    parity = compare(golden.reference, result.outputs)
+    row = row.replace(
+        evidence=target.evidence_of(artifact, result),
+        max_abs_error=parity.max_abs_error,
+        sqnr_db=parity.sqnr_db,
+        log=export.log if export.log.exists() else None,
+    )
+    if not golden.answers:
+        return row.replace(status="ok", message="nothing had run it before")
+    repeated = compare(golden.answers, result.outputs)
+    allowed = _REPEATED[row.precision] * max(1.0, repeated.peak)
+    row = row.replace(repeat_error=repeated.max_abs_error)
+    if repeated.max_abs_error > allowed:
+        words = f"it answered otherwise when it was written: by {repeated.max_abs_error:.2e}"
+        return row.replace(message=f"{words}, more than {allowed:.1e}")
+    return row.replace(status="ok")
+
+
+def _run(export: Reopened, images: np.ndarray) -> RunResult | None:
+    export.log.unlink(missing_ok=True)  # of an earlier run
+    try:
+        return export.target.run(export.artifact, images, export.log)
+    except KeyError as error:
+        raise ManifestError(f"{export.folder / MANIFEST}: settings have no {error}") from None
+
+
+def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
+    """The outputs for raw images, uint8 ``[N, C, H, W]``.
+
+    Raises:
+        EdgearkError: nothing here runs it, or its files are not the manifest's.
+        ToolchainError: its runtime failed.
+    """
+    if changed := export.changed_files():
+        raise EdgearkError(f"not the files that {export.folder / MANIFEST} describes: {changed[0]}")
+    result = _run(export, images)
+    if result is None:
+        raise EdgearkError(f"nothing here runs {export.target.full_name}: {export.folder}")
+    return result.outputs

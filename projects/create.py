@@ -14,12 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..errors import EdgearkError
-from ..export.bundle import staged_folder
+from ..export.results.folder import staged_folder
 from ..training.config import AugmentConfig, OptimConfig, Recipe, load_recipe
-from ..zoo.registry import ModelSpec, model_entry
+from ..zoo.registry import model_entry
+from ..zoo.spec import ModelSpec
 from .example import write_example
 
-PICTURES = "pictures"
+IMAGES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
@@ -53,6 +54,7 @@ TEMPLATES = {
     "mobilenet": Template("mobilenet_v1_050", "image_folder", "sign_digits", 32, 3e-3),
     "unet": Template("unet_16", "mask_folder", "magnetic_tile", 16, 2e-3),
     "yolov5": Template("yolov5n_bccd", "yolo_txt", "bccd", 16, 2e-3),
+    "yolo11": Template("yolo11n_bccd", "yolo_txt", "bccd", 8, 1.5e-3),
 }
 
 
@@ -62,7 +64,7 @@ class Project:
 
     folder: Path
     files: tuple[str, ...]
-    pictures: int
+    images: int
 
 
 def create_project(folder: Path, template: str, example: bool = False) -> Project:
@@ -94,7 +96,7 @@ def create_project(folder: Path, template: str, example: bool = False) -> Projec
         for name in _FILES:
             source = environment.get_template(f"{name.lstrip('.')}.jinja")
             (staging / name).write_text(source.render(values), encoding="utf-8")
-        count = write_example(staging / PICTURES, values["dataset"]) if example else 0
+        count = write_example(staging / IMAGES, values["dataset"]) if example else 0
     return Project(folder, _FILES, count)
 
 
@@ -108,7 +110,7 @@ def _values(name: str, project: str) -> dict[str, Any]:
     optim = recipe.optim.model_dump() | {"lr": template.lr}
     return {
         "project": project,
-        "pictures": PICTURES,
+        "images": IMAGES,
         "template": name,
         "model": f"my_{name}",
         "base": recipe.model,

@@ -48,24 +48,24 @@ def write_example(folder: Path, dataset: str) -> int:
     return _COUNT
 
 
-def _write_class(folder: Path, name: str, picture: Image.Image, shape: _Shape) -> None:
-    shape.draw(picture, _COLORS[shape.kind])
-    _save(picture, folder / CLASSES[shape.kind] / f"{name}.png")
+def _write_class(folder: Path, name: str, image: Image.Image, shape: _Shape) -> None:
+    shape.draw(image, _COLORS[shape.kind])
+    _save(image, folder / CLASSES[shape.kind] / f"{name}.png")
 
 
-def _write_mask(folder: Path, name: str, picture: Image.Image, shape: _Shape) -> None:
+def _write_mask(folder: Path, name: str, image: Image.Image, shape: _Shape) -> None:
     """Every third image is clean; of the others the mask marks the disc or square."""
-    mask = Image.new("L", picture.size)
+    mask = Image.new("L", image.size)
     if int(name) % 3:
-        shape.draw(picture, _COLORS[shape.kind])
+        shape.draw(image, _COLORS[shape.kind])
         shape.draw(mask, 255)
-    _save(picture, folder / "images" / f"{name}.png")
+    _save(image, folder / "images" / f"{name}.png")
     _save(mask, folder / "masks" / f"{name}.png")
 
 
-def _write_boxes(folder: Path, name: str, picture: Image.Image, shape: _Shape) -> None:
-    shape.draw(picture, _COLORS[shape.kind])
-    _save(picture, folder / "images" / f"{name}.png")
+def _write_boxes(folder: Path, name: str, image: Image.Image, shape: _Shape) -> None:
+    shape.draw(image, _COLORS[shape.kind])
+    _save(image, folder / "images" / f"{name}.png")
     left, top, right, bottom = shape.box
     values = ((left + right + 1) / 2, (top + bottom + 1) / 2, right + 1 - left, bottom + 1 - top)
     line = " ".join(f"{value / _SIDE:.6f}" for value in values)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import Result, Run
 from edgeark import cli
 from hypothesis import HealthCheck, settings
+from support.command import Result, Run
+from support.edge_post_c import Library, build_library
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
 for name, is_same in (("same", True), ("explore", False)):
@@ -45,6 +46,12 @@ def one_thread() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def edge_post(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The C library of board programs."""
+    return build_library(tmp_path_factory.mktemp("edge_post"))
 
 
 @pytest.fixture

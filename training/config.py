@@ -82,7 +82,7 @@ class Recipe(Section):
 
     model: str
     dataset: str
-    script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5"]
+    script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolov8"]
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=1, description="of all processes together")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")

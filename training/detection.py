@@ -16,7 +16,7 @@ from .classification import identity_collate, make_normalize
 from .config import Recipe
 from .data import ImageSet
 from .data.augment import color_jitter
-from .data.mosaic import ChangedPictures
+from .data.mosaic import AugmentedImages
 from .data.store import Array, chunks
 from .distributed import is_first_process
 from .fitting import fit_to_data
@@ -51,7 +51,7 @@ class DetectionTask(Task):
         """Mosaics until the last epochs, which show images as they are used (Ge et al. 2021)."""
         config = self.recipe.augment
         plain = epoch >= self.recipe.epochs - config.close_mosaic
-        pictures = ChangedPictures(self.train, config, 0.0 if plain else config.mosaic)
+        pictures = AugmentedImages(self.train, config, 0.0 if plain else config.mosaic)
         return DataLoader(
             pictures, batch_size, shuffle=True, drop_last=True, collate_fn=identity_collate
         )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..zoo.registry import ModelSpec
+from ..zoo.spec import ModelSpec
 from ..zoo.tasks.boxes import Boxes
 from ..zoo.tasks.detection import detect_arrays
 from ..zoo.tasks.letterbox import Letterbox
-from ..zoo.tasks.segmentation import false_alarms, marked, marked_dice
+from ..zoo.tasks.segmentation import false_positive_rate, foreground_dice, has_foreground
 from .data import ImageSet
 
 MAP_THRESHOLD = 0.001  # nearly every candidate counts: precision is averaged over all recalls
@@ -50,9 +50,9 @@ def mask_figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
     there are any; ``dice <group>``, where the images are of several.
     """
     wanted, classes = images.labels, len(images.classes)
-    scores = marked_dice(found, wanted, classes)
-    result = {"dice": float(scores.mean()), "false_alarms": false_alarms(found, wanted)}
-    groups = np.array([]) if images.groups is None else images.groups[marked(wanted)]
+    scores = foreground_dice(found, wanted, classes)
+    result = {"dice": float(scores.mean()), "false_alarms": false_positive_rate(found, wanted)}
+    groups = np.array([]) if images.groups is None else images.groups[has_foreground(wanted)]
     names = np.unique(groups)
     if len(names) > 1:
         result |= {f"dice {name}": float(scores[groups == name].mean()) for name in names}

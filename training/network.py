@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from ..zoo.importers import import_weights
-from ..zoo.registry import ModelSpec, create_model, list_models, spec_of
-from ..zoo.transfer import Transfer, transfer_weights
+from ..zoo.registry import create_model, list_models, transfer_features
+from ..zoo.spec import ModelSpec, spec_of
+from ..zoo.transfer import Transfer
 from ..zoo.weights import packaged_weights, read_state
 from .config import Recipe, RecipeError
 from .data.formats import find_format
@@ -43,14 +44,14 @@ def start_network(
     if scheme and weights is None:
         raise RecipeError(f"--qat {scheme} fine-tunes trained weights: name them with --weights")
     model = create_model(recipe.model, weights=weights, spec=facts, **recipe.model_args)
-    transfer = None if weights is not None else transfer_features(model, recipe)
+    transfer = None if weights is not None else load_pretrained(model, recipe)
     if transfer is not None:
         logger.info("%s: %s", recipe.model, transfer.describe())
     spec = spec_of(model)
     return (RoundedNetwork(model, SCHEMES[scheme]) if scheme else model), spec, transfer
 
 
-def transfer_features(model: nn.Module, recipe: Recipe) -> Transfer | None:
+def load_pretrained(model: nn.Module, recipe: Recipe) -> Transfer | None:
     """Load what ``recipe.pretrained`` names into ``model``; None where that is nothing.
 
     ``auto`` is the weights that ship for this network, on data of the user's own alone: a public
@@ -63,19 +64,19 @@ def transfer_features(model: nn.Module, recipe: Recipe) -> Transfer | None:
         path = packaged_weights(recipe.model)
         if not path.exists() or not find_format(recipe.dataset).is_own:
             return None
-        return transfer_weights(model, read_state(path), f"the weights of {recipe.model}")
+        return transfer_features(model, read_state(path), f"the weights of {recipe.model}")
     if chosen in list_models():
         path = packaged_weights(chosen)
         if not path.exists():
             known = ", ".join(list_models(pretrained=True))
             raise RecipeError(f"--pretrained {chosen}: no weights ship for it; for these: {known}")
-        return transfer_weights(model, read_state(path), f"the weights of {chosen}")
+        return transfer_features(model, read_state(path), f"the weights of {chosen}")
     path = Path(chosen)
     if not path.is_file():
         raise RecipeError(
             f"--pretrained {chosen}: neither auto, none, a model with weights nor a file"
         )
     if path.suffix == ".safetensors":
-        return transfer_weights(model, read_state(path), path.name)
+        return transfer_features(model, read_state(path), path.name)
     imported = import_weights(path, recipe.model)
-    return transfer_weights(model, imported.model.state_dict(), path.name)
+    return transfer_features(model, imported.model.state_dict(), path.name)

@@ -47,7 +47,7 @@ def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
 
 def save_predictions(
-    pictures: np.ndarray,
+    images: np.ndarray,
     wanted: np.ndarray,
     found: np.ndarray,
     titles: Sequence[str],
@@ -63,14 +63,14 @@ def save_predictions(
         path: the PNG file.
     """
     colors = class_colors(int(max(wanted.max(), found.max())) + 1)
-    figure = Figure(figsize=(1.6 * len(pictures), 5.2), layout="constrained")
-    columns = figure.subplots(3, len(pictures), squeeze=False).T
+    figure = Figure(figsize=(1.6 * len(images), 5.2), layout="constrained")
+    columns = figure.subplots(3, len(images), squeeze=False).T
     for axes, planes, truth, mask, title in zip(
-        columns, pictures, wanted, found, titles, strict=True
+        columns, images, wanted, found, titles, strict=True
     ):
-        picture = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+        image = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
         for axis, painted in zip(axes, (truth * 0, truth, mask), strict=True):
-            axis.imshow(overlay(picture, painted, colors))
+            axis.imshow(overlay(image, painted, colors))
             axis.set(xticks=[], yticks=[])
         axes[0].set_title(title, fontsize=8)
     for axis, name in zip(columns[0], ("image", "truth", "prediction"), strict=True):
@@ -95,7 +95,7 @@ def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
 
 
 def save_detections(
-    pictures: np.ndarray,
+    images: np.ndarray,
     color: str,
     wanted: Sequence[Boxes],
     found: Sequence[Boxes],
@@ -109,9 +109,9 @@ def save_detections(
         wanted: N times the true boxes.
         found: N times the network's.
     """
-    height, width = pictures.shape[2:]
-    sheet = Image.new("RGB", (len(pictures) * width, 2 * height))
+    height, width = images.shape[2:]
+    sheet = Image.new("RGB", (len(images) * width, 2 * height))
     for row, boxes in enumerate((wanted, found)):
-        for column, (picture, these) in enumerate(zip(pictures, boxes, strict=True)):
-            sheet.paste(draw_boxes(picture, color, these), (column * width, row * height))
+        for column, (image, these) in enumerate(zip(images, boxes, strict=True)):
+            sheet.paste(draw_boxes(image, color, these), (column * width, row * height))
     sheet.save(path, format="png")

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..zoo.registry import spec_of
+from ..zoo.spec import spec_of
 
 SchemeName = Literal["int8", "k210"]
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 
 from ..errors import DataError
 from ..zoo.registry import ModelSpec, create_model
-from ..zoo.tasks.segmentation import IGNORE, marked, to_mask
+from ..zoo.tasks.segmentation import IGNORE, to_mask
 from .classification import answer_batches, identity_collate, make_normalize
 from .config import AugmentConfig, Recipe
 from .data import ImageSet
@@ -157,22 +157,24 @@ def init_foreground_prior(model: nn.Module, masks: Array) -> None:
 
 def foreground_shares(masks: Array) -> tuple[np.ndarray, np.ndarray]:
     """Which masks ``[N, h, w]`` have a foreground, bool ``[N]``, and its share of their pixels."""
-    blocks = [(marked(b), ((b > 0) & (b != IGNORE)).mean(axis=(1, 2))) for b in chunks(masks)]
+    blocks = [
+        (has_foreground(b), ((b > 0) & (b != IGNORE)).mean(axis=(1, 2))) for b in chunks(masks)
+    ]
     is_marked, shares = zip(*blocks, strict=True)
     return np.concatenate(is_marked), np.concatenate(shares)
 
 
-def balanced_sampler(is_marked: np.ndarray) -> Sampler[int]:
+def balanced_sampler(foreground: np.ndarray) -> Sampler[int]:
     """Draws as many images as there are, at least half of them marked, so some twice.
 
     Its own generator is seeded from torch's: processes that were seeded alike draw alike, and each
     takes its share of one and the same draw.
     """
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-    count, share = len(is_marked), float(is_marked.mean())
+    count, share = len(foreground), float(foreground.mean())
     if share >= _MARKED_SHARE:
-        return RandomSampler(is_marked, generator=generator)
-    weights = np.where(is_marked, _MARKED_SHARE / share, (1 - _MARKED_SHARE) / (1 - share))
+        return RandomSampler(foreground, generator=generator)
+    weights = np.where(foreground, _MARKED_SHARE / share, (1 - _MARKED_SHARE) / (1 - share))
     return WeightedRandomSampler(weights.tolist(), count, generator=generator)
 
 
@@ -189,10 +191,10 @@ def find_masks(
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
     """Draw some images with both masks: of every group in turn, a quarter of them clean."""
-    is_marked = foreground_shares(images.labels)[0]
+    foreground = foreground_shares(images.labels)[0]
     groups = np.full(len(images), "") if images.groups is None else images.groups
-    clean = _in_turn(np.flatnonzero(~is_marked), groups)[: _SHOWN // 4]
-    shown = [*_in_turn(np.flatnonzero(is_marked), groups)[: _SHOWN - len(clean)], *clean]
+    clean = _in_turn(np.flatnonzero(~foreground), groups)[: _SHOWN // 4]
+    shown = [*_in_turn(np.flatnonzero(foreground), groups)[: _SHOWN - len(clean)], *clean]
     titles = [str(groups[i]) for i in shown]
     save_predictions(images.images[shown], images.labels[shown], found[shown], titles, path)
 

@@ -33,7 +33,7 @@ class Match:
     ``boxes`` are the boxes' x1, y1, x2, y2 in input pixels, float32 ``[m, 4]``.
     """
 
-    picture: Tensor
+    image: Tensor
     anchor: Tensor
     row: Tensor
     column: Tensor
@@ -66,8 +66,8 @@ def match_boxes(targets: Tensor, anchors: Tensor, stride: int, size: tuple[int, 
     which = torch.nonzero(inside, as_tuple=True)[1]
     column, row = cells[inside].unbind(dim=1)
     box = box[which]
-    picture, classes = targets[box, 0].long(), targets[box, 5].long()
-    return Match(picture, anchor[which], row, column, classes, corners[box])
+    image, classes = targets[box, 0].long(), targets[box, 5].long()
+    return Match(image, anchor[which], row, column, classes, corners[box])
 
 
 def decode_boxes(values: Tensor, match: Match, anchors: Tensor, stride: int) -> Tensor:
@@ -115,14 +115,14 @@ def loss_parts(
         wanted = torch.zeros(raw[:, :, 4].shape, device=raw.device)
         match = match_boxes(targets, sides, stride, (height, width))
         if len(match.boxes):
-            values = raw[match.picture, match.anchor, :, match.row, match.column]
+            values = raw[match.image, match.anchor, :, match.row, match.column]
             boxes = decode_boxes(values[:, :4], match, sides, stride)
             # A side of 0 would have a finite loss and a gradient that is none.
             edge = boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
             pairs = boxes + edge, match.boxes + edge
             box_loss = box_loss + complete_box_iou_loss(*pairs, reduction="mean")
             # Where a place answers for two boxes, the one that it fits better counts.
-            place = (match.picture * len(sides) + match.anchor) * height + match.row
+            place = (match.image * len(sides) + match.anchor) * height + match.row
             place = place * width + match.column
             overlap = elementwise_iou(boxes.detach(), match.boxes)
             wanted.view(-1).scatter_reduce_(0, place, overlap, "amax")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..zoo.registry import ModelSpec
+from ..zoo.spec import ModelSpec
 from .config import Recipe
 from .detection import train_detector
 from .loop import Outcome

@@ -1,15 +1,8 @@
 """Models in export-safe PyTorch. This package needs torch alone (weights: safetensors)."""
 
-from . import mnist, mobilenet, unet, vgg, yolov5, yolox  # noqa: F401  (they register)
-from .registry import (
-    ModelSpec,
-    create_model,
-    list_models,
-    model_entry,
-    name_of,
-    register_model,
-    spec_of,
-)
+from . import mnist, mobilenet, unet, vgg, yolo11, yolov5, yolov8, yolox  # noqa: F401  (they register)
+from .registry import create_model, list_models, model_entry, register_model
+from .spec import ModelSpec, name_of, spec_of
 from .weights import WeightsError, load_weights, save_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""An encoder of the zoo as a part for another network: a picture in, feature maps out.
+"""An encoder of the zoo as a part for another network: an image in, feature maps out.
 
 ``create_backbone`` gives what timm calls ``features_only``: a module that returns a list of maps,
 with timm's ``feature_info`` beside it. Its children are the encoder's stages in the order in which
@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .registry import create_model, name_of, spec_of
+from .registry import create_model
+from .spec import name_of, spec_of
 from .stages import Stage, feature_stages, measure_stages
 
 _PROBE = (64, 64)  # pixels: enough for channels and reductions, and over in milliseconds
@@ -76,7 +77,7 @@ class FeatureInfo:
 class Backbone(nn.ModuleDict):
     """``[N, in_channels, H, W] -> [[N, C, H / reduction, W / reduction], ...]``, one per index.
 
-    The size of the picture is free; where its sides are no multiples of the largest reduction, the
+    The size of the image is free; where its sides are no multiples of the largest reduction, the
     maps' sides are rounded (down by a pool, up by a convolution), and a decoder that doubles them
     does not meet them again.
 

@@ -152,7 +152,7 @@ class FixedUpsample(nn.Upsample):
 
     Raises:
         ModelError: unknown mode.
-        ValueError: for a map of another size, save in training: that may begin with small pictures.
+        ValueError: for a map of another size, save in training: that may begin with small images.
     """
 
     def __init__(self, feature_size: tuple[int, int], mode: Interpolation = "nearest") -> None:

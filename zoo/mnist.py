@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stages import split_stages
 
 
@@ -53,7 +54,7 @@ class Mnist(nn.Module):
         return self.head(self.hidden(self.features(x)))
 
     def feature_stages(self) -> list[nn.Sequential]:
-        """Two convolutions and the last pool: 24, 8 and 4 pixels wide with 28x28 pictures."""
+        """Two convolutions and the last pool: 24, 8 and 4 pixels wide with 28x28 images."""
         return split_stages(self.features)
 
 
@@ -108,10 +109,9 @@ _DIGITS = tuple("0123456789")
         task="classification",
         input_size=(28, 28),
         color="gray",
-        mean=(33.318,),  # of the 60,000 training pictures
+        mean=(33.318,),  # of the 60,000 training images
         std=(78.568,),
         classes=_DIGITS,
-        targets=CPUS_AND_NPUS,
         dataset="mnist",
         description="LeNet-like digit network with convolutions instead of linear layers",
         reference="LeCun et al. 1998, widened as in Caffe's MNIST example",
@@ -136,7 +136,6 @@ def mnist(
         mean=(0.0,),  # black pads black: the scale folds into the first convolution exactly
         std=(255.0,),
         classes=_DIGITS,
-        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="mnist",
         description="digit network of 3x3 and 1x1 convolutions, made for the K210's KPU",
         reference="edgeark; VGG-style stages (Simonyan and Zisserman 2014)",

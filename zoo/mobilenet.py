@@ -13,7 +13,7 @@ applications", 2017; v2 is Sandler et al., "MobileNetV2: inverted residuals and 
   MACs at 224x224, and spares the KPU a 1x1 map, which it cannot hold.
 
 v2 as published is not for the K210: its last convolution has 1280 channels, where the KPU ends at
-1024 (``last_channels=1024`` mends that), and each residual sum costs a visit to the CPU.
+1024 (``last_channels=1024`` fixes that), and each residual sum costs a visit to the CPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stages import split_stages
 
 _SHRINK = 32  # five layers of stride 2
@@ -175,7 +176,7 @@ class MobileNetV2(nn.Module):
         return split_stages(self.features[:-1])
 
 
-def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSpec:
+def _spec(description: str, reference: str) -> ModelSpec:
     return ModelSpec(
         task="classification",
         input_size=(224, 224),
@@ -183,22 +184,20 @@ def _spec(description: str, reference: str, targets: tuple[str, ...]) -> ModelSp
         mean=(0.0, 0.0, 0.0),  # black pads black: the scale folds into the first convolution
         std=(255.0, 255.0, 255.0),
         classes=tuple(str(i) for i in range(1000)),
-        targets=targets,
         dataset="imagenet",
         description=description,
         reference=reference,
     )
 
 
-def _v1_spec(width: str, k210: bool = True) -> ModelSpec:
+def _v1_spec(width: str) -> ModelSpec:
     description = f"MobileNet v1, {width} of the width: depthwise and 1x1 convolutions"
-    targets = ("k210", "k210-nncase", *CPUS_AND_NPUS) if k210 else CPUS_AND_NPUS
-    return _spec(description, "Howard et al. 2017", targets)
+    return _spec(description, "Howard et al. 2017")
 
 
 def _v2_spec(width: str) -> ModelSpec:
     description = f"MobileNet v2, {width} of the width: inverted residuals"
-    return _spec(description, "Sandler et al. 2018", CPUS_AND_NPUS)
+    return _spec(description, "Sandler et al. 2018")
 
 
 @register_model(_v1_spec("0.25"))
@@ -237,7 +236,7 @@ def mobilenet_v1_075(
     return MobileNetV1(num_classes, in_channels, input_size, act, width)
 
 
-@register_model(_v1_spec("1.00", k210=False))  # 4.2 MB of weights beside 6 MB of memory in all
+@register_model(_v1_spec("1.00"))  # 4.2 MB of weights beside 6 MB of memory in all
 def mobilenet_v1_100(
     num_classes: int = 1000,
     in_channels: int = 3,

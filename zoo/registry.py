@@ -9,65 +9,22 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..errors import ModelError
+from .spec import ModelSpec, name_of, spec_of
+from .transfer import Transfer, transfer_weights
+from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
 
-Task = Literal["classification", "segmentation", "detection"]
-Color = Literal["gray", "rgb", "bgr"]
 Builder = Callable[..., nn.Module]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What travels with a network: all that is needed to feed it and to read its answer.
-
-    ``mean`` and ``std`` are per channel, in the units of the picture (0..255): the network's input
-    is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
-    where that target wants it.
-    """
-
-    task: Task
-    input_size: tuple[int, int]  # height, width
-    color: Color
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
-    targets: tuple[str, ...]  # the targets that the network is designed for
-    dataset: str  # what the shipped weights were trained on: the name of a data set adapter
-    description: str
-    reference: str  # where the architecture comes from
-    license: str = "Apache-2.0"
-    strides: tuple[int, ...] = ()
-    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
-
-    @property
-    def in_channels(self) -> int:
-        return len(self.mean)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """NCHW shape of one input; the batch is always 1 on a chip."""
-        return (1, self.in_channels, *self.input_size)
-
-    @property
-    def is_centred(self) -> bool:
-        """Where a detector's picture lies in its input: YOLOv5 (anchors) has grey on both sides.
-
-        YOLOX (none) has it to the right and below.
-        """
-        return bool(self.anchors)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -78,11 +35,6 @@ class Entry:
     build: Builder
     spec: ModelSpec
 
-
-CPUS_AND_NPUS = (
-    *("onnxruntime", "torchscript", "opencv", "opencv5", "mnn", "openvino", "ncnn", "rknn"),
-    *("litert", "executorch", "coreml", "ethos-u"),
-)
 
 _COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}
@@ -110,8 +62,6 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
     With ``pretrained`` only those whose trained weights ship.
     """
-    from .weights import packaged_weights
-
     names = sorted(name for name in _ENTRIES if fnmatch(name, pattern))
     return [name for name in names if packaged_weights(name).exists()] if pretrained else names
 
@@ -154,60 +104,66 @@ def create_model(
         ModelError: unknown name or argument, or arguments that make no network.
         WeightsError: the weights do not fit this network.
     """
-    from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
-
     entry = model_entry(name)
     changes = dict(spec or {})
     source = packaged_weights(name) if pretrained and weights is None else weights
-    other = False  # whether the weights are of a network with another number of classes
+    has_other_classes = False  # than the weights
     if source is not None and Path(source).exists():
         stored = read_spec_overrides(source)
         count = len(stored.get("classes", ()))
         if count and kwargs.get("num_classes", count) != count:
-            other = True
+            has_other_classes = True
             del stored["classes"]
         changes = {**stored, **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
-        # A detector's anchors have one source: the builder gets them from the spec.
-        boxes = {"anchors": merged.anchors, "strides": merged.strides} if merged.anchors else {}
-        model = entry.build(
-            num_classes=len(merged.classes),
-            in_channels=merged.in_channels,
-            input_size=merged.input_size,
-            **boxes,
-            **merged.arguments,
-        )
+        model = _build(entry, merged)
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from None
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
-    if other:
-        from .transfer import transfer_weights
-
-        assert source is not None
-        transfer = transfer_weights(model, read_state(source), str(source))
+    if source is not None and has_other_classes:
+        transfer = transfer_features(model, read_state(source), Path(source).name)
         logger.info("%s: %s", name, transfer.describe())
     elif pretrained or weights is not None:
         load_weights(model, weights)
     return model
 
 
-def spec_of(model: nn.Module) -> ModelSpec:
-    """The spec of a model that :func:`create_model` made.
+def _build(entry: Entry, spec: ModelSpec) -> nn.Module:
+    # A detector's anchors have one source: the builder gets them from the spec.
+    boxes = {"anchors": spec.anchors, "strides": spec.strides} if spec.anchors else {}
+    return entry.build(
+        num_classes=len(spec.classes),
+        in_channels=spec.in_channels,
+        input_size=spec.input_size,
+        **boxes,
+        **spec.arguments,
+    )
+
+
+def transfer_features(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Transfer:
+    """Copy tensors of the same name and shape into ``model``, but for its head's.
+
+    Args:
+        model: of :func:`create_model`; changed in place.
+        state: a trained state dict of the same architecture.
+        source: where it is from, for messages.
 
     Raises:
-        ModelError: a module without one; attach your own as ``model.spec = ModelSpec(...)``.
+        WeightsError: it is of another architecture.
     """
-    spec = getattr(model, "spec", None)
-    if not isinstance(spec, ModelSpec):
-        raise ModelError(f"{type(model).__name__} has no spec; set model.spec = ModelSpec(...)")
-    return spec
+    return transfer_weights(model, state, head_tensors(model), source)
 
 
-def name_of(model: nn.Module) -> str:
-    """The model's name in the zoo, or its class for a module of another origin."""
-    return str(getattr(model, "name", type(model).__name__))
+def head_tensors(model: nn.Module) -> set[str]:
+    """Names of the tensors whose shape depends on the number of classes."""
+    spec = spec_of(model)
+    another = replace(spec, classes=(*spec.classes, "another"))
+    with torch.random.fork_rng(devices=[]):
+        other = _build(model_entry(name_of(model)), another)
+    shapes = {key: value.shape for key, value in other.state_dict().items()}
+    return {k for k, value in model.state_dict().items() if shapes.get(k) != value.shape}
 
 
 def _merge_spec(
@@ -226,7 +182,7 @@ def _merge_spec(
     if in_channels != merged.in_channels:
         if in_channels not in (1, 3):
             raise ModelError(
-                f"in_channels={in_channels}: a picture has 1 (gray) or 3 (rgb) channels"
+                f"in_channels={in_channels}: an image has 1 (gray) or 3 (rgb) channels"
             )
         merged = replace(
             merged,

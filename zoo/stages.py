@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from .modes import evaluating
-from .registry import spec_of
+from .spec import spec_of
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One feature map; ``shape`` is ``(C, h, w)`` for a picture of the size that was asked for.
+    """One feature map; ``shape`` is ``(C, h, w)`` for an image of the size that was asked for.
 
-    ``reduction`` is pixels of the picture to one of the map. ``h`` times it may fall short of the
-    picture's side: an encoder without padding (``mnist``) loses a border.
+    ``reduction`` is pixels of the image to one of the map. ``h`` times it may fall short of the
+    image's side: an encoder without padding (``mnist``) loses a border.
     """
 
     index: int
@@ -49,11 +49,11 @@ def feature_stages(model: nn.Module) -> list[nn.Sequential]:
 
 @torch.no_grad()
 def measure_stages(model: nn.Module, input_size: tuple[int, int] | None = None) -> list[Stage]:
-    """What each stage of a model of :func:`create_model` gives, found by running one black picture.
+    """What each stage of a model of :func:`create_model` gives, found by running one black image.
 
     Args:
         model: a model with ``feature_stages()``; without, the list is empty.
-        input_size: height and width of the picture; the model's own unless given.
+        input_size: height and width of the image; the model's own unless given.
     """
     spec = spec_of(model)
     height, width = input_size or spec.input_size

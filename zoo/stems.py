@@ -1,4 +1,4 @@
-"""The first layer of a detector, which halves the picture, in the three ways that chips need."""
+"""The first layer of a detector, which halves the image, in the three ways that chips need."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .modes import evaluating
-from .registry import spec_of
+from .spec import spec_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """Totals for one picture. ``peak_values`` is the most numbers alive around one layer."""
+    """Totals for one image. ``peak_values`` is the most numbers alive around one layer."""
 
     parameters: int
     macs: int
@@ -35,7 +35,7 @@ class Summary:
 
 @torch.no_grad()
 def summarize(model: nn.Module) -> Summary:
-    """Run one black picture through a model of :func:`create_model` and count."""
+    """Run one black image through a model of :func:`create_model` and count."""
     layers: list[Layer] = []
     peak = 0
 

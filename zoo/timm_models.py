@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .backbone import create_backbone
-from .registry import ModelSpec, create_model, list_models, model_entry, spec_of
+from .registry import create_model, list_models, model_entry
+from .spec import ModelSpec, spec_of
 from .weights import packaged_weights
 
 PREFIX = "edgeark_"
@@ -110,7 +111,7 @@ def _check_classifier(name: str, arguments: dict[str, Any]) -> None:
 
 
 def _config(name: str, spec: ModelSpec) -> dict[str, Any]:
-    """timm's data configuration: mean and std in 0..1; the picture is resized, never cropped."""
+    """timm's data configuration: mean and std in 0..1; the image is resized, never cropped."""
     weights = packaged_weights(name)
     return {
         "file": str(weights) if weights.exists() else None,

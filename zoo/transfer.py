@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from .registry import create_model, name_of, spec_of
+from .spec import name_of
 from .weights import WeightsError
 
 
@@ -28,19 +27,15 @@ class Transfer:
         )
 
 
-def transfer_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Transfer:
-    """Copy tensors of the same name and shape into ``model``, but for its head's.
-
-    Args:
-        model: of :func:`~edgeark.zoo.create_model`; changed in place.
-        state: a trained state dict of the same architecture.
-        source: where it is from, for messages.
+def transfer_weights(
+    model: nn.Module, state: Mapping[str, Tensor], head: Collection[str], source: str
+) -> Transfer:
+    """Copy tensors of the same name and shape into ``model``, but for those in ``head``.
 
     Raises:
         WeightsError: less than half of the network's values are in ``state``: it is of another
             architecture.
     """
-    head = head_tensors(model)
     own = model.state_dict()
     taken = {
         key: state[key]
@@ -55,24 +50,4 @@ def transfer_weights(model: nn.Module, state: Mapping[str, Tensor], source: str)
             "is of another network"
         )
     model.load_state_dict(taken, strict=False)
-    fresh = tuple(key for key in own if key not in taken)
-    return Transfer(source, tuple(taken), fresh)
-
-
-def head_tensors(model: nn.Module) -> set[str]:
-    """Names of the tensors whose shape depends on the number of classes."""
-    spec = spec_of(model)
-    classes = (*spec.classes, "another")
-    fields = {
-        "classes": classes,
-        "input_size": spec.input_size,
-        "color": spec.color,
-        "mean": spec.mean,
-        "std": spec.std,
-        "strides": spec.strides,
-        "anchors": spec.anchors,
-    }
-    with torch.random.fork_rng(devices=[]):
-        other = create_model(name_of(model), spec=fields, **spec.arguments)
-    shapes = {key: value.shape for key, value in other.state_dict().items()}
-    return {k for k, value in model.state_dict().items() if shapes.get(k) != value.shape}
+    return Transfer(source, tuple(taken), tuple(key for key in own if key not in taken))

@@ -2,7 +2,7 @@
 
 Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation",
 2015. Layers and channels are those of the PyTorch port in widest use, so that its checkpoints load
-(``importers.unet``): the 3x3 convolutions are padded, which makes the mask as large as the picture,
+(``importers.unet``): the 3x3 convolutions are padded, which makes the mask as large as the image,
 and have batch normalisation in place of a bias.
 
 What differs between chips is how the decoder doubles a map; ``upsample`` chooses it:
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, FixedUpsample, check_size
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 
 Upsample = Literal["nearest", "bilinear", "bilinear_ac", "transpose"]
 
@@ -59,7 +60,7 @@ class UNetDecoder(nn.Module):
 
     ``[[N, C0, h, w], [N, C1, h/2, w/2], ...] -> [N, out_channels, h, w]`` with ``out_channels`` as
     many as the finest map has. Any encoder will do whose maps halve from one to the next: the
-    first may be the picture's size or a fraction of it.
+    first may be the image's size or a fraction of it.
 
     Args:
         encoder_channels: channels of the maps, finest first; two maps or more.
@@ -126,7 +127,7 @@ class UNet(nn.Module):
 
     Raises:
         ModelError: a side of ``input_size`` is no multiple of 16.
-        ValueError: for a picture of another size, save in training: that may begin with small ones.
+        ValueError: for an image of another size, save in training: that may begin with small ones.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            check_size(x, self.input_size, "picture")
+            check_size(x, self.input_size, "image")
         maps = []
         for stage in self.encoder:
             x = stage(x)
@@ -180,7 +181,6 @@ _PAPER = "Ronneberger, Fischer and Brox 2015"
         mean=(0.0, 0.0, 0.0),
         std=(255.0, 255.0, 255.0),
         classes=("foreground",),
-        targets=CPUS_AND_NPUS,
         dataset="carvana",  # the port's own; nothing of edgeark's is trained on it
         description="UNet with the paper's 64 base channels",
         reference=f"{_PAPER}, padded and with batch normalisation",
@@ -199,7 +199,7 @@ def unet(
     return UNet(64, num_classes, in_channels, input_size, act, width, upsample, slim)
 
 
-def _small_spec(base_channels: int, targets: tuple[str, ...] = CPUS_AND_NPUS) -> ModelSpec:
+def _small_spec(base_channels: int) -> ModelSpec:
     return ModelSpec(
         task="segmentation",
         input_size=(224, 224),
@@ -207,14 +207,13 @@ def _small_spec(base_channels: int, targets: tuple[str, ...] = CPUS_AND_NPUS) ->
         mean=(0.0,),  # black pads black: the scale folds into the first convolution
         std=(255.0,),
         classes=("defect",),
-        targets=targets,
         dataset="magnetic_tile",
         description=f"UNet with {base_channels} base channels, for surface inspection",
         reference=f"{_PAPER}, narrowed",
     )
 
 
-@register_model(_small_spec(8, ("k210", *CPUS_AND_NPUS)))
+@register_model(_small_spec(8))
 def unet_8(
     num_classes: int = 1,
     in_channels: int = 1,

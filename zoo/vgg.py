@@ -4,11 +4,11 @@ The idea is Simonyan and Zisserman's ("Very deep convolutional networks for larg
 recognition", 2014); every convolution is followed by batch normalisation (Ioffe and Szegedy, 2015)
 and has no bias of its own. Three kinds are here:
 
-``vgg_s`` is the net of a port to the RK3399Pro for 32x32 pictures: six convolutions, and the head
+``vgg_s`` is the net of a port to the RK3399Pro for 32x32 images: six convolutions, and the head
 2048-128-10 as a 4x4 and a 1x1 convolution, so that the graph has no Reshape and stays 4-D.
 
 ``vgg11_bn`` to ``vgg19_bn`` are the paper's configurations A, B, D and E. The fully connected
-layers are convolutions, the first with a kernel as large as the map: 7x7 for 224x224 pictures,
+layers are convolutions, the first with a kernel as large as the map: 7x7 for 224x224 images,
 where it equals torchvision's network exactly (``importers.torchvision`` loads its weights).
 
 ``vgg_kpu`` keeps to what the K210's KPU computes: 3x3 and 1x1 convolutions with symmetric padding,
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .layers import Act, ConvBnAct, ConvHead, FixedAvgPool, make_act
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stages import split_stages
 
 # Output channels of the 3x3 convolutions; a pool halves the map. Letters are the paper's.
@@ -66,7 +67,7 @@ def _scaled(channels: int, width: float) -> int:
 
 
 def _map_size(plan: Plan, input_size: tuple[int, int], smallest: int = 1) -> tuple[int, int]:
-    """Height and width of the map that ``plan`` makes of a picture.
+    """Height and width of the map that ``plan`` makes of an image.
 
     Raises:
         ModelError: a side of the map is under ``smallest``.
@@ -85,7 +86,7 @@ def _map_size(plan: Plan, input_size: tuple[int, int], smallest: int = 1) -> tup
 class VggS(nn.Module):
     """Six convolutions, three pools; a convolution over the whole map; a 1x1 convolution.
 
-    ``[N, in_channels, H, W] -> [N, num_classes, 1, 1]``; with 32x32 pictures the maps are 32, 16,
+    ``[N, in_channels, H, W] -> [N, num_classes, 1, 1]``; with 32x32 images the maps are 32, 16,
     8, 4 and 1 pixels wide. The hidden layer has batch normalisation and an activation: without one
     the two layers of the head would be a single linear map, and the normalisation folds away.
     """
@@ -155,7 +156,7 @@ class Vgg(nn.Module):
 class VggKpu(nn.Module):
     """Two 3x3 convolutions a stage, 64-128-256-256 channels; 1x1 head, then a fixed average pool.
 
-    ``[N, in_channels, H, W] -> [N, num_classes, 1, 1]``; with 32x32 pictures the stages' maps are
+    ``[N, in_channels, H, W] -> [N, num_classes, 1, 1]``; with 32x32 images the stages' maps are
     32, 16, 8 and 4 pixels wide.
     """
 
@@ -195,13 +196,12 @@ _CIFAR10 = (
         task="classification",
         input_size=(32, 32),
         color="rgb",
-        # Of the 50,000 training pictures: .4913 .4821 .4465 and .2452 .2428 .2606, times 255.
+        # Of the 50,000 training images: .4913 .4821 .4465 and .2452 .2428 .2606, times 255.
         mean=(125.28, 122.94, 113.86),
         std=(62.53, 61.91, 66.45),
         classes=_CIFAR10,
-        targets=CPUS_AND_NPUS,
         dataset="cifar10",
-        description="small VGG for 32x32 pictures, convolutions instead of linear layers",
+        description="small VGG for 32x32 images, convolutions instead of linear layers",
         reference=f"{_PAPER}, as narrowed for an RK3399Pro port",
     )
 )
@@ -224,9 +224,8 @@ def vgg_s(
         mean=(0.0, 0.0, 0.0),  # black pads black: the scale folds into the first convolution
         std=(255.0, 255.0, 255.0),
         classes=_CIFAR10,
-        targets=("k210", "k210-nncase", *CPUS_AND_NPUS),
         dataset="cifar10",
-        description="VGG for 32x32 pictures, made for the K210's KPU",
+        description="VGG for 32x32 images, made for the K210's KPU",
         reference=f"edgeark; {_PAPER}",
     )
 )
@@ -249,7 +248,6 @@ def _imagenet_spec(depth: int, configuration: str) -> ModelSpec:
         mean=(123.675, 116.28, 103.53),  # ImageNet's, as in torchvision, times 255
         std=(58.395, 57.12, 57.375),
         classes=tuple(str(i) for i in range(1000)),
-        targets=CPUS_AND_NPUS,
         dataset="imagenet",
         description=f"VGG-{depth} with batch normalisation, convolutions instead of linear layers",
         reference=f"{_PAPER}, configuration {configuration}",

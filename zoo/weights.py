@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import EdgearkError
-from .registry import name_of
+from .spec import name_of
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 _SPEC_KEY = "edgeark_spec"

@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .coco import COCO_CLASSES
 from .layers import SPP, SPPF, Act, ConvBnAct
-from .registry import CPUS_AND_NPUS, ModelSpec, create_model, register_model, spec_of
+from .registry import create_model, register_model
+from .spec import ModelSpec, spec_of
 from .stems import Focus, Stem, make_stem, unfold_focus
 
 Pool = Literal["sppf", "spp"]
@@ -222,7 +223,7 @@ def _repeats(blocks: int, depth: float) -> int:
 def _make_head(in_channels: int, num_anchors: int, num_classes: int, stride: int) -> nn.Conv2d:
     """A 1x1 convolution whose biases start at the odds of an object, as in RetinaNet (2017).
 
-    Eight objects a picture of 640x640 at each scale, and ``num_classes`` to 1 against each class:
+    Eight objects an image of 640x640 at each scale, and ``num_classes`` to 1 against each class:
     without it the first steps unlearn thousands of false objects.
     """
     head = nn.Conv2d(in_channels, num_anchors * (5 + num_classes), 1)
@@ -264,12 +265,12 @@ def _spec(size: str) -> ModelSpec:
         mean=(0.0, 0.0, 0.0),
         std=(255.0, 255.0, 255.0),
         classes=COCO_CLASSES,
-        targets=CPUS_AND_NPUS,  # the K210 as well, with stem="3x3"
         dataset="coco",
         description=f"YOLOv5{size}: anchors at three scales, raw maps; stem='3x3' for the K210",
         reference="clean reimplementation of the YOLOv5 v6 layout (Jocher et al. 2020-2022)",
         strides=STRIDES,
         anchors=COCO_ANCHORS,
+        head="yolov5",
     )
 
 

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .coco import COCO_CLASSES
 from .layers import SPPF, Act, ConvBnAct
-from .registry import CPUS_AND_NPUS, ModelSpec, register_model
+from .registry import register_model
+from .spec import ModelSpec
 from .stems import Stem, make_stem
 
 _STRIDES = (8, 16, 32)
@@ -221,11 +222,11 @@ class YoloX(nn.Module):
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         classes=COCO_CLASSES,
-        targets=CPUS_AND_NPUS,
         dataset="coco",
         description="YOLOX-nano: anchor-free detector of depthwise convolutions, nine raw maps",
         reference="Ge et al. 2021",
         strides=_STRIDES,
+        head="yolox",
     )
 )
 def yolox_nano(

@@ -13,7 +13,7 @@ everything else runs on the CPU, mostly on float32 in main memory. Read in this 
 ``maps.py``         the others that do: pools, fully connected, concatenation, ways onto the KPU
 ``format.py``       a whole file: ``read_kmodel`` and ``write_kmodel``
 ``memory.py``       both memories as bytes
-``simulate.py``     :class:`Simulator`: a batch of pictures through a kmodel
+``simulate.py``     :class:`Simulator`: a batch of images through a kmodel
 ``describe.py``     what each layer costs; ``timing.py`` how long it should take
 ``budget.py``       whether all of it fits a board
 ==================  ===============================================================================

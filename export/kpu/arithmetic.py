@@ -94,7 +94,7 @@ def pool_bytes(maps: np.ndarray, kind: Pool) -> np.ndarray:
 
 
 class Convolution:
-    """A convolution, made ready for many pictures.
+    """A convolution, made ready for many images.
 
     Args:
         weights: uint8 ``[out, in, k, k]``, or ``[channels, 1, k, k]`` for a depthwise one; k is 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...words import by
+from ...words import format_shape
 from .describe import LayerCost, describe
 from .format import Kmodel
 from .layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES, KpuTensor
@@ -22,10 +22,10 @@ class Budget:
     Args:
         layers: one row each.
         names: of the layers.
-        input_shape: of a picture.
+        input_shape: of an image.
         file_bytes, working_bytes: in main memory, the kmodel and what it works on.
         kpu_bytes: the end of the highest row of KPU RAM that any layer reads or writes.
-        input_ms: estimated, until a picture is in KPU RAM.
+        input_ms: estimated, until an image is in KPU RAM.
     """
 
     layers: tuple[LayerCost, ...]
@@ -38,12 +38,12 @@ class Budget:
 
     @property
     def main_bytes(self) -> int:
-        """Of main memory: the file, what it works on, and the picture."""
+        """Of main memory: the file, what it works on, and the image."""
         return self.file_bytes + self.working_bytes + prod(self.input_shape)
 
     @property
     def estimated_ms(self) -> float:
-        """A picture's, without camera and decoding (``timing.py``)."""
+        """An image's, without camera and decoding (``timing.py``)."""
         return self.input_ms + sum(layer.ms for layer in self.layers)
 
     @property
@@ -64,7 +64,9 @@ class Budget:
             if have["used"] > have["limit"]
         ]
         if any(a > b for a, b in zip(self.input_shape[1:], _CAMERA, strict=False)):
-            found.append(f"input: {by(self.input_shape)}, the camera's pictures are 240x320")
+            found.append(
+                f"input: {format_shape(self.input_shape)}, the camera's images are 240x320"
+            )
         return found
 
 
@@ -94,11 +96,11 @@ def budget_markdown(title: str, found: Budget) -> str:
         for name, have in found.memory.items()
     ]
     rows += [
-        ("input", by(found.input_shape), "the camera's 240x320"),
+        ("input", format_shape(found.input_shape), "the camera's 240x320"),
         ("smallest side of a map on the KPU", str(min(sides, default=0)), "4 at least"),
         ("most channels on the KPU", str(max(channels, default=0)), "1024 at most"),
         ("multiplications on the KPU", _share(sum(c.macs for c in on_kpu), total), ""),
-        ("time of a picture, estimated", f"{found.estimated_ms:.1f} ms", ""),
+        ("time of an image, estimated", f"{found.estimated_ms:.1f} ms", ""),
     ]
     problems = found.problems()
     lines = [
@@ -124,8 +126,8 @@ def _layer_row(name: str, cost: LayerCost) -> tuple[str, ...]:
         name,
         cost.kind,
         cost.place,
-        by(cost.input_shape),
-        by(cost.output_shape),
+        format_shape(cost.input_shape),
+        format_shape(cost.output_shape),
         f"{cost.macs:,}",
         f"{cost.kpu_bytes / 1024:.0f}",
         f"{cost.main_bytes / 1024:.0f}",

@@ -20,7 +20,7 @@ class LayerCost:
         index: its place in the kmodel.
         kind: its class, ``KpuConv`` or one of the CPU's.
         place: ``KPU`` or ``CPU``.
-        input_shape, output_shape: of one picture.
+        input_shape, output_shape: of one image.
         macs: multiply-accumulates; the KPU's at the input's resolution, which is what it computes.
         constant_bytes: weights and tables.
         kpu_bytes, main_bytes: of KPU RAM and main memory that are in use while it runs: its own

@@ -59,7 +59,7 @@ class Kmodel:
     """A whole kmodel.
 
     Args:
-        layers: in the order in which they run. The first is a convolution, fed with a picture, or a
+        layers: in the order in which they run. The first is a convolution, fed with an image, or a
             :class:`FullyConnected`, fed with numbers.
         outputs: where the results lie when all have run.
         main_bytes: size of the main buffer.

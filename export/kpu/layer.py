@@ -127,7 +127,7 @@ class Layer(ABC):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one picture."""
+        """Multiply-accumulates for one image."""
         return 0
 
     @property

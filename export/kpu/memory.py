@@ -1,4 +1,4 @@
-"""The two memories as bytes, for a batch of pictures."""
+"""The two memories as bytes, for a batch of images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .layer import KPU_ROWS, ROW_BYTES, KpuTensor, MainTensor, RowLayout, Tensor
 
 
 class Memory:
-    """Main memory and KPU RAM as bytes, one of each for every picture of a batch."""
+    """Main memory and KPU RAM as bytes, one of each for every image of a batch."""
 
-    def __init__(self, main_bytes: int, pictures: int) -> None:
-        self.main = np.zeros((pictures, main_bytes), np.uint8)
-        self.kpu = np.zeros((pictures, KPU_ROWS * ROW_BYTES), np.uint8)
+    def __init__(self, main_bytes: int, images: int) -> None:
+        self.main = np.zeros((images, main_bytes), np.uint8)
+        self.kpu = np.zeros((images, KPU_ROWS * ROW_BYTES), np.uint8)
 
     def read(self, tensor: Tensor) -> np.ndarray:
         """``[N, *shape]``; may be a view."""

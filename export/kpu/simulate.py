@@ -1,7 +1,7 @@
-"""Run a kmodel on pictures, as the firmware's interpreter and the KPU do, layer by layer.
+"""Run a kmodel on images, as the firmware's interpreter and the KPU do, layer by layer.
 
 Both memories are modelled as bytes, with the KPU's own layout, so tensors that share an address
-share their fate. What can be known without a picture is checked once, before anything runs: that
+share their fate. What can be known without an image is checked once, before anything runs: that
 every tensor lies inside its memory, that a layer reads only what was written, with the width it was
 written with, and never writes over an input that it still reads.
 """
@@ -18,7 +18,7 @@ from .format import Kmodel, layer_name
 from .layer import KPU_ROWS, KmodelError, KpuTensor, Layer, MainTensor, Tensor
 from .memory import Memory
 
-_BATCH_BYTES = 1 << 20  # of a layer's largest tensor, over the pictures that run together
+_BATCH_BYTES = 1 << 20  # of a layer's largest tensor, over the images that run together
 _LARGEST_BATCH = 64
 
 
@@ -35,7 +35,7 @@ class _Step:
 class Simulator:
     """A kmodel, checked and ready to run.
 
-    ``input`` is the tensor that a picture goes to, ``outputs`` those that it yields.
+    ``input`` is the tensor that an image goes to, ``outputs`` those that it yields.
 
     Raises:
         KmodelError: the layers cannot run in that order in that memory; the layer is named.
@@ -50,37 +50,37 @@ class Simulator:
         largest = max(prod(tensor.shape) for s in self._steps for tensor in (*s.reads, *s.writes))
         self.batch = max(1, min(_LARGEST_BATCH, _BATCH_BYTES // largest))
 
-    def run(self, pictures: np.ndarray) -> list[np.ndarray]:
-        """Each output for every picture: ``[N, *shape]``, float32 or uint8.
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Each output for every image: ``[N, *shape]``, float32 or uint8.
 
         Args:
-            pictures: ``[N, *input.shape]``; uint8 for a kmodel that begins with a convolution,
+            images: ``[N, *input.shape]``; uint8 for a kmodel that begins with a convolution,
                 which is all but the rarest, float32 otherwise. Batches are cut inside.
 
         Raises:
             KmodelError: a sum leaves the KPU's number range; the layer is named.
-            ValueError: the pictures have another shape or type.
+            ValueError: the images have another shape or type.
         """
         parts = []
-        for start in range(0, len(pictures), self.batch):
-            memory = Memory(self.kmodel.main_bytes, len(pictures[start : start + self.batch]))
-            for _ in self._run(memory, pictures[start : start + self.batch]):
+        for start in range(0, len(images), self.batch):
+            memory = Memory(self.kmodel.main_bytes, len(images[start : start + self.batch]))
+            for _ in self._run(memory, images[start : start + self.batch]):
                 pass
             parts.append([memory.read(tensor).copy() for tensor in self.outputs])
         return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
-    def trace(self, pictures: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
+    def trace(self, images: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         """Each layer with its result ``[N, *shape]``, as it is computed; one batch at a time."""
-        yield from self._run(Memory(self.kmodel.main_bytes, len(pictures)), pictures)
+        yield from self._run(Memory(self.kmodel.main_bytes, len(images)), images)
 
-    def _run(self, memory: Memory, pictures: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
+    def _run(self, memory: Memory, images: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         dtype = "uint8" if isinstance(self.input, KpuTensor) else self.input.dtype
-        if pictures.shape[1:] != self.input.shape or pictures.dtype != dtype:
+        if images.shape[1:] != self.input.shape or images.dtype != dtype:
             raise ValueError(
                 f"this kmodel takes {dtype} [N, {', '.join(map(str, self.input.shape))}], got "
-                f"{pictures.dtype} {list(pictures.shape)}"
+                f"{images.dtype} {list(images.shape)}"
             )
-        memory.write(self.input, pictures)
+        memory.write(self.input, images)
         for step in self._steps:
             try:
                 with np.errstate(all="ignore"):  # a broken file's numbers may be infinite

@@ -13,7 +13,7 @@ That is read from ten times which Sipeed measured with 128 channels in and out, 
 and the KPU at 300 MHz (bbs.sipeed.com/t/topic/691). From 4x4 to 16x4 pixels nothing but the weights
 count (294,912 bytes in 0.339 ms), from 64x64 pixels on the rows alone; the formula is 34 % above
 the measured time at worst (16x16) and 5 % below (128x64). That 1x1 kernels take as long as 3x3 ones
-is inferred: with nine times the speed, the 20 to 30 pictures a second of MobileNet v1 at 320x240
+is inferred: with nine times the speed, the 20 to 30 images a second of MobileNet v1 at 320x240
 named there would be 200.
 
 A layer of the CPU::
@@ -39,7 +39,7 @@ _DMA_WIDTH = 64  # maps of other widths than its multiples are copied onto the K
 
 
 def layer_ms(layer: Layer) -> float:
-    """Estimated milliseconds of one layer, for one picture."""
+    """Estimated milliseconds of one layer, for one image."""
     if isinstance(layer, KpuConv):
         passes = 1 if layer.depthwise else layer.out_channels
         moved = layer.constant_bytes + sum(
@@ -53,13 +53,13 @@ def layer_ms(layer: Layer) -> float:
     return (layer.constant_bytes + read + written) * _CPU_CYCLES_PER_BYTE / CYCLES_PER_MS
 
 
-def input_ms(picture: Tensor) -> float:
-    """Estimated milliseconds until a picture is where the first layer reads it."""
-    if isinstance(picture, MainTensor):
+def input_ms(image: Tensor) -> float:
+    """Estimated milliseconds until an image is where the first layer reads it."""
+    if isinstance(image, MainTensor):
         return 0.0
-    if picture.shape[2] % _DMA_WIDTH == 0:
-        return _bytes(picture) / _DMA_BYTES_PER_MS
-    return 2 * _bytes(picture) * _CPU_CYCLES_PER_BYTE / CYCLES_PER_MS
+    if image.shape[2] % _DMA_WIDTH == 0:
+        return _bytes(image) / _DMA_BYTES_PER_MS
+    return 2 * _bytes(image) * _CPU_CYCLES_PER_BYTE / CYCLES_PER_MS
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -1,16 +1,16 @@
 """The linter: what a target cannot do, said before its converter says it, or fails to."""
 
-from .network import LintError, Network, Op, capture_network
-from .rule import Finding, Rule, Severity, Sighting, check, op_rule
+from ..graph.network import LintError, Network, Op, capture_network
+from .rule import Finding, Match, Rule, Severity, check, op_rule
 
 __all__ = [
     "Finding",
     "LintError",
+    "Match",
     "Network",
     "Op",
     "Rule",
     "Severity",
-    "Sighting",
     "capture_network",
     "check",
     "op_rule",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import sights
-from .rule import Look, Rule, op_rule
+from . import predicates
+from .rule import Predicate, Rule, op_rule
 
 
-def antialias(*kinds: str, reason: str, look: Look = sights.antialias) -> Rule:
+def antialias(*kinds: str, reason: str, look: Predicate = predicates.antialias) -> Rule:
     """``kinds`` of resizing with a filter."""
     fix = "resize without antialias, or pool first"
     return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(look)
@@ -14,31 +14,41 @@ def antialias(*kinds: str, reason: str, look: Look = sights.antialias) -> Rule:
 
 def circular_padding(reason: str) -> Rule:
     fix = "pad with a constant, or reflect or replicate"
-    return op_rule("pad", name="circular-padding", reason=reason, fix=fix)(sights.circular_padding)
+    return op_rule("pad", name="circular-padding", reason=reason, fix=fix)(
+        predicates.circular_padding
+    )
 
 
 def dilated_pool(reason: str) -> Rule:
     fix = "use a pool without dilation"
-    return op_rule("max_pool2d", name="dilated-pool", reason=reason, fix=fix)(sights.dilated_pool)
+    return op_rule("max_pool2d", name="dilated-pool", reason=reason, fix=fix)(
+        predicates.dilated_pool
+    )
 
 
 def divisor_override(reason: str) -> Rule:
     fix = "use the pool's own divisor and multiply behind it"
     rule = op_rule("avg_pool2d", name="divisor-override", reason=reason, fix=fix)
-    return rule(sights.divisor_override)
+    return rule(predicates.divisor_override)
 
 
 def fractional_size(*kinds: str, reason: str) -> Rule:
     """``kinds`` of resizing."""
     fix = "name the size (size=...), or a factor that gives whole sizes"
-    return op_rule(*kinds, name="fractional-size", reason=reason, fix=fix)(sights.fractional_size)
+    return op_rule(*kinds, name="fractional-size", reason=reason, fix=fix)(
+        predicates.fractional_size
+    )
 
 
 def negative_index(reason: str) -> Rule:
     fix = "count from the front: x[:, [7]], or slice: x[:, -1:]"
-    return op_rule("index", name="negative-index", reason=reason, fix=fix)(sights.negative_index)
+    return op_rule("index", name="negative-index", reason=reason, fix=fix)(
+        predicates.negative_index
+    )
 
 
 def negative_padding(reason: str) -> Rule:
     fix = "crop by a slice: x[..., 1:-1, 1:-1]"
-    return op_rule("pad", name="negative-padding", reason=reason, fix=fix)(sights.negative_padding)
+    return op_rule("pad", name="negative-padding", reason=reason, fix=fix)(
+        predicates.negative_padding
+    )

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...words import by
-from .network import Op
+from ...words import format_shape
+from ..graph.network import Op
 from .rule import Rule, op_rule
 
 Place = Callable[[np.ndarray, int, int, float | None], np.ndarray]
@@ -78,5 +78,5 @@ def _look(op: Op, place: Place) -> str | None:
         pixels = np.arange(m, dtype=np.float32)
         taken, wanted = (np.floor(way(pixels, n, m, factor)) for way in (place, by_pytorch))
         if not np.array_equal(np.minimum(taken, n - 1), np.minimum(wanted, n - 1)):
-            return f"nearest resizing of {by(before)} to {by(after)}"
+            return f"nearest resizing of {format_shape(before)} to {format_shape(after)}"
     return None

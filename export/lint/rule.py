@@ -1,4 +1,4 @@
-"""Rules: a target's limits, each with its reason and its mend."""
+"""Rules: a target's limits, each with its reason and its fix."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .network import Network, Op
+from ..graph.network import Network, Op
 
 Severity = Literal["error", "warning"]
-Look = Callable[[Op], str | None]
+Predicate = Callable[[Op], str | None]
 """What is seen at an operator, in few words that open the reason; None where all is well."""
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Match:
     """Where a rule fires. ``seen`` is what is there, in few words; ``op`` None: the whole net."""
 
     op: Op | None
@@ -37,7 +37,7 @@ class Rule:
     severity: Severity
     reason: str
     fix: str
-    find: Callable[[Network], Iterable[Sighting]]
+    find: Callable[[Network], Iterable[Match]]
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Finding:
         return asdict(self)
 
     def describe(self) -> str:
-        """One line: where, why, and the mend."""
+        """One line: where, why, and the fix."""
         where = self.module or self.source or "the network"
         return f"{where}: {self.reason}; {self.fix} [{self.rule}]"
 
 
 def op_rule(
     *kinds: str, name: str, reason: str, fix: str, severity: Severity = "error"
-) -> Callable[[Look], Rule]:
+) -> Callable[[Predicate], Rule]:
     """Make a rule of a function that looks at one operator of ``kinds`` (none named: of any).
 
     For example::
@@ -73,11 +73,11 @@ def op_rule(
             return f"dilation {op.pair('dilation')}" if op.pair("dilation") != (1, 1) else None
     """
 
-    def decorate(look: Look) -> Rule:
-        def find(network: Network) -> Iterator[Sighting]:
+    def decorate(look: Predicate) -> Rule:
+        def find(network: Network) -> Iterator[Match]:
             for op in network.of_kind(*kinds) if kinds else network.ops:
                 if seen := look(op):
-                    yield Sighting(op, seen)
+                    yield Match(op, seen)
 
         return Rule(name, severity, reason, fix, find)
 

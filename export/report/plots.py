@@ -1,4 +1,4 @@
-"""Pictures of a report: test pictures as data URIs, error histograms as shapes for inline SVG.
+"""Images of a report: test images as data URIs, error histograms as shapes for inline SVG.
 
 The histograms are drawn by the template, not by matplotlib: inline SVG takes the page's colours,
 light or dark, and stays sharp on a phone.
@@ -20,20 +20,20 @@ BINS_PER_DECADE = 4
 PLOT_WIDTH, PLOT_HEIGHT = 220.0, 64.0  # of the area of the bars, in the units of the drawing
 
 
-def picture_uri(picture: np.ndarray, color: str) -> str:
-    """A raw picture, uint8 ``[C, H, W]`` with 1 or 3 channels, as a PNG in a data URI."""
-    return _png_uri(_pixels(picture, color))
+def image_uri(image: np.ndarray, color: str) -> str:
+    """A raw image, uint8 ``[C, H, W]`` with 1 or 3 channels, as a PNG in a data URI."""
+    return _png_uri(_pixels(image, color))
 
 
-def mask_uri(picture: np.ndarray, mask: np.ndarray, num_classes: int, color: str) -> str:
-    """A raw picture with a mask ``[H, W]`` painted over it, likewise."""
+def mask_uri(image: np.ndarray, mask: np.ndarray, num_classes: int, color: str) -> str:
+    """A raw image with a mask ``[H, W]`` painted over it, likewise."""
     colors = class_colors(num_classes)
-    return _png_uri(overlay(_pixels(picture, color), mask, colors))
+    return _png_uri(overlay(_pixels(image, color), mask, colors))
 
 
-def _pixels(picture: np.ndarray, color: str) -> np.ndarray:
-    """``[H, W]`` or rgb ``[H, W, 3]`` of a raw picture ``[C, H, W]``."""
-    planes = picture[::-1] if color == "bgr" else picture
+def _pixels(image: np.ndarray, color: str) -> np.ndarray:
+    """``[H, W]`` or rgb ``[H, W, 3]`` of a raw image ``[C, H, W]``."""
+    planes = image[::-1] if color == "bgr" else image
     return planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
 
 
@@ -79,7 +79,7 @@ class Histogram:
 
 
 def absolute_errors(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> np.ndarray:
-    """``|target - PyTorch|`` of every value of every output, flat; n pictures against their own."""
+    """``|target - PyTorch|`` of every value of every output, flat; n images against their own."""
     return np.concatenate(
         [
             np.abs(got.astype(np.float64) - wanted[: len(got)]).ravel()

@@ -19,15 +19,21 @@ from ... import __version__
 from ...training.checkpoint import atomic_path
 from ...training.plots import spread
 from ...zoo.tasks import classification, segmentation
-from ..target import Limits, Precision, Target
 from ..targets import find_target
+from ..targets.base import Limits, Precision, Target
 from . import boxes, plots, samples
 
 if TYPE_CHECKING:
-    from ..row import Row
-    from ..subject import Subject
+    from ..prepare import EvalContext
+    from ..results.schema import ExportResult
 
-SIGNS = {"ok": "✓", "failed": "✗", "error": "⚠", "unavailable": "○"}  # not by colour alone
+SIGNS = {  # not by colour alone
+    "ok": "✓",
+    "failed": "✗",
+    "inconclusive": "?",
+    "error": "⚠",
+    "unavailable": "○",
+}
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
@@ -37,7 +43,7 @@ Answers = Callable[[Sequence[np.ndarray]], Sequence[Answer | None]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and what it is."""
+    """An image and what it is."""
 
     index: int
     uri: str
@@ -67,8 +73,8 @@ class LimitLine:
 class Section:
     """All that the report says of one model."""
 
-    subject: Subject
-    rows: Sequence[Row]
+    context: EvalContext
+    rows: Sequence[ExportResult]
     metric: str
     samples: list[Sample]
     lines: list[AnswerLine]
@@ -77,19 +83,19 @@ class Section:
 
 
 def write_report(
-    subjects_and_rows: Sequence[tuple[Subject, Sequence[Row]]], path: str | Path
+    contexts_and_rows: Sequence[tuple[EvalContext, Sequence[ExportResult]]], path: str | Path
 ) -> None:
     """Write the report of some exports to ``path``, whole or not at all.
 
     Args:
-        subjects_and_rows: models, each with its rows; rows of any status.
+        contexts_and_rows: models, each with its rows; rows of any status.
         path: the HTML file.
     """
-    every_row = [row for _, rows in subjects_and_rows for row in rows]
+    every_row = [row for _, rows in contexts_and_rows for row in rows]
     targets = {name: find_target(name) for name in dict.fromkeys(row.target for row in every_row)}
     page = _environment().get_template("report.html")
     html = page.render(
-        sections=[_section(subject, rows, targets) for subject, rows in subjects_and_rows],
+        sections=[_section(context, rows, targets) for context, rows in contexts_and_rows],
         statuses=Counter(row.status for row in every_row),
         total=len(every_row),
         targets=targets,
@@ -124,14 +130,16 @@ def _environment() -> Environment:
     return environment
 
 
-def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) -> Section:
+def _section(
+    context: EvalContext, rows: Sequence[ExportResult], targets: dict[str, Target]
+) -> Section:
     answered = [row for row in rows if row.outputs]
-    metric, shown, answer = _samples(subject, answered)
+    metric, shown, answer = _samples(context, answered)
 
     def line(target: str, precision: str, outputs: Sequence[np.ndarray]) -> AnswerLine:
         return AnswerLine(target, precision, answer(outputs))
 
-    lines = [line("PyTorch", "float32", subject.reference)]
+    lines = [line("PyTorch", "float32", context.reference)]
     for row in rows:
         if row.outputs:
             lines.append(line(row.target, row.precision, row.outputs))
@@ -142,34 +150,38 @@ def _section(subject: Subject, rows: Sequence[Row], targets: dict[str, Target]) 
             (
                 row.target,
                 row.precision,
-                plots.absolute_errors(subject.reference, row.outputs),
+                plots.absolute_errors(context.reference, row.outputs),
                 targets[row.target].limits(row.precision).max_abs_error,
             )
             for row in answered
         ]
     )
-    return Section(subject, rows, metric, shown, lines, axis, histograms)
+    return Section(context, rows, metric, shown, lines, axis, histograms)
 
 
-def _samples(subject: Subject, answered: Sequence[Row]) -> tuple[str, list[Sample], Answers]:
-    """The metric's name, pictures to show, and what makes answers to them of raw outputs."""
-    if subject.spec.task == "segmentation":
-        return "dice", *_masks(subject)
-    if subject.spec.task == "detection":
-        return "mAP50", *_boxes(subject)
-    return "accuracy", *_classes(subject, answered)
+def _samples(
+    context: EvalContext, answered: Sequence[ExportResult]
+) -> tuple[str, list[Sample], Answers]:
+    """The metric's name, images to show, and what makes answers to them of raw outputs."""
+    if context.spec.task == "segmentation":
+        return "dice", *_masks(context)
+    if context.spec.task == "detection":
+        return "mAP50", *_boxes(context)
+    return "accuracy", *_classes(context, answered)
 
 
-def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], Answers]:
-    """Pictures to show, and what turns a place's raw outputs into its answers to them."""
-    labels, classes = subject.test.labels, subject.spec.classes
-    outputs = [subject.reference[0], *(row.outputs[0] for row in answered)]
+def _classes(
+    context: EvalContext, answered: Sequence[ExportResult]
+) -> tuple[list[Sample], Answers]:
+    """Images to show, and what turns a place's raw outputs into its answers to them."""
+    labels, classes = context.test.labels, context.spec.classes
+    outputs = [context.reference[0], *(row.outputs[0] for row in answered)]
     predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
     indices = samples.choose_samples(labels, predictions)
     shown = [
         Sample(
             index,
-            plots.picture_uri(subject.test.images[index], subject.spec.color),
+            plots.image_uri(context.test.images[index], context.spec.color),
             str(classes[labels[index]]),
         )
         for index in indices
@@ -177,11 +189,11 @@ def _classes(subject: Subject, answered: Sequence[Row]) -> tuple[list[Sample], A
     return shown, lambda outputs: samples.answers(outputs[0], labels, classes, indices)
 
 
-def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
-    """The same for masks; a sample is a picture with its true mask."""
-    test, spec = subject.test, subject.spec
+def _masks(context: EvalContext) -> tuple[list[Sample], Answers]:
+    """The same for masks; a sample is an image with its true mask."""
+    test, spec = context.test, context.spec
     count, wanted = len(spec.classes), test.labels
-    scores = segmentation.marked_dice(segmentation.to_mask(subject.reference[0]), wanted, count)
+    scores = segmentation.foreground_dice(segmentation.to_mask(context.reference[0]), wanted, count)
     indices = samples.choose_marked(wanted, scores)
     shown = [
         Sample(
@@ -196,16 +208,16 @@ def _masks(subject: Subject) -> tuple[list[Sample], Answers]:
     )
 
 
-def _boxes(subject: Subject) -> tuple[list[Sample], Answers]:
-    """The same for boxes; a sample is a picture with its true boxes."""
-    test, spec = subject.test, subject.spec
+def _boxes(context: EvalContext) -> tuple[list[Sample], Answers]:
+    """The same for boxes; a sample is an image with its true boxes."""
+    test, spec = context.test, context.spec
     indices = spread(len(test))
     truths = [boxes.true_answer(test, spec.color, index) for index in indices]
     shown = [Sample(i, truth.uri, truth.words) for i, truth in zip(indices, truths, strict=True)]
     return shown, lambda outputs: boxes.box_answers(spec, outputs, test, indices)
 
 
-def _limit_lines(rows: Sequence[Row], targets: dict[str, Target]) -> list[LimitLine]:
+def _limit_lines(rows: Sequence[ExportResult], targets: dict[str, Target]) -> list[LimitLine]:
     """The limits in force: read from the targets, so that the text cannot be out of date."""
     users: dict[tuple[str, Limits], dict[str, None]] = {}
     for row in rows:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
-from ..lint.sights import sides
-from .mend import Mend, constant, mend, reshape
+from ..lint.predicates import expand_to_ntuple
+from .rule import RewriteRule, constant, reshape, rewrite_rule
 
 _aten = torch.ops.aten
 
@@ -24,24 +24,26 @@ _DECOMPOSED = {
     "softshrink": "a where of a comparison",
 }
 decomposed = tuple(
-    Mend((name,), done, decomposition_table[getattr(_aten, name).default], suits_readers=True)
+    RewriteRule(
+        (name,), done, decomposition_table[getattr(_aten, name).default], suits_readers=True
+    )
     for name, done in _DECOMPOSED.items()
 )
 
 
-@mend("addcmul", done="a product and a sum")
+@rewrite_rule("addcmul", done="a product and a sum")
 def addcmul(x: Tensor, y: Tensor, z: Tensor, value: float) -> Tensor:
     return x + y * z * value
 
 
-@mend("channel_shuffle", done="reshape and transpose")
+@rewrite_rule("channel_shuffle", done="reshape and transpose")
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     _, channels, *size = x.shape
     grouped = reshape(x, [1, groups, channels // groups, *size])
     return reshape(grouped.transpose(1, 2), x.shape)
 
 
-@mend("pixel_unshuffle", done="a convolution that takes a pixel each")
+@rewrite_rule("pixel_unshuffle", done="a convolution that takes a pixel each")
 def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
     if x.ndim != 4:
         return None
@@ -51,32 +53,32 @@ def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
     return f.conv2d(x, kernels, stride=factor, groups=channels)
 
 
-@mend("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum")
+@rewrite_rule("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum")
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     return start + (end - start) * weight
 
 
-@mend("log_sigmoid", done="the smaller of x and 0, less a logarithm of 1 and more")
+@rewrite_rule("log_sigmoid", done="the smaller of x and 0, less a logarithm of 1 and more")
 def log_sigmoid(x: Tensor) -> Tensor:
     return x.clamp(max=0) - (-x.abs()).exp().log1p()
 
 
-@mend("logaddexp", done="the larger one, and a logarithm of 1 and more")
+@rewrite_rule("logaddexp", done="the larger one, and a logarithm of 1 and more")
 def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y) + (-(x - y).abs()).exp().log1p()
 
 
-@mend("hardsigmoid", done="relu6(x + 3) / 6", suits_readers=True)
+@rewrite_rule("hardsigmoid", done="relu6(x + 3) / 6", suits_readers=True)
 def hardsigmoid(x: Tensor) -> Tensor:
     return f.relu6(x + 3) / 6
 
 
-@mend("tanh", done="2 * sigmoid(2 * x) - 1", suits_warnings=True)
+@rewrite_rule("tanh", done="2 * sigmoid(2 * x) - 1", suits_warnings=True)
 def tanh(x: Tensor) -> Tensor:
     return (x * 2).sigmoid() * 2 - 1
 
 
-@mend("gelu", done="its formula, with erf or a sigmoid", suits_warnings=True)
+@rewrite_rule("gelu", done="its formula, with erf or a sigmoid", suits_warnings=True)
 def gelu(x: Tensor, approximate: str) -> Tensor:
     """Hendrycks and Gimpel, 2016; tanh(u) is 2 * sigmoid(2 * u) - 1."""
     if approximate == "none":
@@ -84,7 +86,7 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
     return x * ((x * x * x * 0.044715 + x) * math.sqrt(8 / math.pi)).sigmoid()
 
 
-@mend("linalg_vector_norm", done="written out: squares, their sum, its root")
+@rewrite_rule("linalg_vector_norm", done="written out: squares, their sum, its root")
 def vector_norm(
     x: Tensor, order: float, dims: list[int] | None, keepdim: bool, dtype: Any
 ) -> Tensor | None:
@@ -95,20 +97,20 @@ def vector_norm(
     return _reduced(x * x, dims, keepdim, torch.sum).sqrt()
 
 
-@mend("cosine_similarity", done="written out: a sum of products of x / max(norm, eps)")
+@rewrite_rule("cosine_similarity", done="written out: a sum of products of x / max(norm, eps)")
 def cosine_similarity(x: Tensor, y: Tensor, dim: int, eps: float) -> Tensor:
     x, y = (one / (one * one).sum(dim, True).sqrt().clamp(min=eps) for one in (x, y))
     return (x * y).sum(dim)
 
 
-@mend("logsumexp", done="written out: exponentials of what is below the maximum")
+@rewrite_rule("logsumexp", done="written out: exponentials of what is below the maximum")
 def logsumexp(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
     peak = x.amax(dims, True)
     total = (x - peak).exp().sum(dims, True).log() + peak
     return total if keepdim else _without(total, dims)
 
 
-@mend(
+@rewrite_rule(
     "mean.dim",
     done="a mean that keeps its dimensions, and a reshape",
     suits_warnings=True,
@@ -136,13 +138,13 @@ def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
     return reshape(x, [n for axis, n in enumerate(x.shape) if axis not in gone])
 
 
-def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> Mend:
+def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> RewriteRule:
     def stepwise(x: Tensor, dims: list[int] | None, keepdim: bool, *dtype: Any) -> Tensor | None:
         is_whole = x.ndim == 4 and sorted(dim % 4 for dim in dims or ()) == [1, 2, 3]
         is_plain = is_whole and dtype in ((), (None,))
         return _reduced(x, dims or (), keepdim, reduce) if is_plain else None
 
-    return Mend((operator,), "one over height and width, then one over channels", stepwise)
+    return RewriteRule((operator,), "one over height and width, then one over channels", stepwise)
 
 
 in_steps = (
@@ -153,7 +155,7 @@ in_steps = (
 )
 
 
-def _spread(kind: str, is_root: bool) -> list[Mend]:
+def _spread(kind: str, is_root: bool) -> list[RewriteRule]:
     """Variance and standard deviation: written out, as means of squares."""
 
     def spread(x: Tensor, dims: list[int] | None, keepdim: bool, less: float) -> Tensor | None:
@@ -174,12 +176,12 @@ def _spread(kind: str, is_root: bool) -> list[Mend]:
 
     done = f"written out: {'the root of ' * is_root}a mean of squares"
     return [
-        Mend((f"{kind}.dim",), done, of_flag),
-        Mend((f"{kind}.correction",), done, of_number),
+        RewriteRule((f"{kind}.dim",), done, of_flag),
+        RewriteRule((f"{kind}.correction",), done, of_number),
     ]
 
 
-@mend("group_norm", done="a layer norm of each group, times weight, plus bias")
+@rewrite_rule("group_norm", done="a layer norm of each group, times weight, plus bias")
 def group_norm(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
 ) -> Tensor:
@@ -189,7 +191,7 @@ def group_norm(
     return _affine(y, weight, bias, by_channel)
 
 
-@mend("layer_norm", done="a layer norm of one dimension, times weight, plus bias")
+@rewrite_rule("layer_norm", done="a layer norm of one dimension, times weight, plus bias")
 def layer_norm(
     x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
 ) -> Tensor | None:
@@ -209,24 +211,24 @@ def _affine(
     return x
 
 
-@mend("softmax.int", done="over the last of three dimensions")
+@rewrite_rule("softmax.int", done="over the last of three dimensions")
 def softmax(x: Tensor, dim: int, dtype: Any) -> Tensor | None:
     if x.ndim != 4 or dim % 4 != 3 or dtype is not None:
         return None
     return reshape(x.flatten(1, 2).softmax(2), x.shape)
 
 
-@mend("unsqueeze", done="a reshape")
+@rewrite_rule("unsqueeze", done="a reshape")
 def unsqueeze(x: Tensor, dim: int) -> Tensor | None:
     return None if dim == 0 else reshape(x, _aten.unsqueeze(x, dim).shape)
 
 
-@mend("squeeze", done="a reshape")
+@rewrite_rule("squeeze", done="a reshape")
 def squeeze(x: Tensor) -> Tensor:
     return x.reshape([n for n in x.shape if n != 1])
 
 
-@mend("add.Tensor", done="both made as large first")
+@rewrite_rule("add.Tensor", done="both made as large first")
 def expanded_sum(x: Tensor, y: Tensor | float, alpha: float) -> Tensor | None:
     if not isinstance(y, Tensor) or x.shape == y.shape or alpha != 1:
         return None
@@ -242,7 +244,7 @@ def _expanded(x: Tensor, size: Sequence[int]) -> Tensor:
     return x.expand([-1 if own == n else n for own, n in zip(kept, size, strict=True)])
 
 
-@mend("matmul", "mv", done="a product with a matrix of one column or row")
+@rewrite_rule("matmul", "mv", done="a product with a matrix of one column or row")
 def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
     if min(x.ndim, y.ndim) > 1 or max(x.ndim, y.ndim) == 1:
         return None
@@ -251,7 +253,9 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
     return reshape(torch.matmul(x.reshape(1, -1), y), [*y.shape[:-2], y.shape[-1]])
 
 
-def _of_numbers(*operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]) -> Mend:
+def _of_numbers(
+    *operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]
+) -> RewriteRule:
     """A condition of two conditions, by arithmetic with 0 and 1."""
 
     def joined(x: Tensor, y: Tensor | bool) -> Tensor | None:
@@ -259,7 +263,7 @@ def _of_numbers(*operators: str, done: str, join: Callable[[Tensor, Tensor], Ten
             return None
         return join(x.float(), y.float()) > 0.5
 
-    return Mend(operators, done, joined)
+    return RewriteRule(operators, done, joined)
 
 
 conditions = (
@@ -281,12 +285,12 @@ conditions = (
 )
 
 
-@mend("lt.Tensor", "lt.Scalar", done="a greater of the other way round")
+@rewrite_rule("lt.Tensor", "lt.Scalar", done="a greater of the other way round")
 def turned_round(x: Tensor, y: Tensor | float) -> Tensor:
     return y > x if isinstance(y, Tensor) else -x > -y
 
 
-@mend("conv1d", "conv2d", "conv3d", done="padding behind it, and then the bias")
+@rewrite_rule("conv1d", "conv2d", "conv3d", done="padding behind it, and then the bias")
 def padded_behind(
     x: Tensor,
     weight: Tensor,
@@ -300,7 +304,7 @@ def padded_behind(
     dims = x.ndim - 2
     if set(weight.shape[2:]) != {1} or {*stride} != {1} or isinstance(padding, str):
         return None
-    margins = [side for one in reversed(sides(padding, dims)) for side in (one, one)]
+    margins = [side for one in reversed(expand_to_ntuple(padding, dims)) for side in (one, one)]
     if not any(margins):
         return None
     conv = getattr(_aten, f"conv{dims}d")
@@ -308,17 +312,17 @@ def padded_behind(
     return y if bias is None else y + bias.reshape(-1, *[1] * dims)
 
 
-def _reshaped(kind: str) -> Mend:
+def _reshaped(kind: str) -> RewriteRule:
     """For what takes the rows of a 1-D convolution for a map."""
 
     def reshaped(*given: Any) -> Tensor:
         y = getattr(_aten, kind)(*given)
         return reshape(y, y.shape)
 
-    return Mend((kind,), "a reshape behind it", reshaped)
+    return RewriteRule((kind,), "a reshape behind it", reshaped)
 
 
-@mend("conv_transpose1d", done="the same in two dimensions")
+@rewrite_rule("conv_transpose1d", done="the same in two dimensions")
 def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> Tensor:
     stride, padding, more, groups, dilation = given
     y = f.conv_transpose2d(
@@ -334,7 +338,7 @@ def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any)
     return y.squeeze(2)
 
 
-MENDS = (
+RULES = (
     *(*decomposed, addcmul, channel_shuffle, pixel_unshuffle, lerp, log_sigmoid, logaddexp),
     *(hardsigmoid, tanh, gelu),
     *(vector_norm, cosine_similarity, logsumexp, *in_steps, keeping_mean),

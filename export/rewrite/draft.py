@@ -1,6 +1,6 @@
-"""A network's graph while it is mended: constants by name, operators that can be replaced.
+"""A network's graph while it is rewritten: constants by name, operators that can be replaced.
 
-A mend is traced on its own by ``torch.export`` and its operators take the place of one; they keep
+A rule is traced on its own by ``torch.export`` and its operators take the place of one; they keep
 the module and the line of the user's that the replaced one had.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...errors import EdgearkError
-from ..lint.network import Network, Op, constant_names
+from ..graph.network import Network, Op, constant_names
 
 _WHOSE = ("nn_module_stack", "stack_trace")
 _SURE = ("aten._assert_tensor_metadata.default",)  # says what the graph knows
@@ -39,15 +39,15 @@ class Draft:
         held = [node for node in self.graph.nodes if node.op == "get_attr"]
         return Network(self.graph, {node: self.constants[str(node.target)] for node in held})
 
-    def replace(self, op: Op, mend: Callable[..., Tensor | None]) -> Draft | None:
-        """Another draft, in which ``mend`` computes what ``op`` does.
+    def replace(self, op: Op, rule: Callable[..., Tensor | None]) -> Draft | None:
+        """Another draft, in which ``rule`` computes what ``op`` does.
 
         Args:
             op: of this draft's network, with one result.
-            mend: takes the operator's arguments in the order of its schema, defaults too; integer
+            rule: takes the operator's arguments in the order of its schema, defaults too; integer
                 constants are real tensors. Returns None where it does not apply.
         """
-        traced = _trace(op, mend)
+        traced = _trace(op, rule)
         if traced is None:
             return None
         program, given = traced
@@ -125,7 +125,7 @@ def register(root: nn.Module, name: str, tensor: Tensor) -> None:
 def _out_of_place(node: fx.Node) -> None:
     """``relu_`` is ``relu`` where nothing else reads what it writes over.
 
-    A mend may give a view of a map where a copy was, which is not to be written over.
+    A rule may give a view of a map where a copy was, which is not to be written over.
     """
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.name.endswith("_"):
@@ -150,12 +150,12 @@ def _is_view(node: fx.Node) -> bool:
 
 
 class _Traced(nn.Module):
-    def __init__(self, mend: Callable[..., Tensor | None], arguments: list[Any]) -> None:
+    def __init__(self, rule: Callable[..., Tensor | None], arguments: list[Any]) -> None:
         super().__init__()
-        self.mend, self.arguments = mend, arguments
+        self.rule, self.arguments = rule, arguments
 
     def forward(self, *given: Tensor) -> Tensor | None:
-        return self.mend(*_filled(self.arguments, iter(given)))
+        return self.rule(*_filled(self.arguments, iter(given)))
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ def _filled(value: Any, given: Any) -> Any:
 
 
 def _trace(
-    op: Op, mend: Callable[..., Tensor | None]
+    op: Op, rule: Callable[..., Tensor | None]
 ) -> tuple[torch.export.ExportedProgram, list[fx.Node]] | None:
-    """The mend's graph, and the nodes of the network that go into it."""
+    """The rule's graph, and the nodes of the network that go into it."""
     sources: list[fx.Node] = []
 
     def take(value: Any) -> Any:
@@ -192,7 +192,7 @@ def _trace(
     arguments = [take(named.get(one.name, one.default_value)) for one in declared]
     examples = [node.meta["val"] for node in sources]
     zeros = tuple(torch.zeros(e.shape, dtype=e.dtype, device=e.device) for e in examples)
-    program = torch.export.export(_Traced(mend, arguments).eval(), zeros)
+    program = torch.export.export(_Traced(rule, arguments).eval(), zeros)
     (result,) = program.graph.output_node().args[0]  # type: ignore[misc]
     return None if result is None else (program, sources)
 
@@ -204,7 +204,7 @@ def _inline(
     graph: fx.Graph,
     constants: dict[str, Tensor],
 ) -> fx.Node:
-    """The mend's nodes at the end of ``graph``; the node of its result."""
+    """The rule's nodes at the end of ``graph``; the node of its result."""
     names = constant_names(program)
     whose = {key: op.node.meta[key] for key in _WHOSE if key in op.node.meta}
     placed: dict[fx.Node, fx.Node] = {}

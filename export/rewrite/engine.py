@@ -1,7 +1,7 @@
-"""A user's own network, mended for its targets and proven equal.
+"""A user's own network, rewritten for its targets and proven equal.
 
 The rules of ``edgeark check`` say where; :mod:`.maps` and :mod:`.algebra` know the same function in
-other operators. A mend is kept only where the rules then find less, so that none leads to another
+other operators. A rule is kept only where the rules then find less, so that none leads to another
 finding, and the whole network has to answer as it did.
 """
 
@@ -16,17 +16,17 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ...zoo.modes import evaluating
-from ..lint.network import LintError, Network, Op, export_program
-from ..lint.rule import Finding, Rule, Sighting, check
-from ..target import Target
+from ..graph.network import LintError, Network, Op, export_program
+from ..lint.rule import Finding, Match, Rule, check
+from ..targets.base import Target
 from . import algebra, maps
 from .draft import Draft, RewriteError, begin
-from .mend import Mend
+from .rule import RewriteRule
 
-_PICTURES = 3
+_IMAGES = 3
 _TOLERANCE = 1e-4  # of the largest answer, or of 1
 _FLIPPED = 1e-3  # the share of whole numbers that rounding in front of them may turn
-_MENDS = (*maps.MENDS, *algebra.MENDS)
+_RULES = (*maps.RULES, *algebra.RULES)
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A mended network.
+    """A rewritten network.
 
     Args:
         model: takes and gives what the original does; parameters and buffers have their names.
         changes: in the order in which they were made.
         left: what the rules still find, with what to do about it.
-        max_abs_error: against the original, on random pictures.
+        max_abs_error: against the original, on random images.
     """
 
     model: fx.GraphModule
@@ -60,7 +60,7 @@ class Rewritten:
 
 
 def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Target]) -> Rewritten:
-    """Mend what the targets' rules find wherever there is an exact mend.
+    """RewriteRule what the targets' rules find wherever there is an exact rule.
 
     Args:
         model: looked at in evaluation mode; it stays as it is, and shares its parameters.
@@ -68,7 +68,7 @@ def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Targ
         targets: whose rules to follow.
 
     Raises:
-        RewriteError: there is no static graph, or the mended network answers otherwise.
+        RewriteError: there is no static graph, or the rewritten network answers otherwise.
     """
     try:
         draft = begin(export_program(model, input_shape))
@@ -76,17 +76,17 @@ def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Targ
         where = f"{error.source}: " if error.source else ""
         raise RewriteError(f"{where}{error}") from error
     draft, changes = _mend(draft, [rule for target in targets for rule in target.rules()])
-    mended, network = draft.module(), draft.network()
+    rewritten, network = draft.module(), draft.network()
     left = [one for t in targets for one in check(network, t.rules(), t.full_name)]
-    error = _compare(model, mended, input_shape)
-    return Rewritten(mended, tuple(changes), tuple(left), error)
+    error = _compare(model, rewritten, input_shape)
+    return Rewritten(rewritten, tuple(changes), tuple(left), error)
 
 
 def _mend(draft: Draft, rules: Sequence[Rule]) -> tuple[Draft, list[Change]]:
-    """Until no mend makes the rules find less."""
+    """Until no rule makes the rules find less."""
     changes: list[Change] = []
-    hopeless: set[_Key] = set()
-    while (step := _next(draft, rules, hopeless)) is not None:
+    unfixable: set[_Key] = set()
+    while (step := _next(draft, rules, unfixable)) is not None:
         draft, change = step
         changes.append(change)
     return draft, changes
@@ -95,41 +95,41 @@ def _mend(draft: Draft, rules: Sequence[Rule]) -> tuple[Draft, list[Change]]:
 _Key = tuple[str, str, str, str]
 
 
-def _next(draft: Draft, rules: Sequence[Rule], hopeless: set[_Key]) -> tuple[Draft, Change] | None:
-    """The first mend that helps; what cannot be mended becomes ``hopeless``."""
+def _next(draft: Draft, rules: Sequence[Rule], unfixable: set[_Key]) -> tuple[Draft, Change] | None:
+    """The first rule that helps; what cannot be rewritten becomes ``unfixable``."""
     network = draft.network()
-    sightings = _look(network, rules)
-    before = _weight(sightings)
-    for rule, sighting in sightings:
-        op = sighting.op
-        if op is None or (key := _key(rule, op)) in hopeless:
+    matches = _look(network, rules)
+    before = _weight(matches)
+    for rule, match in matches:
+        op = match.op
+        if op is None or (key := _key(rule, op)) in unfixable:
             continue
-        for culprit, mend in _candidates(op):
-            if rule.severity == "warning" and not mend.suits_warnings:
+        for culprit, rewriting in _candidates(op):
+            if rule.severity == "warning" and not rewriting.suits_warnings:
                 continue
-            other = draft.replace(culprit, mend.function)
+            other = draft.replace(culprit, rewriting.function)
             if other is not None and _weight(_look(other.network(), rules)) < before:
-                return other, Change(rule.name, op.module, op.source, _done(culprit, mend))
-        hopeless.add(key)
+                return other, Change(rule.name, op.module, op.source, _done(culprit, rewriting))
+        unfixable.add(key)
     return None
 
 
-def _look(network: Network, rules: Sequence[Rule]) -> list[tuple[Rule, Sighting]]:
-    return [(rule, sighting) for rule in rules for sighting in rule.find(network)]
+def _look(network: Network, rules: Sequence[Rule]) -> list[tuple[Rule, Match]]:
+    return [(rule, match) for rule in rules for match in rule.find(network)]
 
 
-def _weight(sightings: Sequence[tuple[Rule, Sighting]]) -> tuple[int, int]:
+def _weight(matches: Sequence[tuple[Rule, Match]]) -> tuple[int, int]:
     """Errors before warnings: one of these may take the place of one of those."""
-    count = Counter(rule.severity for rule, _ in sightings)
+    count = Counter(rule.severity for rule, _ in matches)
     return count["error"], count["warning"]
 
 
-def _candidates(op: Op) -> Iterator[tuple[Op, Mend]]:
+def _candidates(op: Op) -> Iterator[tuple[Op, RewriteRule]]:
     """Mends of the operator and of those in front of it: some rules are about two of them."""
-    for mend in _MENDS:
-        for culprit in (op, *op.inputs) if mend.suits_readers else (op,):
-            if culprit is not None and _operator(culprit) in mend.operators:
-                yield culprit, mend
+    for rule in _RULES:
+        for culprit in (op, *op.inputs) if rule.suits_readers else (op,):
+            if culprit is not None and _operator(culprit) in rule.operators:
+                yield culprit, rule
 
 
 def _operator(op: Op) -> str:
@@ -142,12 +142,12 @@ def _key(rule: Rule, op: Op) -> _Key:
     return rule.name, op.module, op.source, f"{op.kind} {op.input_shapes} {op.shape}"
 
 
-def _done(culprit: Op, mend: Mend) -> str:
-    return f"{culprit.kind.strip('_')} is now {mend.done}"
+def _done(culprit: Op, rule: RewriteRule) -> str:
+    return f"{culprit.kind.strip('_')} is now {rule.done}"
 
 
-def _compare(model: nn.Module, mended: nn.Module, input_shape: Sequence[int]) -> float:
-    """The largest absolute error on random pictures.
+def _compare(model: nn.Module, rewritten: nn.Module, input_shape: Sequence[int]) -> float:
+    """The largest absolute error on random images.
 
     Raises:
         RewriteError: it is more than float's rounding.
@@ -155,10 +155,10 @@ def _compare(model: nn.Module, mended: nn.Module, input_shape: Sequence[int]) ->
     place = next((p.device for p in model.parameters()), None)
     dice = torch.Generator().manual_seed(0)
     worst = 0.0
-    for scale in (1.0,) * (_PICTURES - 1) + (8.0,):
-        picture = (torch.randn(*input_shape, generator=dice) * scale).to(place)
+    for scale in (1.0,) * (_IMAGES - 1) + (8.0,):
+        image = (torch.randn(*input_shape, generator=dice) * scale).to(place)
         with torch.no_grad(), evaluating(model):
-            wanted, got = (pytree.tree_leaves(one(picture.clone())) for one in (model, mended))
+            wanted, got = (pytree.tree_leaves(one(image.clone())) for one in (model, rewritten))
         for a, b in zip(wanted, got, strict=True):
             error, limit = _distance(a, b)
             if not error <= limit:

@@ -1,7 +1,8 @@
 """Mends of what moves or joins pixels: resizing, padding, pools, slices and index lists.
 
-What interpolates is a linear function of each row and each column. Its matrix is what PyTorch makes
-of the unit vectors, so that the mended network has PyTorch's own coefficients, whatever the mode.
+What interpolates is a linear function of each row and each column. Its matrix is what PyTorch
+makes of the unit vectors, so that the rewritten network has PyTorch's own coefficients, whatever
+the mode.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as f
 
-from ..lint.sights import sides
-from .mend import Mend, constant, mend, reshape
+from ..lint.predicates import expand_to_ntuple
+from .rule import RewriteRule, constant, reshape, rewrite_rule
 
 _aten = torch.ops.aten
 _LEAST = torch.finfo(torch.float32).min
@@ -98,7 +99,7 @@ def _weigh(x: Tensor, axis: int, resize: Resize) -> Tensor:
 
 
 interpolations = tuple(
-    Mend(
+    RewriteRule(
         (f"{kind}.vec",),
         "a product with a constant matrix on each side",
         _side_by_side(kind, _weigh),
@@ -106,26 +107,28 @@ interpolations = tuple(
     for kind in _INTERPOLATIONS
 )
 nearest = tuple(
-    Mend((f"{kind}.vec",), "an index_select of constant places", _side_by_side(kind, _take))
+    RewriteRule((f"{kind}.vec",), "an index_select of constant places", _side_by_side(kind, _take))
     for kind in _NEAREST
 )
 
 
-@mend("adaptive_avg_pool2d", done="a pool with a fixed kernel", suits_warnings=True)
+@rewrite_rule("adaptive_avg_pool2d", done="a pool with a fixed kernel", suits_warnings=True)
 def even_pool(x: Tensor, size: list[int]) -> Tensor | None:
     kernel = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
     is_even = all(n % m == 0 for n, m in zip(x.shape[2:], size, strict=True))
     return f.avg_pool2d(x, kernel) if is_even else None
 
 
-@mend("adaptive_avg_pool2d", done="a product with a constant matrix on each side")
+@rewrite_rule("adaptive_avg_pool2d", done="a product with a constant matrix on each side")
 def uneven_pool(x: Tensor, size: list[int]) -> Tensor:
     high, wide = size
     x = _weigh(x, 2, lambda line: f.adaptive_avg_pool2d(line, (high, 2)))
     return _weigh(x, 3, lambda line: f.adaptive_avg_pool2d(line, (2, wide)))
 
 
-@mend("avg_pool1d", "avg_pool2d", "avg_pool3d", done="a plain pool, times what the divisors differ")
+@rewrite_rule(
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", done="a plain pool, times what the divisors differ"
+)
 def plain_average(x: Tensor, *given: Any) -> Tensor | None:
     """Without ``ceil_mode``, another divisor or uncounted padding, where the size stays."""
     dims = x.ndim - 2
@@ -135,7 +138,9 @@ def plain_average(x: Tensor, *given: Any) -> Tensor | None:
     return _scaled(x, given, lambda map_: _POOLS[dims](map_, kernel, stride, padding))
 
 
-@mend("avg_pool1d", "avg_pool2d", "avg_pool3d", done="zeros around it, and a pool without padding")
+@rewrite_rule(
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", done="zeros around it, and a pool without padding"
+)
 def padded_average(x: Tensor, *given: Any) -> Tensor | None:
     """With ``ceil_mode`` by a row or a column more."""
     dims = x.ndim - 2
@@ -164,8 +169,8 @@ def _scaled(x: Tensor, given: Sequence[Any], pool: Callable[[Tensor], Tensor]) -
 
 def _window(given: Sequence[Any], dims: int) -> tuple[list[int], list[int], list[int]]:
     """Kernel, stride and padding of a pool."""
-    kernel = sides(given[0], dims)
-    return kernel, sides(given[1], dims) or kernel, sides(given[2], dims)
+    kernel = expand_to_ntuple(given[0], dims)
+    return kernel, expand_to_ntuple(given[1], dims) or kernel, expand_to_ntuple(given[2], dims)
 
 
 def _size_of(pool: Callable[..., Tensor], x: Tensor, given: Sequence[Any]) -> list[int]:
@@ -188,7 +193,7 @@ def _margins(
     return [one for pair in reversed(margins) for one in pair]
 
 
-@mend("max_pool2d", done="the same pool, without ceil_mode and with its stride written out")
+@rewrite_rule("max_pool2d", done="the same pool, without ceil_mode and with its stride written out")
 def plain_maximum(
     x: Tensor,
     kernel: list[int],
@@ -204,7 +209,7 @@ def plain_maximum(
     return None if is_cut else _aten.max_pool2d(x, *given)
 
 
-@mend("pad", "constant_pad_nd", done="a slice")
+@rewrite_rule("pad", "constant_pad_nd", done="a slice")
 def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """Negative padding; what of it is positive stays."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -219,7 +224,7 @@ def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     return f.pad(x, rest, value=value) if any(rest) else x
 
 
-@mend("pad", done="an index_select of constant places")
+@rewrite_rule("pad", done="an index_select of constant places")
 def mirrored(x: Tensor, pads: list[int], mode: str, _: float | None) -> Tensor | None:
     """Circular, reflecting and replicating padding."""
     if mode == "constant" or min(pads) < 0:
@@ -237,7 +242,7 @@ def _padded_places(length: int, pair: Sequence[int], mode: str) -> Tensor:
     )
 
 
-@mend("pad", "constant_pad_nd", done="a cat with what was padded", suits_readers=True)
+@rewrite_rule("pad", "constant_pad_nd", done="a cat with what was padded", suits_readers=True)
 def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """For what a runtime makes of padding in front of a convolution or a pool."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -252,7 +257,7 @@ def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     return x
 
 
-@mend(
+@rewrite_rule(
     "slice.Tensor",
     done="a 1x1 depthwise convolution of ones with a stride",
     suits_warnings=True,
@@ -273,7 +278,7 @@ def strided_slice(
     return f.conv2d(x, ones, stride=stride, groups=channels)
 
 
-@mend("index.Tensor", done="an index_select of constant places, counted from the front")
+@rewrite_rule("index.Tensor", done="an index_select of constant places, counted from the front")
 def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     """One list of constant places along one axis."""
     given = [(axis, one) for axis, one in enumerate(lists) if one is not None]
@@ -281,17 +286,17 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
         return None
     ((axis, places),) = given
     if isinstance(places, FakeTensor) or places.dtype not in (torch.int32, torch.int64):
-        return None  # computed from the picture, or a mask
+        return None  # computed from the image, or a mask
     length = x.shape[axis]
     return x.index_select(axis, constant(lambda: places.long() % length))
 
 
-@mend("flip", done="an index_select of constant places")
+@rewrite_rule("flip", done="an index_select of constant places")
 def flipped(x: Tensor, axes: list[int]) -> Tensor:
     return _flip(x, axes)
 
 
-@mend("rot90", done="an index_select of constant places, and a transpose")
+@rewrite_rule("rot90", done="an index_select of constant places, and a transpose")
 def rotated(x: Tensor, times: int, axes: list[int]) -> Tensor:
     first, second = axes
     turned = _flip(x, {0: [], 1: [second], 2: axes, 3: [first]}[times % 4])
@@ -308,7 +313,7 @@ def _backwards(length: int) -> Tensor:
     return constant(lambda: torch.arange(length).flip(0))
 
 
-@mend("max_pool2d", done="the maximum of shifted slices")
+@rewrite_rule("max_pool2d", done="the maximum of shifted slices")
 def dilated_maximum(
     x: Tensor,
     kernel: list[int],
@@ -319,7 +324,7 @@ def dilated_maximum(
 ) -> Tensor | None:
     """Down each column first, then along each row."""
     kernels, steps, paddings = _window((kernel, stride, padding), 2)
-    holes = sides(dilation, 2)
+    holes = expand_to_ntuple(dilation, 2)
     if holes == [1, 1]:
         return None
     shape = x.shape[2:]
@@ -347,7 +352,7 @@ def dilated_maximum(
     return x
 
 
-MENDS = (
+RULES = (
     *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
     *(plain_maximum, crop, mirrored, joined, strided_slice, counted),
     *(flipped, rotated, dilated_maximum),

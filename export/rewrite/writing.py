@@ -102,10 +102,10 @@ def _write_code(model: fx.GraphModule) -> str:
     if strange:
         raise RewriteError(f"the network cannot be written as code: it holds {strange[0]}")
     body = _FREED.sub("", written.src).strip("\n")
-    (picture,) = model.graph.find_nodes(op="placeholder")
+    (image,) = model.graph.find_nodes(op="placeholder")
     code = _CODE.format(
         weights=WEIGHTS_FILE,
-        shape="x".join(map(str, picture.meta["val"].shape)),
+        shape="x".join(map(str, image.meta["val"].shape)),
         imports="".join(line for name, line in _IMPORTS.items() if re.search(rf"\b{name}\b", body)),
         buffers=repr(set(buffers)) if buffers else "set()",
         forward="".join(f"    {line}\n" if line else "\n" for line in body.splitlines()),

@@ -1,43 +1,25 @@
-"""The register of targets: one file a family.
+"""The registry of targets: one folder of ``export/backends`` a vendor, or an installed package.
 
-To add a target: write its class in a file here, name it in ``_FAMILIES``, and give it the five-line
-test of ``tests/test_targets.py``.
+A backend is a package with a dictionary ``TARGETS`` (family name: class name) and a module
+``target`` that defines these classes. A backend of somebody else's names itself as an entry point
+of the group ``edgeark.targets``, whose value is the package; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container
+import functools
+import pkgutil
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import get_args
 
 from ...errors import EdgearkError
-from ..target import Group, Target
-
-_FAMILIES = {  # name: module; imported on use, so that a listing costs what it lists
-    "onnxruntime": "onnxruntime:OnnxRuntime",
-    "torchscript": "torchscript:TorchScript",
-    "opencv": "opencv:OpenCv",
-    "opencv5": "opencv:OpenCv5",
-    "mnn": "mnn:Mnn",
-    "openvino": "openvino:OpenVino",
-    "ncnn": "ncnn:Ncnn",
-    "pplnn": "pplnn:PplNn",
-    "tensorrt": "tensorrt:TensorRt",
-    "litert": "litert:LiteRt",
-    "litert-nchw": "litert:LiteRtNchw",
-    "executorch": "executorch:ExecuTorch",
-    "coreml": "coreml:CoreMl",
-    "rknn": "rknn:Rknn",
-    "rknn-torchscript": "rknn:RknnTorchScript",
-    "rknn1": "rknn1:Rknn1",
-    "ethos-u": "ethos_u:EthosU",
-    "k210": "k210:K210",
-    "k210-nncase": "nncase:Nncase",
-    "k210-nncase-tflite": "nncase:NncaseTflite",
-}
+from .base import Group, Target
 
 _ALL = "all"
+ENTRY_POINTS = "edgeark.targets"
 GROUPS = (_ALL, *get_args(Group))
 
 
@@ -49,7 +31,7 @@ def list_targets() -> list[str]:
     """Every ``family[:chip]``."""
     return [
         f"{name}:{chip}" if chip else name
-        for name in _FAMILIES
+        for name in _families()
         for chip in _family(name).chips or (None,)
     ]
 
@@ -61,9 +43,9 @@ def find_target(full_name: str) -> Target:
         TargetError: no such family or chip; a family with chips needs one.
     """
     name, _, chip = full_name.strip().lower().partition(":")
-    if name not in _FAMILIES:
-        near = difflib.get_close_matches(name, _FAMILIES, n=1)
-        every = ", ".join([*_FAMILIES, *GROUPS])
+    if name not in _families():
+        near = difflib.get_close_matches(name, _families(), n=1)
+        every = ", ".join([*_families(), *GROUPS])
         hint = f"did you mean {near[0]}?" if near else f"there are {every}"
         raise TargetError(f"unknown target {full_name!r}; {hint}")
     family = _family(name)
@@ -75,23 +57,23 @@ def find_target(full_name: str) -> Target:
     return family(chip or None)
 
 
-def find_targets(names: str, fitting: Container[str] | None = None) -> list[Target]:
+def find_targets(names: str, fits: Callable[[Target], bool] | None = None) -> list[Target]:
     """The targets of a comma-separated list, in its order, each once.
 
     Args:
         names: of targets; ``cpu``, ``npu`` and ``mcu`` are groups, ``all`` is all of these, a chip
             of each family. ``rknn:all`` is every chip of a family.
-        fitting: the families that the network is made for: of a group's, those that fit few
-            networks are left out where they are not among them. None leaves out none.
+        fits: whether a target can take the network. Groups ask it of the families that fit few
+            networks (``opt_in``) and leave out those that cannot. None leaves out none.
 
     Raises:
         TargetError: an unknown name, or none.
     """
     unique: dict[str, None] = {}
     for part in (part.strip().lower() for part in names.split(",") if part.strip()):
-        unique |= dict.fromkeys(_expand(part, fitting))
+        unique |= dict.fromkeys(_expand(part, fits))
     if not unique:
-        raise TargetError(f"name at least one target, for instance {next(iter(_FAMILIES))}")
+        raise TargetError("name at least one target, for instance onnxruntime")
     return [find_target(name) for name in unique]
 
 
@@ -102,26 +84,59 @@ def family_of(name: str) -> type[Target]:
         TargetError: no such family.
     """
     family, _, chip = name.strip().lower().partition(":")
-    return type(find_target(name)) if chip or family not in _FAMILIES else _family(family)
+    return type(find_target(name)) if chip or family not in _families() else _family(family)
 
 
-def _expand(name: str, fitting: Container[str] | None) -> list[str]:
+def _expand(name: str, fits: Callable[[Target], bool] | None) -> list[str]:
     """The names of targets that a name stands for."""
     family, _, chip = name.partition(":")
-    if family in _FAMILIES and chip == _ALL and _family(family).chips:
+    if family in _families() and chip == _ALL and _family(family).chips:
         return [f"{family}:{each}" for each in _family(family).chips]
     if name not in GROUPS:
         return [name]
-    members = [(member, _family(member)) for member in _FAMILIES]
+    members = [find_target(_first(member)) for member in _families()]
     return [
-        f"{member}:{cls.chips[0]}" if cls.chips else member
-        for member, cls in members
-        if name in (_ALL, cls.group)
-        and not cls.is_alternative
-        and (not cls.is_choosy or fitting is None or member in fitting)
+        member.full_name
+        for member in members
+        if name in (_ALL, member.group)
+        and not member.excluded_from_groups
+        and (not member.opt_in or fits is None or fits(member))
     ]
 
 
+def _first(family: str) -> str:
+    """The family's name with its first chip, where it has chips."""
+    chips = _family(family).chips
+    return f"{family}:{chips[0]}" if chips else family
+
+
+@functools.cache
+def _families() -> Mapping[str, str]:
+    """The module and class of each family, ``module:Class``, by name; no target is imported.
+
+    Raises:
+        TargetError: two backends claim one name, or an installed one has no ``TARGETS``.
+    """
+    found: dict[str, str] = {}
+    for package in _backends():
+        try:
+            targets = import_module(package).TARGETS
+        except (ImportError, AttributeError) as error:
+            raise TargetError(f"backend {package}: {error}; uninstall it or fix it") from error
+        for name, cls in targets.items():
+            if name in found:
+                raise TargetError(f"target {name} is in {found[name]} and in {package}")
+            found[name] = f"{package}.target:{cls}"
+    return found
+
+
+def _backends() -> list[str]:
+    """The packages of edgeark's own backends, then of installed ones."""
+    own = import_module("..backends", __name__)
+    names = [f"{own.__name__}.{module.name}" for module in pkgutil.iter_modules(own.__path__)]
+    return names + sorted(entry.value for entry in entry_points(group=ENTRY_POINTS))
+
+
 def _family(name: str) -> type[Target]:
-    module, _, attribute = _FAMILIES[name].partition(":")
-    return getattr(import_module(f".{module}", __name__), attribute)
+    module, _, attribute = _families()[name].partition(":")
+    return getattr(import_module(module), attribute)

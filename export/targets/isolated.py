@@ -1,6 +1,6 @@
 """A target whose converter and runtime live in a toolchain environment of their own.
 
-What such targets share: the call into the worker, and the way in which pictures and outputs travel.
+What such targets share: the call into the worker, and the way in which images and outputs travel.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import torch
 
-from ..target import Artifact, Placement, RunResult, Target
 from ..toolchains import TIMEOUT_S, Toolchain, ToolchainUnavailable, call
+from .base import Artifact, Placement, RunResult, Target
 
 
 class WorkerTarget(Target):
@@ -42,10 +42,10 @@ class WorkerTarget(Target):
 
 
 class IsolatedTarget(WorkerTarget):
-    """Every picture goes into one call of the worker, since a call starts a process.
+    """Every image goes into one call of the worker, since a call starts a process.
 
     The worker's ``run(arguments, arrays)`` gets the artifact's ``folder``, ``files``, ``settings``,
-    ``precision`` and ``chip``, and the array ``pictures`` (raw uint8 ``[N, C, H, W]``). It returns
+    ``precision`` and ``chip``, and the array ``images`` (raw uint8 ``[N, C, H, W]``). It returns
     the value ``ms_per_image`` (the median) and the arrays ``output0``, ``output1`` ...,
     ``[N, ...]`` each, in the network's order.
     """
@@ -60,12 +60,10 @@ class IsolatedTarget(WorkerTarget):
             "chip": self.chip,
         }
 
-    def run(self, artifact: Artifact, pictures: np.ndarray, log: Path) -> RunResult:
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         arguments = self.arguments(artifact)
-        timeout = TIMEOUT_S + len(pictures)
-        values, arrays = self.call(
-            "run", arguments, {"pictures": pictures}, log=log, timeout=timeout
-        )
+        timeout = TIMEOUT_S + len(images)
+        values, arrays = self.call("run", arguments, {"images": images}, log=log, timeout=timeout)
         outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
         return RunResult(outputs, values["ms_per_image"])
 

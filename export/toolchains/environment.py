@@ -30,7 +30,6 @@ from ...settings import cache_folder, is_offline
 
 logger = logging.getLogger(__name__)
 
-_HERE = Path(__file__).resolve().parent
 _MARK = "edgeark-toolchain.json"
 _INSTALL_TIMEOUT_S = 1800
 _NO_WHEEL = r"no wheels? with a matching|no wheels? for the current platform"  # uv's words
@@ -56,7 +55,7 @@ class Hint:
     """
 
     pattern: str
-    mend: str  # one line
+    fix: str  # one line
 
 
 @dataclass(frozen=True)
@@ -65,24 +64,25 @@ class Toolchain:
 
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
-    that fits an error is added to it. ``worker_of`` is the toolchain whose worker serves this one,
-    too: another release of the same packages.
+    that fits an error is added to it. ``home`` is the backend's folder, which holds ``worker.py``
+    and the compiled requirements: one file a release of the same packages.
     """
 
     name: str
     packages: tuple[str, ...]  # whose versions are reported
+    home: Path
     python: str
     download_mb: int
     hints: tuple[Hint, ...] = ()
-    worker_of: str = ""
+    requirements_file: str = "requirements.txt"
 
     @property
     def worker(self) -> Path:
-        return _HERE / (self.worker_of or self.name) / "worker.py"
+        return self.home / "worker.py"
 
     @property
     def requirements(self) -> Path:
-        return _HERE / self.name / "requirements.txt"
+        return self.home / self.requirements_file
 
     def folder(self) -> Path:
         """Where the environment is, or will be."""

@@ -23,7 +23,7 @@ from ...errors import EdgearkError
 from ...settings import NO_TELEMETRY
 from .environment import Hint, Toolchain, ToolchainError, clean_environment
 
-TIMEOUT_S = 1800  # calibration runs a whole network on every picture, on a busy machine
+TIMEOUT_S = 1800  # calibration runs a whole network on every image, on a busy machine
 
 _running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
 
@@ -205,8 +205,8 @@ def _failure(
 ) -> ToolchainError:
     said = f"{_words(log, start)}\n{cause}"
     known = (*hints, *_COMMON_HINTS)
-    mend = next((hint.mend for hint in known if re.search(hint.pattern, said)), "")
-    likely = f" ({mend})" if mend else ""
+    fix = next((hint.fix for hint in known if re.search(hint.pattern, said)), "")
+    likely = f" ({fix})" if fix else ""
     return ToolchainError(
         f"{name}: {stage} failed: {cause}{likely}; log: {log}", stage=stage, log=log
     )

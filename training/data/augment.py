@@ -64,9 +64,9 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     top, left = torch.randint(0, 2 * shift + 1, (2, count, 1), device=images.device)
     rows = top + torch.arange(height, device=images.device)
     columns = left + torch.arange(width, device=images.device)
-    pictures = torch.arange(count, device=images.device)
+    batch = torch.arange(count, device=images.device)
     channels_last = padded.permute(0, 2, 3, 1)
-    picked = channels_last[pictures[:, None, None], rows[:, :, None], columns[:, None, :]]
+    picked = channels_last[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, MissingPartError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .findings import Finding
 from .images import Shape, Split
 from .pixels import ImageHeader

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...errors import DataError, MissingPartError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .boxes import ImageFinder, corners_of, parts_by_folder, place_boxes, rows_of
 from .catalog import PART_NAMES, Catalog
 from .files import Files, parent_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from ...errors import DataError
-from ...zoo.registry import Color, ModelSpec, Task
+from ...zoo.spec import Color, ModelSpec, Task
 from .catalog import Catalog
 from .files import Files
 from .images import ImageSet, Shape, Split

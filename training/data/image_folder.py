@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .catalog import Catalog, catalog_of_labels, part_of, part_on_path
 from .files import SPLIT_FILE, Files, parent_of, parse_split, stem_of
 from .findings import Finding

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...errors import DataError
-from ...zoo.tasks.pictures import to_input
+from ...zoo.tasks.images import to_input
 from .store import Array, take_rows
 
 Split = Literal["train", "val", "test"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .findings import Finding
 from .formats import FileFormat, Request, detect_format, find_format
 from .look import Look, look_at

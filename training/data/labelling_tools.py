@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .boxes import ImageFinder, corners_of, parts_by_folder, place_boxes, rows_of
 from .catalog import Catalog, catalog_of_labels
 from .files import Files

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .boxes import parts_by_folder
 from .catalog import Catalog, part_on_path
 from .files import SPLIT_FILE, Files, parse_split, stem_of

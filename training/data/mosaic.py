@@ -24,7 +24,7 @@ _MIN_SHARE = 0.1  # of a box's area: less of it says little of what it was
 
 
 @dataclass(frozen=True)
-class ChangedPictures(Dataset):
+class AugmentedImages(Dataset):
     """A set that hands out changed images, in batches: see :meth:`__getitems__`."""
 
     images: ImageSet
@@ -39,14 +39,14 @@ class ChangedPictures(Dataset):
 
         A row is the image's place in the batch, x1, y1, x2, y2 in pixels, class.
         """
-        pictures, rows = [], []
+        changed, rows = [], []
         for place, index in enumerate(indices):
             mosaic = torch.rand(()).item() < self.mosaic
             canvas, labels = self.mosaic_of(index) if mosaic else self.plain(index)
-            picture, labels = self.change(canvas, labels)
-            pictures.append(picture)
+            image, labels = self.change(canvas, labels)
+            changed.append(image)
             rows.append(np.insert(labels, 0, place, axis=1))
-        return torch.stack(pictures), torch.from_numpy(np.concatenate(rows).astype(np.float32))
+        return torch.stack(changed), torch.from_numpy(np.concatenate(rows).astype(np.float32))
 
     def plain(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One image ``[C, H, W]`` and its labels ``[k, 5]``."""
@@ -65,14 +65,14 @@ class ChangedPictures(Dataset):
         others = torch.randint(len(self.images), (3,)).tolist()
         found = []
         for quarter, chosen in enumerate([index, *others]):
-            picture, labels = self.plain(chosen)
-            top, bottom, left, right = content_edges(picture)
+            image, labels = self.plain(chosen)
+            top, bottom, left, right = content_edges(image)
             # The corner that touches the point: lower right, lower left, upper right, upper left.
             shift_x = x - (right, left)[quarter % 2]
             shift_y = y - (bottom, top)[quarter // 2]
             y1, y2 = max(top + shift_y, 0), min(bottom + shift_y, 2 * height)
             x1, x2 = max(left + shift_x, 0), min(right + shift_x, 2 * width)
-            canvas[:, y1:y2, x1:x2] = picture[
+            canvas[:, y1:y2, x1:x2] = image[
                 :, y1 - shift_y : y2 - shift_y, x1 - shift_x : x2 - shift_x
             ]
             found.append(labels + np.array([shift_x, shift_y, shift_x, shift_y, 0], np.float32))
@@ -85,15 +85,15 @@ class ChangedPictures(Dataset):
         return warp(torch.from_numpy(canvas), matrix, size), move_boxes(labels, matrix, size)
 
 
-def content_edges(picture: np.ndarray) -> tuple[int, int, int, int]:
+def content_edges(image: np.ndarray) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of a letterboxed image ``[C, H, W]`` without its grey border.
 
     A border row that happens to be of exactly this grey goes as well: nothing is in it.
     """
-    rows = np.flatnonzero((picture != GREY).any(axis=(0, 2)))
-    columns = np.flatnonzero((picture != GREY).any(axis=(0, 1)))
+    rows = np.flatnonzero((image != GREY).any(axis=(0, 2)))
+    columns = np.flatnonzero((image != GREY).any(axis=(0, 1)))
     if len(rows) == 0:
-        return 0, picture.shape[1], 0, picture.shape[2]
+        return 0, image.shape[1], 0, image.shape[2]
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
@@ -156,8 +156,8 @@ def warp(canvas: Tensor, matrix: np.ndarray, size: tuple[int, ...]) -> Tensor:
         dim=2,
     )
     values = canvas[None].to(torch.float32, memory_format=torch.channels_last).sub_(GREY)
-    picture = grid_sample(values, grid[None], mode="bilinear", align_corners=False)
-    return picture[0].add_(GREY).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+    image = grid_sample(values, grid[None], mode="bilinear", align_corners=False)
+    return image[0].add_(GREY).round_().clamp_(0, 255).to(torch.uint8).contiguous()
 
 
 def move_boxes(labels: np.ndarray, matrix: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

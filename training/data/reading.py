@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.registry import Color
+from ...zoo.spec import Color
 from ...zoo.tasks.boxes import areas
+from ...zoo.tasks.images import to_input
 from ...zoo.tasks.letterbox import letterbox
-from ...zoo.tasks.pictures import to_input
-from ...zoo.tasks.segmentation import marked
+from ...zoo.tasks.segmentation import has_foreground
 from .catalog import Catalog
 from .findings import name_some
 from .images import ImageSet, Shape, Split, as_labels, draw
@@ -112,7 +112,7 @@ class _Reader:
         self.images[index] = to_input(pixels, size, self.shape[0])[0]
         if self.masks is None:
             return label
-        return "marked" if marked(label[None])[0] else "clean"
+        return "marked" if has_foreground(label[None])[0] else "clean"
 
     def finish(self, split: Split, jobs: Sequence[tuple[int, str]], results: list[Any]) -> ImageSet:
         """The set of the images that could be read."""

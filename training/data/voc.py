@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .boxes import class_index, parts_by_folder, place_boxes, rows_of
 from .catalog import PART_NAMES, Catalog
 from .files import Files, parent_of, stem_of

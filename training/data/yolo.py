@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from ...errors import DataError
-from ...zoo.registry import Task
+from ...zoo.spec import Task
 from .boxes import corners_of, parts_by_folder, rows_of
 from .catalog import PART_NAMES, Catalog
 from .files import Files, stem_of

@@ -7,6 +7,7 @@ from .convert import Imported, import_weights
 from .timm import from_timm
 from .torchvision import from_torchvision
 from .ultralytics import from_ultralytics
+from .ultralytics_dfl import from_ultralytics_dfl
 from .unet import from_unet_checkpoint
 from .yolox import from_yolox
 
@@ -15,6 +16,7 @@ __all__ = [
     "from_timm",
     "from_torchvision",
     "from_ultralytics",
+    "from_ultralytics_dfl",
     "from_unet_checkpoint",
     "from_yolox",
     "import_weights",

@@ -15,12 +15,15 @@ from ..registry import create_model
 from ..unet import UNet
 from ..vgg import Vgg
 from ..weights import WeightsError
+from ..yolo11 import Yolo11
 from ..yolov5 import YoloV5
+from ..yolov8 import YoloV8
 from ..yolox import YoloX
 from .files import ForeignWeights, read_foreign
 from .timm import from_timm
 from .torchvision import from_torchvision
 from .ultralytics import from_ultralytics, ultralytics_arguments
+from .ultralytics_dfl import dfl_arguments, from_ultralytics_dfl
 from .unet import from_unet_checkpoint, unet_arguments
 from .yolox import from_yolox, yolox_arguments
 
@@ -60,6 +63,12 @@ _HALF = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
 IMPORTERS = (
     Importer(
         YoloV5, "Ultralytics", ultralytics_arguments, from_ultralytics, unsaid=("act", "classes")
+    ),
+    *(
+        Importer(
+            family, "Ultralytics", dfl_arguments, from_ultralytics_dfl, unsaid=("act", "classes")
+        )
+        for family in (YoloV8, Yolo11)
     ),
     Importer(
         Vgg, "torchvision", _classifier("classifier.6.weight"), from_torchvision, _FIXED, _IMAGENET

@@ -19,7 +19,7 @@ def from_torchvision(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module
     """Load torchvision's state dict into ``model``, which then answers as torchvision's does.
 
     Args:
-        model: ``vgg*_bn`` with a 7x7 map (224x224 pictures), or ``mobilenet_v2_*`` of any size.
+        model: ``vgg*_bn`` with a 7x7 map (224x224 images), or ``mobilenet_v2_*`` of any size.
         state: ``torchvision.models.vgg16_bn(...).state_dict()`` and the like. Its networks were
             trained with ImageNet's mean and std: pass ``spec={"mean": ..., "std": ...}`` to
             ``create_model("mobilenet_v2_100")``, whose own spec says 0 and 255.

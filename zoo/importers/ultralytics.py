@@ -12,8 +12,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..coco import COCO_CLASSES
-from ..layers import Act
 from ..stems import Focus
 from ..weights import WeightsError
 from ..yolov5 import STRIDES, YoloV5
@@ -21,8 +19,7 @@ from .files import ForeignWeights
 from .rules import Rule, load_renamed
 from .safe_pickle import Record
 from .torch_file import submodules
-
-ORIGIN = "Ultralytics"
+from .ultralytics_module import ORIGIN, class_names, dataset_of, of_class, single_act
 
 # Our modules by their numbers; the rest have no weights.
 _MODULES = {
@@ -38,14 +35,6 @@ _MEMBERS = {
     (48, 6): "yolov5m (width 0.75, depth 0.67)",
     (64, 9): "yolov5l (width 1, depth 1)",
     (80, 12): "yolov5x (width 1.25, depth 1.33)",
-}
-_ACTS: dict[str, Act] = {
-    "SiLU": "silu",
-    "Hardswish": "hardswish",
-    "LeakyReLU": "leaky_relu",
-    "ReLU": "relu",
-    "ReLU6": "relu6",
-    "Identity": "none",
 }
 
 
@@ -103,9 +92,7 @@ def ultralytics_arguments(weights: ForeignWeights, name: str) -> dict[str, Any]:
     }
     if weights.module is not None:
         _read_module(weights, weights.module, arguments)
-    classes = arguments["spec"].get("classes", COCO_CLASSES)
-    coco = classes == COCO_CLASSES and len(classes) == arguments["num_classes"]
-    arguments["spec"]["dataset"] = "coco" if coco else "custom"
+    arguments["spec"]["dataset"] = dataset_of(arguments)
     return arguments
 
 
@@ -160,12 +147,10 @@ def _read_module(weights: ForeignWeights, module: Record, arguments: dict[str, A
     modules = submodules(module)
     old = arguments["layout"] == "v5"
     pyramid = f"model.{8 if old else 9}"
-    acts = {_act(part) for name, part in modules.items() if name.endswith(".act")}
-    pools = [part.state.get("kernel_size") for part in _of_class(modules, "MaxPool2d", pyramid)]
+    act = single_act(weights, [part for name, part in modules.items() if name.endswith(".act")])
+    pools = [part.state.get("kernel_size") for part in of_class(modules, "MaxPool2d", pyramid)]
     kinds = {"spp": [5, 9, 13], "sppf": [5]}
     kind = modules[pyramid].kind.name.lower() if pyramid in modules else ""
-    if len(acts) != 1 or not (act := acts.pop()):
-        raise WeightsError(f"{weights.path} has no single activation of {', '.join(_ACTS)}")
     if pools != kinds.get(kind):
         raise WeightsError(f"{weights.path} has max pools of its own making at {pyramid}")
     for name, part in modules.items():
@@ -174,22 +159,5 @@ def _read_module(weights: ForeignWeights, module: Record, arguments: dict[str, A
         if part.kind.name == "Bottleneck" and bool(part.state.get("add")) != wanted:
             raise WeightsError(f"{weights.path} has shortcuts of its own making at {name!r}")
     arguments.update(act=act, pool=kind)
-    names = module.state.get("names")
-    names = list(names.values()) if isinstance(names, dict) else names
-    if isinstance(names, list):
-        count = arguments["num_classes"]
-        if len(names) != count or not all(isinstance(name, str) for name in names):
-            raise WeightsError(f"{weights.path} has no names for its {count} classes")
-        arguments["spec"]["classes"] = tuple(names)
-
-
-def _act(part: Record) -> Act | None:
-    """The activation by our name; theirs leaks by 0.1 where it leaks, as ours does."""
-    if part.kind.name == "LeakyReLU" and part.state.get("negative_slope") != 0.1:
-        return None
-    return _ACTS.get(part.kind.name)
-
-
-def _of_class(modules: Mapping[str, Record], kind: str, prefix: str) -> list[Record]:
-    named = [part for name, part in modules.items() if name.startswith(f"{prefix}.")]
-    return [part for part in named if part.kind.name == kind]
+    if names := class_names(weights, module, arguments["num_classes"]):
+        arguments["spec"]["classes"] = names

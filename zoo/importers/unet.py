@@ -9,7 +9,7 @@ The port has named its modules in two ways, and its decoder has had two sets of 
 | ``inc.double_conv``, later          | 512 x 1024 x 3 x 3     | either | ``slim=False``   |
 
 It interpolates with aligned corners (``upsample="bilinear_ac"``) or, where a file has
-``up1.up.weight``, learns it (``upsample="transpose"``). Its pictures are 0..1, as ours are with the
+``up1.up.weight``, learns it (``upsample="transpose"``). Its images are 0..1, as ours are with the
 spec's mean of 0 and std of 255.
 """
 

@@ -11,7 +11,7 @@ _CHUNK = 1024  # candidates that are compared at once with the boxes kept so far
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of one picture, as arrays.
+    """The boxes of one image, as arrays.
 
     ``xyxy`` is ``[n, 4]``: x1, y1, x2, y2 in pixels; ``scores`` and ``classes`` are ``[n]``.
     """

@@ -1,4 +1,4 @@
-"""Classification: a picture in, the likeliest classes out. NumPy alone."""
+"""Classification: an image in, the likeliest classes out. NumPy alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def flatten_logits(output: np.ndarray) -> np.ndarray:
 
 
 def top_k(output: np.ndarray, classes: Sequence[str], k: int = 5) -> list[list[Prediction]]:
-    """The ``k`` likeliest classes of every picture, best first."""
+    """The ``k`` likeliest classes of every image, best first."""
     probabilities = softmax(flatten_logits(output).astype(np.float64))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return [
@@ -38,5 +38,5 @@ def top_k(output: np.ndarray, classes: Sequence[str], k: int = 5) -> list[list[P
 
 
 def top1(output: np.ndarray, labels: np.ndarray) -> float:
-    """Share of pictures whose highest logit is the label's, in 0..1."""
+    """Share of images whose highest logit is the label's, in 0..1."""
     return float((flatten_logits(output).argmax(axis=1) == labels).mean())

@@ -1,8 +1,8 @@
-"""Detection: a network's raw maps in, boxes in picture pixels out. NumPy alone.
+"""Detection: a network's raw maps in, boxes in image pixels out. NumPy alone.
 
-The networks' graphs end with raw maps (see :mod:`edgeark.zoo.yolox`); sigmoid, grid, anchors and
-non-maximum suppression are here. A place whose objectness alone is under the threshold is never
-decoded: that is most of them.
+The networks' graphs end with raw maps (see :mod:`edgeark.zoo.yolox`); sigmoid, grid, anchors, the
+distributions of box sides and non-maximum suppression are here. A place whose objectness alone, or
+whose best class where there is none, is under the threshold is never decoded: that is most of them.
 
 Two ways to read a place's classes: ``detect`` takes the best class, one box a place, which is what
 an application wants. ``multi_label`` takes every class above the threshold, one box each, which is
@@ -21,14 +21,14 @@ from .boxes import Boxes, areas, nms
 from .letterbox import Letterbox
 
 if TYPE_CHECKING:
-    from ..registry import ModelSpec
+    from ..spec import ModelSpec
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
-# exp(20) times a stride is wider than any picture, and its square is still a float32.
+# exp(20) times a stride is wider than any image, and its square is still a float32.
 _MAX_EXPONENT = 20.0
 
-# ``box`` is [x1, y1, x2, y2] in picture pixels, ``class`` the index of ``name`` in the spec.
+# ``box`` is [x1, y1, x2, y2] in image pixels, ``class`` the index of ``name`` in the spec.
 Detection = TypedDict("Detection", {"box": list[float], "score": float, "class": int, "name": str})
 
 
@@ -45,7 +45,7 @@ def decode_yolov5(
     *,
     multi_label: bool = False,
 ) -> list[Boxes]:
-    """Candidates of each picture, in input pixels, before any suppression.
+    """Candidates of each image, in input pixels, before any suppression.
 
     ``xy = (2 sigmoid - 0.5 + cell) * stride``, ``wh = (2 sigmoid)^2 * anchor``, score = objectness
     times class (Ultralytics' YOLOv5).
@@ -73,12 +73,12 @@ def decode_yolov5(
             raise ValueError(f"{channels} channels are not {len(sizes)} times 5 + classes")
         raw = output.reshape(count, len(sizes), -1, height, width)
         objectness = sigmoid(raw[:, :, 4])
-        picture, anchor, row, column = np.nonzero(objectness > threshold)
-        values = sigmoid(raw[picture, anchor, :, row, column])
+        image, anchor, row, column = np.nonzero(objectness > threshold)
+        values = sigmoid(raw[image, anchor, :, row, column])
         centre = (2 * values[:, :2] - 0.5 + _cells(column, row, values)) * stride
         size = (2 * values[:, 2:4]) ** 2 * np.asarray(sizes, values.dtype)[anchor]
         scores = values[:, 4:5] * values[:, 5:]
-        found.append((picture, centre, size, scores))
+        found.append((image, centre, size, scores))
     return _gather(found, len(outputs[0]), threshold, multi_label)
 
 
@@ -90,7 +90,7 @@ def decode_yolox(
     multi_label: bool = False,
     activated: bool = False,
 ) -> list[Boxes]:
-    """Candidates of each picture, in input pixels, before any suppression.
+    """Candidates of each image, in input pixels, before any suppression.
 
     ``xy = (raw + cell) * stride``, ``wh = exp(raw) * stride``, score = objectness times class
     (Ge et al. 2021).
@@ -112,25 +112,77 @@ def decode_yolox(
         _split(outputs, len(strides)), strides, strict=True
     ):
         likely = objectness[:, 0] if activated else sigmoid(objectness[:, 0])
-        picture, row, column = np.nonzero(likely > threshold)
-        values = classes[picture, :, row, column]
-        raw = box[picture, :, row, column]
+        image, row, column = np.nonzero(likely > threshold)
+        values = classes[image, :, row, column]
+        raw = box[image, :, row, column]
         centre = (raw[:, :2] + _cells(column, row, raw)) * stride
         size = np.exp(np.minimum(raw[:, 2:], _MAX_EXPONENT)) * stride
-        scores = likely[picture, row, column, None] * (values if activated else sigmoid(values))
-        found.append((picture, centre, size, scores))
+        scores = likely[image, row, column, None] * (values if activated else sigmoid(values))
+        found.append((image, centre, size, scores))
+    return _gather(found, len(outputs[0]), threshold, multi_label)
+
+
+def decode_dfl(
+    outputs: Sequence[np.ndarray],
+    strides: Sequence[int],
+    threshold: float,
+    *,
+    multi_label: bool = False,
+) -> list[Boxes]:
+    """Candidates of each image, in input pixels, before any suppression.
+
+    A side's distance from the cell's centre is the mean of a distribution over 0, 1, ... cells
+    (softmax of its logits; Li et al., "Generalized focal loss", 2020), or of a single bin the value
+    itself. Score = class, as there is no objectness (YOLOv8, YOLO11).
+
+    Args:
+        outputs: two maps a stride, ``[N, 4 * bins, h, w]`` and ``[N, classes, h, w]``: the bins of
+            the left, top, right and bottom side, and the classes, all as logits.
+        strides: input pixels per cell, coarser ones last, as the maps are.
+        threshold: only scores above it.
+        multi_label: every class above the threshold instead of the best one.
+
+    Raises:
+        ValueError: the maps do not fit the strides.
+    """
+    if len(outputs) != 2 * len(strides):
+        raise ValueError(
+            f"{len(strides)} strides need {2 * len(strides)} maps (box, classes), "
+            f"got {len(outputs)}"
+        )
+    maps = [_as_float(output) for output in outputs]
+    found = []
+    for box, classes, stride in zip(maps[::2], maps[1::2], strides, strict=True):
+        bins, rest = divmod(box.shape[1], 4)
+        if rest or not bins:
+            raise ValueError(f"{box.shape[1]} channels are not four sides of equally many bins")
+        image, row, column = np.nonzero(sigmoid(classes.max(axis=1)) > threshold)
+        logits = box[image, :, row, column].reshape(-1, 4, bins)
+        sides = logits[:, :, 0] if bins == 1 else _means(logits)  # left, top, right, bottom
+        low, high = sides[:, :2], sides[:, 2:]
+        centre = (_cells(column, row, sides) + 0.5 + (high - low) / 2) * stride
+        scores = sigmoid(classes[image, :, row, column])
+        found.append((image, centre, (low + high) * stride, scores))
     return _gather(found, len(outputs[0]), threshold, multi_label)
 
 
 def decode(
     spec: ModelSpec, outputs: Sequence[np.ndarray], threshold: float, *, multi_label: bool = False
 ) -> list[Boxes]:
-    """Candidates of each picture from a network of the zoo: by its anchors, or without any."""
-    if spec.anchors:
+    """Candidates of each image from a network of the zoo, by the kind of its head.
+
+    Raises:
+        ValueError: the maps do not fit the spec, or its ``head`` is of no known kind.
+    """
+    if spec.head == "yolov5":
         return decode_yolov5(
             outputs, spec.strides, spec.anchors, threshold, multi_label=multi_label
         )
-    return decode_yolox(outputs, spec.strides, threshold, multi_label=multi_label)
+    if spec.head == "yolox":
+        return decode_yolox(outputs, spec.strides, threshold, multi_label=multi_label)
+    if spec.head == "dfl":
+        return decode_dfl(outputs, spec.strides, threshold, multi_label=multi_label)
+    raise ValueError(f"no decoder for the head {spec.head!r} of a detector")
 
 
 def detect_arrays(
@@ -143,16 +195,16 @@ def detect_arrays(
     multi_label: bool = False,
     max_detections: int = 300,
 ) -> list[Boxes]:
-    """The detections of a batch as arrays, in the pixels of each picture, best first.
+    """The detections of a batch as arrays, in the pixels of each image, best first.
 
     Args:
         spec: the network's.
         outputs: its raw maps, batch N.
-        mappings: where each of the N pictures lies in its input.
+        mappings: where each of the N images lies in its input.
         threshold: only scores above it.
         iou: two boxes of one class that overlap by more are one object.
         multi_label: every class above the threshold instead of a place's best one.
-        max_detections: at most so many a picture, before those without area are dropped.
+        max_detections: at most so many an image, before those without area are dropped.
 
     Raises:
         ValueError: the maps do not fit the spec, or the mappings the batch.
@@ -161,7 +213,7 @@ def detect_arrays(
     answers = []
     for boxes, mapping in zip(candidates, mappings, strict=True):
         best = nms(boxes, iou, max_detections)
-        mapped = Boxes(mapping.to_picture(best.xyxy), best.scores, best.classes)
+        mapped = Boxes(mapping.to_image(best.xyxy), best.scores, best.classes)
         answers.append(mapped.pick(areas(mapped.xyxy) > 0))  # what lay in the grey alone has none
     return answers
 
@@ -173,7 +225,7 @@ def detect(
     threshold: float = 0.25,
     iou: float = 0.45,
 ) -> list[Detection]:
-    """What is to be seen in one picture, best first; see :func:`detect_arrays`."""
+    """What is to be seen in one image, best first; see :func:`detect_arrays`."""
     (boxes,) = detect_arrays(spec, outputs, [mapping], threshold, iou)
     return [
         {"box": xyxy, "score": score, "class": index, "name": spec.classes[index]}
@@ -186,6 +238,12 @@ def detect(
 def _as_float(output: np.ndarray) -> np.ndarray:
     """Float32 of a runtime's float16 or integers; what is wider stays so."""
     return output.astype(np.result_type(output.dtype, np.float32), copy=False)
+
+
+def _means(logits: np.ndarray) -> np.ndarray:
+    """The mean bin of each distribution, ``[n, sides, bins]`` to ``[n, sides]``."""
+    shares = np.exp(logits - logits.max(axis=2, keepdims=True))
+    return shares @ np.arange(logits.shape[2], dtype=logits.dtype) / shares.sum(axis=2)
 
 
 def _cells(column: np.ndarray, row: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -221,8 +279,8 @@ def _gather(
     threshold: float,
     multi_label: bool,
 ) -> list[Boxes]:
-    """Boxes of each picture from picture index, centre, size and class scores of all strides."""
-    picture, centre, size, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    """Boxes of each image from image index, centre, size and class scores of all strides."""
+    image, centre, size, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
     xyxy = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
     if multi_label:
         place, index = np.nonzero(scores > threshold)
@@ -231,4 +289,4 @@ def _gather(
         place = np.flatnonzero(scores.max(axis=1) > threshold)
         index = index[place]
     boxes = Boxes(xyxy[place], scores[place, index], index)
-    return [boxes.pick(picture[place] == i) for i in range(count)]
+    return [boxes.pick(image[place] == i) for i in range(count)]

@@ -1,10 +1,10 @@
-"""Segmentation: a picture in, a mask of its size out, and how good a mask is. NumPy alone.
+"""Segmentation: an image in, a mask of its size out, and how good a mask is. NumPy alone.
 
 A network's raw output is logits ``[N, classes, h, w]``. A mask is uint8 ``[N, H, W]``. With one
 class, 1 is that class and 0 is the rest; with several, a pixel's value is the index of its class,
 and class 0 is the background. Pixels of a true mask that are ``IGNORE`` count nowhere.
 
-Pictures go in through :func:`edgeark.zoo.tasks.pictures.to_input`, stretched to the network's size;
+Images go in through :func:`edgeark.zoo.tasks.images.to_input`, stretched to the network's size;
 :func:`resize_logits` stretches the answer back.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .pictures import resize_matrix
+from .images import resize_matrix
 
 IGNORE = 255  # of a true mask: pixels that belong to no class and count nowhere
 
@@ -54,22 +54,22 @@ def resize_logits(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def overlay(
-    picture: np.ndarray, mask: np.ndarray, colors: Mapping[int, Rgb], opacity: float = 0.5
+    image: np.ndarray, mask: np.ndarray, colors: Mapping[int, Rgb], opacity: float = 0.5
 ) -> np.ndarray:
-    """The picture with the mask's values painted over it: uint8 ``[h, w, 3]``.
+    """The image with the mask's values painted over it: uint8 ``[h, w, 3]``.
 
     Args:
-        picture: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb).
-        mask: ``[h, w]``, of the picture's size.
+        image: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb).
+        mask: ``[h, w]``, of the image's size.
         colors: rgb by mask value; a value that is not there stays as it is.
-        opacity: 0 shows the picture, 1 the colour.
+        opacity: 0 shows the image, 1 the colour.
 
     Raises:
-        ValueError: picture and mask differ in size.
+        ValueError: image and mask differ in size.
     """
-    if picture.shape[:2] != mask.shape:
-        raise ValueError(f"the picture is {picture.shape[:2]}, the mask {mask.shape}")
-    planes = picture[..., None] if picture.ndim == 2 else picture
+    if image.shape[:2] != mask.shape:
+        raise ValueError(f"the image is {image.shape[:2]}, the mask {mask.shape}")
+    planes = image[..., None] if image.ndim == 2 else image
     painted = np.broadcast_to(planes, (*mask.shape, 3)).astype(np.float32)
     for value, color in colors.items():
         here = mask == value
@@ -83,7 +83,7 @@ def class_colors(num_classes: int) -> dict[int, Rgb]:
 
 
 def dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each picture and class, ``[N, K]``.
+    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of each image and class, ``[N, K]``.
 
     Args:
         found: masks ``[N, h, w]``.
@@ -99,41 +99,41 @@ def dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def iou(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Intersection over union of each picture and class, ``[N, K]``; see :func:`dice`."""
+    """Intersection over union of each image and class, ``[N, K]``; see :func:`dice`."""
     both, sizes = _areas(found, wanted, num_classes)
     return np.where(sizes > 0, both / np.maximum(sizes - both, 1), 1.0)
 
 
-def marked(wanted: np.ndarray) -> np.ndarray:
-    """Which pictures have anything in their true mask ``[N, h, w]``: bool ``[N]``."""
+def has_foreground(wanted: np.ndarray) -> np.ndarray:
+    """Which images have anything in their true mask ``[N, h, w]``: bool ``[N]``."""
     return np.any((wanted != 0) & (wanted != IGNORE), axis=(1, 2))
 
 
-def marked_dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Dice of each marked picture, ``[M]``; the task's metric, ``dice``, is their mean.
+def foreground_dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Dice of each marked image, ``[M]``; the task's metric, ``dice``, is their mean.
 
-    A clean picture scores 1 or 0 by a single pixel and would hide the others; see
+    A clean image scores 1 or 0 by a single pixel and would hide the others; see
     :func:`false_alarms`. Of several classes those count that either mask has, without the
-    background, and their mean is the picture's.
+    background, and their mean is the image's.
 
     Args:
         found: masks ``[N, h, w]``.
         wanted: the true masks, of the same shape; ``M`` of them are not 0 everywhere.
         num_classes: see :func:`dice`.
     """
-    both, sizes = (a[marked(wanted)] for a in _areas(found, wanted, num_classes))
+    both, sizes = (a[has_foreground(wanted)] for a in _areas(found, wanted, num_classes))
     if num_classes > 1:
         both, sizes = both[:, 1:], sizes[:, 1:]
     return (2 * both / np.maximum(sizes, 1)).sum(axis=1) / (sizes > 0).sum(axis=1)
 
 
-def false_alarms(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of the clean pictures, whose true mask is 0 everywhere, with a pixel found in them.
+def false_positive_rate(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Share of the clean images, whose true mask is 0 everywhere, with a pixel found in them.
 
-    Both are masks ``[N, h, w]``. Where no picture is clean there is none to raise a false alarm
+    Both are masks ``[N, h, w]``. Where no image is clean there is none to raise a false alarm
     in: 0.
     """
-    clean = ~marked(wanted)
+    clean = ~has_foreground(wanted)
     counted = (found != 0) & (wanted != IGNORE)
     return float(counted[clean].any(axis=(1, 2)).mean()) if clean.any() else 0.0
 

@@ -1,0 +1,1 @@
+"""One folder a vendor: its targets, lint rules, worker, requirements and templates."""

@@ -1,0 +1,3 @@
+"""Apple Core ML, for iOS and macOS."""
+
+TARGETS = {"coreml": "CoreMl"}  # family name: class in target.py

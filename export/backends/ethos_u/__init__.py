@@ -1,0 +1,3 @@
+"""Arm Ethos-U, microcontroller NPUs."""
+
+TARGETS = {"ethos-u": "EthosU"}  # family name: class in target.py

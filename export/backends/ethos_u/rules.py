@@ -1,0 +1,130 @@
+"""What Vela leaves to the microcontroller, or refuses: rules for ``edgeark check``.
+
+Each was seen with Vela 5.2, and ``tests/test_ethos_u_rules.py`` sees it again. LiteRT's rules hold
+too, since Vela reads its files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ....words import format_shape
+from ...graph.network import Op
+from ...lint import predicates
+from ...lint.rule import Rule, op_rule
+from ..litert import rules as litert
+
+_CPU = "Vela leaves it to the microcontroller's CPU"
+_DOUBLE = "double the map: nearest, or bilinear with align_corners=False"
+
+
+@op_rule(
+    "argmax",
+    name="argmax",
+    reason="Vela refuses the file",
+    fix="end the network before it and compute it on the host",
+)
+def argmax(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    "mean",
+    name="cpu-mean",
+    severity="warning",
+    reason=_CPU,
+    fix="keep the dimensions: mean((2, 3), keepdim=True).flatten(1)",
+)
+def cpu_mean(op: Op) -> str | None:
+    drops = predicates.is_mean_of_map(op) and not op.arguments["keepdim"]
+    return "a mean of a map without keepdim" if drops else None
+
+
+@op_rule(
+    *("abs", "amax", "exp", "floor", "gt", "index", "leaky_relu", "log", "round", "sin", "sqrt"),
+    *("group_norm", "instance_norm"),
+    name="cpu-operator",
+    severity="warning",
+    reason=_CPU,
+    fix="build it of convolutions, pools, ReLU, ReLU6, SiLU, Hardswish, sigmoid, tanh, sums and "
+    "products",
+)
+def cpu_operator(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@op_rule(
+    "upsample_bilinear2d",
+    name="cpu-resize",
+    severity="warning",
+    reason=_CPU,
+    fix=_DOUBLE,
+)
+def resize_of_u85(op: Op) -> str | None:
+    is_power = all(math.log2(factor).is_integer() for factor in _factors(op))
+    return None if is_power else _resizing(op)
+
+
+@op_rule(
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
+    name="cpu-resize",
+    severity="warning",
+    reason=_CPU,
+    fix=_DOUBLE,
+)
+def resize(op: Op) -> str | None:
+    factors = _factors(op)
+    has_halves = op.arguments.get("align_corners") is False
+    is_taken = len(factors) == 1 and factors <= ({1, 2} if has_halves else {1, 2, 4, 8})
+    return None if is_taken else _resizing(op)
+
+
+@op_rule(
+    "conv_transpose2d",
+    name="cpu-transposed-convolution",
+    severity="warning",
+    reason=_CPU,
+    fix="use stride 2",
+)
+def transposed(op: Op) -> str | None:
+    is_taken = op.stride in ((1, 1), (2, 2))
+    return None if is_taken else f"a transposed convolution with stride {format_shape(op.stride)}"
+
+
+@op_rule(
+    "conv2d",
+    name="cpu-depthwise-stride",
+    severity="warning",
+    reason=_CPU,
+    fix="use stride 2 or 3, or a dense convolution",
+)
+def depthwise_stride(op: Op) -> str | None:
+    if predicates.is_depthwise(op) and max(op.stride) > 3:
+        return f"a depthwise convolution with stride {format_shape(op.stride)}"
+    return None
+
+
+def rules_of(chip: str) -> tuple[Rule, ...]:
+    """Of one of Vela's accelerators, without ``ethos-``: ``u55-128``."""
+    own = (resize_of_u85,) if chip.startswith("u85") else (resize, transposed, depthwise_stride)
+    return (*_OF_LITERT, argmax, cpu_mean, cpu_operator, *own)
+
+
+def _factors(op: Op) -> set[float]:
+    """By how much a map grows, by height and by width; aligned corners are between pixels."""
+    ends = 1 if op.arguments.get("align_corners") else 0
+    sides = zip(op.input_shapes[0][2:], op.shape[2:], strict=True)
+    return {max(new - ends, 1) / max(old - ends, 1) for old, new in sides}
+
+
+def _resizing(op: Op) -> str:
+    return f"resizing {format_shape(op.input_shapes[0][2:])} to {format_shape(op.shape[2:])}"
+
+
+# All is int8 here: a float32 file helps nobody.
+_OF_LITERT = tuple(
+    replace(rule, severity="error") if rule is litert.uncounted_padding else rule
+    for rule in litert.RULES
+)

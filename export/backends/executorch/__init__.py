@@ -1,0 +1,3 @@
+"""ExecuTorch, PyTorch's own runtime for phones."""
+
+TARGETS = {"executorch": "ExecuTorch"}  # family name: class in target.py

@@ -1,0 +1,173 @@
+"""What ExecuTorch refuses or gets wrong, and what XNNPACK leaves to its slower kernels.
+
+Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+from ....words import format_shape
+from ...graph.network import Op
+from ...lint import common, predicates
+from ...lint.rule import Rule, op_rule
+
+_PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
+
+
+@op_rule(
+    "adaptive_max_pool2d",
+    name="adaptive-max-pool",
+    reason="ExecuTorch refuses it",
+    fix="use amax, or nn.MaxPool2d",
+)
+def adaptive_max_pool(op: Op) -> str | None:
+    return f"an adaptive max pool to {format_shape(op.shape[2:])}"
+
+
+@op_rule(
+    "max",
+    name="max-with-place",
+    reason="ExecuTorch refuses it",
+    fix="use amax, or keepdim=True",
+)
+def max_with_place(op: Op) -> str | None:
+    return "max over a dimension" if op.arguments.get("keepdim") is False else None
+
+
+negative_padding = common.negative_padding("ExecuTorch's runtime stops there")
+
+
+fractional = common.fractional_size(
+    "upsample_bilinear2d",
+    reason="XNNPACK goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+)
+
+
+@op_rule(
+    *("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
+    "_upsample_bilinear2d_aa",
+    name="portable-resize",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="use bilinear resizing without antialias, or a transposed convolution",
+)
+def portable_resize(op: Op) -> str | None:
+    mode = op.kind.removeprefix("_").removeprefix("upsample_")
+    return f"resizing by {mode.replace('2d', '').replace('_', ' ')}"
+
+
+@op_rule(
+    *("avg_pool2d", "adaptive_avg_pool2d", "max_pool2d"),
+    name="portable-pool",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="pad with count_include_pad=False, leave ceil_mode and divisor_override, and make the "
+    "stride no larger than the kernel",
+)
+def portable_pool(op: Op) -> str | None:
+    if op.kind == "adaptive_avg_pool2d":
+        return (
+            None if op.shape[2:] == (1, 1) else f"an adaptive pool to {format_shape(op.shape[2:])}"
+        )
+    if op.kind == "max_pool2d":
+        skips = any(s > k for s, k in zip(op.stride, op.kernel, strict=True))
+        return "a max pool that skips pixels" if skips else None
+    given = op.arguments
+    if given["ceil_mode"] or given["divisor_override"] is not None:
+        return "an average pool with ceil_mode or divisor_override"
+    is_padded = op.pair("padding", 0) != (0, 0)
+    counts = is_padded and not predicates.uncounted_padding(op)
+    return "an average pool that counts its padding" if counts else None
+
+
+@op_rule(
+    *("mean", "amax", "sum", "var", "std", "linalg_vector_norm"),
+    name="portable-reduction",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="of a mean over height and width keep the dimensions: mean((2, 3), keepdim=True)",
+)
+def portable_reduction(op: Op) -> str | None:
+    if not op.input_shapes:  # of weights alone
+        return None
+    if op.kind != "mean":
+        return op.kind.replace("_", " ")
+    if not op.arguments.get("keepdim"):
+        return "a mean without keepdim"
+    is_taken = predicates.is_mean_of_map(op)
+    return None if is_taken else "a mean over other dimensions than height and width"
+
+
+portable_slice = op_rule(
+    "slice",
+    name="portable-slice",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="use a strided convolution",
+)(predicates.strided_slice)
+
+
+@op_rule(
+    "softmax",
+    name="softmax-over-width",
+    reason="XNNPACK has the channels last and takes it over them: the values are wrong",
+    fix="flatten the map first: x.flatten(2).softmax(2)",
+)
+def softmax_over_width(op: Op) -> str | None:
+    is_last = op.arguments["dim"] in (-1, 3)
+    return "softmax over the width of a map" if len(op.shape) == 4 and is_last else None
+
+
+@op_rule(
+    "softmax",
+    name="portable-softmax",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="leave it to the host, or take it over the last dimension of a flattened map",
+)
+def portable_softmax(op: Op) -> str | None:
+    dim, last = op.arguments["dim"] % len(op.shape), len(op.shape) - 1
+    return None if dim == last else f"softmax over dimension {dim}"
+
+
+@op_rule(
+    "pad",
+    name="portable-padding",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="pad with a constant",
+)
+def portable_padding(op: Op) -> str | None:
+    mode = op.arguments["mode"]
+    return None if mode == "constant" else f"padding mode {mode}"
+
+
+@op_rule(
+    *("elu", "selu", "log_softmax", "erf"),
+    *("layer_norm", "group_norm", "instance_norm"),
+    *("chunk", "split", "index", "repeat", "expand", "where", "argmax", "flip"),
+    "scaled_dot_product_attention",
+    name="portable-operator",
+    severity="warning",
+    reason=_PORTABLE,
+    fix="use convolutions with BatchNorm2d, SiLU, GELU, Hardswish or the ReLUs, slices and cat",
+)
+def portable_operator(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@op_rule(
+    *("mish", "softplus"),
+    name="int8-stop",
+    severity="warning",
+    reason="XNNPACK does not take it, and in int8 ExecuTorch's runtime stops there",
+    fix="use SiLU, Hardswish or ReLU",
+)
+def int8_stop(op: Op) -> str | None:
+    return op.kind
+
+
+RULES: tuple[Rule, ...] = (
+    *(adaptive_max_pool, max_with_place, negative_padding, fractional, softmax_over_width),
+    *(portable_resize, portable_pool, portable_reduction, portable_slice, portable_softmax),
+    *(portable_padding, portable_operator, int8_stop),
+)

@@ -1,0 +1,3 @@
+"""Kendryte K210, by edgeark's own compiler."""
+
+TARGETS = {"k210": "K210"}  # family name: class in target.py

@@ -1,0 +1,3 @@
+"""LiteRT (TensorFlow Lite)."""
+
+TARGETS = {"litert": "LiteRt", "litert-nchw": "LiteRtNchw"}  # family name: class in target.py

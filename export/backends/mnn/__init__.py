@@ -1,0 +1,3 @@
+"""Alibaba MNN."""
+
+TARGETS = {"mnn": "Mnn"}  # family name: class in target.py

@@ -1,0 +1,161 @@
+"""What MNN refuses or gets wrong: rules for ``edgeark check``.
+
+Each was seen with MNN 3.6.1, and ``tests/test_cpu_engine_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from ...graph.network import Op
+from ...lint import common, onnx_file, predicates
+from ...lint.nearest import by_inverse, nearest_rounding
+from ...lint.rule import Rule, op_rule
+
+_REFUSED = "MNN's converter refuses it"
+_WRONG = "MNN gives other values, without a word"
+_REFLECTION = 2  # the number of grid_sample's mode
+
+
+@op_rule(
+    *("atan2", "col2im", "isnan", "mish", "nan_to_num", "xlogy"),
+    name="unknown-operator",
+    reason=_REFUSED,
+    fix="build it of others (Mish: x * softplus(x).tanh()), or compute it on the host",
+)
+def unknown(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    *("fmod", "index_put"),
+    name="wrong-operator",
+    reason=_WRONG,
+    fix="build it of others (torch.remainder, cat), or compute it on the host",
+)
+def wrong(op: Op) -> str | None:
+    return op.kind
+
+
+@op_rule(
+    *("eq", "ne"),
+    name="equal-floats",
+    reason=_WRONG,
+    fix="compare with < and >, or integers",
+)
+def equal_floats(op: Op) -> str | None:
+    values = op.node.all_input_nodes[0].meta["val"]
+    return f"{op.kind} of floats" if values.dtype == torch.float32 else None
+
+
+@op_rule(
+    "lt",
+    name="less-than",
+    reason="MNN compares the bits of floats as integers: two negative ones come out the wrong way",
+    fix="turn it round: y > x for x < y, -x > 0.1 for x < -0.1; >, >= and <= are right",
+)
+def less_than(op: Op) -> str | None:
+    if op.node.all_input_nodes[0].meta["val"].dtype != torch.float32:
+        return None
+    other = op.arguments["other"]
+    is_positive = not isinstance(other, fx.Node) and bool(torch.as_tensor(other).min() >= 0)
+    return None if is_positive else "less than"
+
+
+@op_rule(
+    *("linalg_vector_norm", "cosine_similarity", "logsumexp"),
+    name="norm-over-all",
+    reason="MNN takes it over every dimension: values and sizes are wrong",
+    fix="write it out: (x * x).sum(1, True).sqrt()",
+)
+def norm_over_all(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@op_rule(
+    "upsample_bicubic2d",
+    name="bicubic-enlarged",
+    reason=_WRONG,
+    fix="use bilinear resizing, or align_corners=True",
+)
+def bicubic_enlarged(op: Op) -> str | None:
+    return "bicubic" if predicates.is_larger(op) and not op.arguments["align_corners"] else None
+
+
+antialias = common.antialias(
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+    reason="MNN drops the filter without a word: the values are wrong",
+)
+
+
+circular_padding = common.circular_padding(_REFUSED)
+
+
+dilated_pool = common.dilated_pool("MNN leaves the dilation out: sizes and values are wrong")
+
+
+@op_rule(
+    "avg_pool3d",
+    name="padded-average-3d",
+    reason=_WRONG,
+    fix="pool without padding",
+)
+def padded_average_3d(op: Op) -> str | None:
+    padding = op.arguments["padding"]
+    return (
+        f"a 3-D average pool with padding {padding}"
+        if any(predicates.expand_to_ntuple(padding, 3))
+        else None
+    )
+
+
+negative_index = common.negative_index(_WRONG)
+
+
+@op_rule(
+    "grid_sampler",
+    name="grid-sample-mode",
+    reason=_WRONG,
+    fix="use bilinear, with zeros or border",
+)
+def grid_sample_mode(op: Op) -> str | None:
+    is_reflected = op.arguments["padding_mode"] == _REFLECTION
+    return predicates.bicubic_sample(op) or (
+        "grid_sample with reflection" if is_reflected else None
+    )
+
+
+@op_rule(
+    *("conv1d", "conv_transpose1d"),
+    name="output-of-conv1d",
+    reason="MNN's output has a fourth axis",
+    fix="reshape it: view(1, C, L)",
+)
+def output_of_conv1d(op: Op) -> str | None:
+    """With nothing behind it but what leaves the shape alone."""
+    last = op
+    while len(last.users) == 1 and last.users[0].kind in ("relu", "batch_norm"):
+        (last,) = last.users
+    return "a 1-D convolution as an output" if last.is_output else None
+
+
+nearest = nearest_rounding("MNN", by_inverse)
+
+
+@op_rule(
+    "upsample_trilinear3d",
+    name="trilinear",
+    reason="MNN writes beside its memory and dies as it runs it",
+    fix="double by nearest, or resize height and width by bilinear",
+)
+def trilinear(op: Op) -> str | None:
+    return "trilinear resizing"
+
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, wrong, equal_floats, less_than, norm_over_all, bicubic_enlarged, antialias),
+    *(circular_padding, dilated_pool, padded_average_3d, negative_index, grid_sample_mode),
+    *(output_of_conv1d, nearest, trilinear),
+    *onnx_file.RULES,
+)

@@ -1,0 +1,3 @@
+"""Tencent ncnn."""
+
+TARGETS = {"ncnn": "Ncnn"}  # family name: class in target.py

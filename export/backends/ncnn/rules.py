@@ -1,0 +1,102 @@
+"""What pnnx does not make into ncnn's layers, or not rightly: rules for ``edgeark check``.
+
+Each was seen with pnnx 20261020 and ncnn 1.0.20261020, and ``tests/test_ncnn.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ....words import format_shape
+from ...graph.network import Network, Op
+from ...lint import common, predicates
+from ...lint.nearest import by_inverse, nearest_rounding
+from ...lint.rule import Match, Rule, op_rule
+
+_NOT_LOADED = "pnnx writes a layer that ncnn does not load"
+_WRONG = "ncnn computes something else, without a word"
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "where")
+_DECISIONS = ("argmax", "argmin", "topk", "sort", "_upsample_nearest_exact2d")
+
+
+strided_slice = op_rule(
+    "slice",
+    name="strided-slice",
+    reason=f"ncnn slices with step 1 alone: {_NOT_LOADED}",
+    fix="use a strided convolution: Focus with a 3x3 convolution equals a 6x6 one of stride 2 and "
+    "padding 2",
+)(predicates.strided_slice)
+
+
+@op_rule(
+    *_DECISIONS,
+    *("channel_shuffle", "index", "var", "std", "bmm"),
+    *_COMPARISONS,
+    name="unknown-operator",
+    reason=_NOT_LOADED,
+    fix="build it of convolutions, activations, sums, products and pools, or end the network "
+    "before it and compute it on the host",
+)
+def unknown(op: Op) -> str | None:
+    return op.kind
+
+
+dilated_pool = common.dilated_pool(_NOT_LOADED)
+
+
+@op_rule(
+    "avg_pool2d",
+    name="average-ceil-mode",
+    reason=f"it does not fill the last window: {_WRONG}",
+    fix="choose kernel, stride and padding that fit the map, without ceil_mode",
+)
+def average_ceil_mode(op: Op) -> str | None:
+    return "an average pool with ceil_mode" if op.arguments["ceil_mode"] else None
+
+
+circular_padding = common.circular_padding(_WRONG)
+
+
+nearest = nearest_rounding("ncnn", by_inverse)
+
+
+@op_rule(
+    "layer_norm",
+    name="layer-norm-of-maps",
+    reason=f"ncnn normalises over one or two dimensions: {_WRONG}",
+    fix="use BatchNorm2d or GroupNorm",
+)
+def layer_norm_of_maps(op: Op) -> str | None:
+    shape = op.arguments["normalized_shape"]
+    return f"layer norm over {len(shape)} dimensions" if len(shape) > 2 else None
+
+
+@op_rule(
+    "avg_pool2d",
+    "max_pool2d",
+    name="pool-without-stride",
+    reason="pnnx dies with SIGSEGV",
+    fix="say the stride, or use nn.AvgPool2d or nn.MaxPool2d, which write it out",
+)
+def pool_without_stride(op: Op) -> str | None:
+    return "a pool by its function, without a stride" if op.arguments["stride"] == [] else None
+
+
+def _without_batch(network: Network) -> Iterator[Match]:
+    for op in network.ops:
+        if op.is_output and op.shape[:1] != (1,):
+            yield Match(op, f"an output of {format_shape(op.shape) or 'one number'}")
+
+
+without_batch = Rule(
+    "output-without-batch",
+    "error",
+    "ncnn knows no batch axis, so that one is put in front of every output",
+    "keep the batch axis: flatten(1), not flatten(0), view(-1) or squeeze()",
+    _without_batch,
+)
+
+RULES: tuple[Rule, ...] = (
+    *(strided_slice, unknown, dilated_pool, average_ceil_mode, circular_padding),
+    *(nearest, layer_norm_of_maps, pool_without_stride, without_batch),
+)

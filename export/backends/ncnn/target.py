@@ -1,0 +1,49 @@
+"""ncnn on the CPU: float32 and float16, by way of pnnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...lint.rule import Rule
+from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.isolated import IsolatedTarget
+from ...toolchains import Toolchain
+from .rules import RULES
+
+HERE = Path(__file__).resolve().parent
+
+_FILES = ("model.ncnn.param", "model.ncnn.bin")
+
+
+class Ncnn(IsolatedTarget):
+    """float16 halves the weights; ncnn computes in it where the processor can."""
+
+    name = "ncnn"
+    description = "ncnn, CPU"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "float16")
+    no_int8 = "ncnn2table and ncnn2int8, which make it, are in no wheel"
+    normalization = "substract_mean_normalize"
+    toolchain = Toolchain(
+        "ncnn", home=HERE, packages=("ncnn", "pnnx"), python=">=3.10", download_mb=39
+    )
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
+
+    def convert(self, job: Conversion) -> Artifact:
+        spec = job.graph.spec
+        arguments = {
+            "torchscript": str(job.graph.torchscript()),
+            "shape": list(spec.input_shape),
+            "fp16": job.precision == "float16",
+            "out": str(job.out),
+        }
+        names, _ = self.call("convert", arguments, log=job.log)
+        settings = {
+            "pixel_type": "PIXEL_GRAY" if spec.in_channels == 1 else "PIXEL_RGB",
+            "mean_vals": list(spec.mean),
+            "norm_vals": [1 / value for value in spec.std],
+            **names,
+        }
+        return Artifact(self.full_name, job.precision, job.out, _FILES, settings)

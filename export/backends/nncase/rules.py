@@ -1,0 +1,267 @@
+"""Rules of the target ``k210-nncase``: what nncase 1.9 fails on, computes wrongly, or leaves to the
+CPU in float, where it is slow. Each was seen in its own simulator (docs/export.md).
+
+nncase takes more than edgeark's compiler, since its CPU runtime has most operators; so most limits
+of the KPU are warnings here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....words import format_shape
+from ...graph.network import Op
+from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
+from ...lint import common, onnx_file, predicates
+from ...lint.rule import Rule, op_rule
+from ..k210 import predicates as kpu
+
+_RESIZES = (
+    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    "_upsample_nearest_exact2d",
+)
+
+
+@op_rule(
+    name="gelu",
+    reason="nncase stops at its Erf (Unsupported unary op for nnil)",
+    fix="use SiLU or Hardswish",
+)
+def gelu(op: Op) -> str | None:
+    exact = op.kind == "gelu" and op.arguments["approximate"] == "none"
+    return "exact GELU" if exact else None
+
+
+@op_rule(
+    "conv_transpose2d",
+    name="transposed-convolution",
+    reason="nncase has no emitter for it but with a 3x3 kernel and stride 2",
+    fix="upsample by nearest and convolve: nn.Upsample(scale_factor=2), then a 3x3",
+)
+def transposed(op: Op) -> str | None:
+    if op.kernel == (3, 3) and op.stride == (2, 2):
+        return None
+    return f"a transposed convolution of {op.kernel[0]}x{op.kernel[1]}"
+
+
+@op_rule(
+    *("pad", "constant_pad_nd"),
+    name="padding-layer",
+    reason="nncase dies of a computed padding (SIGABRT)",
+    fix="give the next convolution padding=1, the same on all sides; (0,1,0,1) has no place",
+)
+def padding_layer(op: Op) -> str | None:
+    return "a padding between layers"
+
+
+@op_rule(
+    *_RESIZES,
+    name="resize-to-a-size",
+    reason="nncase reads factors alone (Can't pull input data)",
+    fix="give scale_factor in place of size",
+)
+def resize_to_a_size(op: Op) -> str | None:
+    size = op.arguments.get("output_size")
+    return None if size is None else f"a resize to {op.shape[2]}x{op.shape[3]}"
+
+
+fractional = op_rule(
+    "upsample_nearest2d",
+    name="fractional-size",
+    reason="nncase goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+    fix="choose a factor that gives whole sizes",
+)(predicates.fractional_size)
+
+
+@op_rule(
+    "upsample_bilinear2d",
+    name="half-pixel-bilinear",
+    reason="nncase computes it as if corners were pixels: it runs, and the answer is wrong",
+    fix="upsample by nearest, or with align_corners=True; or export to k210-nncase-tflite, where "
+    "nncase computes it rightly",
+)
+def half_pixel_bilinear(op: Op) -> str | None:
+    return None if op.arguments["align_corners"] else "bilinear with align_corners=False"
+
+
+@op_rule(
+    "conv2d",
+    name="depthwise-multiplier",
+    reason="nncase computes another network: -4 dB where the CPU's other groups have 32",
+    fix="use groups=1, or as many outputs as inputs and a 1x1 convolution behind",
+)
+def depthwise_multiplier(op: Op) -> str | None:
+    """Several filters for each input channel."""
+    times = op.shape[1] // op.input_shapes[0][1]
+    several = predicates.is_depthwise(op) and times > 1
+    return f"a depthwise convolution to {times} times as many channels" if several else None
+
+
+dilated_pool = common.dilated_pool("nncase stops (Shapes must be same)")
+
+
+@op_rule(
+    *("max_pool2d", "avg_pool2d"),
+    name="pool-ceil-mode",
+    reason="nncase expects another shape and stops (Shapes must be same)",
+    fix="choose kernel, stride and padding that fit the map; or export to k210-nncase-tflite",
+)
+def pool_ceil_mode(op: Op) -> str | None:
+    """Only where it adds a window."""
+    sides = zip(op.input_shapes[0][2:], op.kernel, op.stride, op.pair("padding", 0), strict=True)
+    floor = tuple((side + 2 * pad - kernel) // step + 1 for side, kernel, step, pad in sides)
+    is_cut = op.arguments["ceil_mode"] and floor != op.shape[2:]
+    return "a pool whose last window is cut" if is_cut else None
+
+
+@op_rule(
+    "instance_norm",
+    name="instance-norm",
+    severity="warning",
+    reason="the CPU does it, and the answer may be off: 7 to 32 dB on the networks tried",
+    fix="use batch normalisation right behind a convolution",
+)
+def instance_norm(op: Op) -> str | None:
+    return "instance normalisation"
+
+
+@op_rule(
+    "avg_pool2d",
+    name="padded-average",
+    reason="nncase computes it wrongly: 6 dB where a pool without padding has 31",
+    fix="pool without padding",
+)
+def padded_average(op: Op) -> str | None:
+    return None if op.pair("padding", 0) == (0, 0) else "an average pool with padding"
+
+
+@op_rule(
+    *("max_pool2d", "avg_pool2d"),
+    name="cpu-pool",
+    severity="warning",
+    reason="the KPU has 2x2 with stride 2 and 4x4 with stride 4",
+    fix="use one of those right behind a dense convolution",
+)
+def cpu_pool(op: Op) -> str | None:
+    side = format_shape(op.kernel)
+    return None if kpu.pool_place(op) in ("KPU", "mean") else f"{op.kind} of {side}"
+
+
+@op_rule(
+    *("max_pool2d", "avg_pool2d"),
+    name="pool-of-a-skip",
+    severity="warning",
+    reason="nncase pools it on the CPU, since the convolution in front has to stay whole",
+    fix="put a dense 1x1 convolution that starts as the identity in front of the pool",
+)
+def pool_of_a_skip(op: Op) -> str | None:
+    return kpu.pool_of_a_skip(op) if kpu.pool_place(op) == "KPU" else None
+
+
+@op_rule(
+    "conv2d",
+    name="depthwise-stride",
+    severity="warning",
+    reason="the KPU cannot stride it, and nncase drops the pixels on the CPU",
+    fix="let a dense 1x1 convolution follow, as in MobileNet: it takes the stride for nothing",
+)
+def depthwise_stride(op: Op) -> str | None:
+    return kpu.lonely_depthwise_stride(op)
+
+
+@op_rule(
+    *kpu.ARITHMETIC,
+    "batch_norm",
+    name="normalization-inside",
+    severity="warning",
+    reason="arithmetic with a number for each channel is the CPU's, in float",
+    fix="batch normalisation belongs right behind a convolution; an image's mean and std in the "
+    "spec, which folds them into the first layer",
+)
+def normalization_inside(op: Op) -> str | None:
+    return kpu.channel_constants(op)
+
+
+@op_rule(
+    name="cpu-operator",
+    severity="warning",
+    reason="the CPU does it, with maps copied to it and back",
+    fix="leave it out where the network can do without",
+)
+def cpu_operator(op: Op) -> str | None:
+    kind = op.kind
+    if kind in kpu.ARITHMETIC and kpu.different_tensors(op):
+        return f"{kind} of two tensors"
+    listed = ("prelu", "cat", "permute", "transpose", "pixel_shuffle", "slice", "chunk", "split")
+    return kind if kind in (*listed, *_RESIZES) else None
+
+
+def _on_the_cpu(
+    name: str, look: kpu.Predicate, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
+) -> Rule:
+    rule = op_rule(*kinds, name=name, severity="warning", reason=reason, fix=fix)
+    return rule(look)
+
+
+RULES: tuple[Rule, ...] = (
+    *(gelu, transposed, padding_layer, resize_to_a_size, fractional, half_pixel_bilinear),
+    *(depthwise_multiplier, dilated_pool, pool_ceil_mode, instance_norm, padded_average),
+    _on_the_cpu(
+        "kernel",
+        kpu.other_kernel,
+        "the KPU has 1x1 and 3x3, so the CPU convolves in float",
+        "use 3x3 ones in its place: two reach as far as a 5x5",
+    ),
+    _on_the_cpu(
+        "groups",
+        kpu.grouped,
+        "the KPU has dense and depthwise convolutions, so the CPU convolves in float",
+        "use groups=1, or as many as channels",
+    ),
+    _on_the_cpu(
+        "dilation",
+        kpu.dilated,
+        "the CPU rearranges the map before and behind it",
+        "use dilation=1, with a stride before it",
+    ),
+    _on_the_cpu(
+        "stride",
+        kpu.other_stride,
+        "the KPU computes every pixel, and the CPU drops most",
+        "use stride 1 or 2",
+    ),
+    _on_the_cpu(
+        "padding",
+        kpu.other_padding,
+        "the KPU pads a 3x3 kernel by one pixel on all sides, so the map is cut or copied",
+        "use padding=1 with 3x3 and padding=0 with 1x1",
+    ),
+    _on_the_cpu(
+        "channels",
+        kpu.many_channels,
+        f"the KPU ends at {MAX_CHANNELS}, so the CPU convolves in float",
+        "make it narrower",
+    ),
+    _on_the_cpu(
+        "large-linear",
+        kpu.many_features,
+        f"the KPU ends at {MAX_CHANNELS} features, so the CPU multiplies in float",
+        "pool to a mean first, or use a 1x1 convolution in front of the pool",
+        ("conv2d", "linear"),
+    ),
+    _on_the_cpu(
+        "small-map",
+        kpu.small_map,
+        f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}, so the CPU computes in float",
+        "use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
+        ("conv2d", "max_pool2d", "avg_pool2d"),
+    ),
+    _on_the_cpu(
+        "large-map",
+        kpu.large_map,
+        f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
+        "use a smaller input",
+    ),
+    *(cpu_pool, pool_of_a_skip, depthwise_stride, normalization_inside, cpu_operator),
+    *onnx_file.RULES,
+)

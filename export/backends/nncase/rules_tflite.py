@@ -1,0 +1,74 @@
+"""Rules of the target ``k210-nncase-tflite``: those of nncase, but where its importer of TFLite, or
+litert-torch in front of it, knows more or less. Each was seen in nncase's simulator.
+"""
+
+from __future__ import annotations
+
+from ...graph.network import Op
+from ...lint import onnx_file, predicates
+from ...lint.rule import Rule, op_rule
+from ..litert import rules as litert
+from . import rules as nncase
+
+_NOT_READ = ("gelu", "elu", "mish", "softplus", "upsample_bicubic2d")
+_OTHER_WAY = "k210-nncase, which goes by ONNX"
+
+
+@op_rule(
+    name="unread-operator",
+    reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
+    fix=f"use SiLU, Hardswish or LeakyReLU; or export to {_OTHER_WAY}",
+)
+def unread(op: Op) -> str | None:
+    return op.kind if op.kind in _NOT_READ else None
+
+
+unread_average = op_rule(
+    "avg_pool2d",
+    name="unread-average",
+    reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
+    fix="count the padding, as avg_pool2d does by default, or pool without",
+)(predicates.uncounted_padding)
+
+
+@op_rule(
+    "conv_transpose2d",
+    name="transposed-convolution",
+    reason="litert-torch or nncase stops at it, but for a stride of 1",
+    fix="upsample by nearest and convolve: nn.Upsample(scale_factor=2), then a 3x3",
+)
+def transposed(op: Op) -> str | None:
+    return None if op.stride == (1, 1) else f"a transposed convolution of stride {op.stride[0]}"
+
+
+@op_rule(
+    "conv2d",
+    name="groups",
+    reason="nncase computes another network, or stops: 3 dB where k210-nncase has 38",
+    fix=f"use groups=1, or as many as channels come and go; or export to {_OTHER_WAY}",
+)
+def groups(op: Op) -> str | None:
+    count, before, after = op.arguments["groups"], op.input_shapes[0][1], op.shape[1]
+    fits = count == 1 or count == before == after
+    return None if fits else f"{count} groups, {before} to {after} channels"
+
+
+@op_rule(
+    *("pad", "constant_pad_nd"),
+    name="padding-layer",
+    severity="warning",
+    reason="the CPU pads, with maps copied to it and back",
+    fix="give the next convolution padding=1",
+)
+def padding_layer(op: Op) -> str | None:
+    return "a padding between layers"
+
+
+_OWN = (unread, unread_average, transposed, groups, litert.fractional, padding_layer)
+_ONNX_ALONE = (
+    *("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
+    "depthwise-multiplier",  # one of its own ``groups``
+)
+_REPLACED = (*_ONNX_ALONE, *(rule.name for rule in (*_OWN, *onnx_file.RULES)))
+
+RULES: tuple[Rule, ...] = (*_OWN, *(r for r in nncase.RULES if r.name not in _REPLACED))

@@ -1,0 +1,3 @@
+"""ONNX Runtime."""
+
+TARGETS = {"onnxruntime": "OnnxRuntime"}  # family name: class in target.py

@@ -1,0 +1,135 @@
+"""ONNX Runtime on the CPU, in edgeark's own environment: float32, and static int8 (QDQ)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ....settings import NO_TELEMETRY
+from ....zoo.tasks.images import network_inputs
+from ...graph.optimize import optimize_graph
+from ...lint.rule import Rule
+from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ...toolchains import ToolchainError
+from .rules import RULES
+
+
+class OnnxRuntime(Target):
+    """Float32, and int8 as QDQ with uint8 activations and int8 weights, per channel.
+
+    That pair (u8s8) is the one that OpenVINO reads rightly as well.
+    """
+
+    name = "onnxruntime"
+    description = "ONNX Runtime, CPU"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "int8")
+    normalization = "host"
+    takes_tensors = int8_takes_tensors = True
+
+    def versions(self) -> dict[str, str]:
+        return {"onnxruntime": version("onnxruntime")}
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
+
+    def convert(self, job: Conversion) -> Artifact:
+        source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
+        if job.calibration is None:
+            onnx.save(optimize_graph(onnx.load(source)), path)
+        else:
+            quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
+
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        return run_onnx(artifact.path, images, artifact.settings)
+
+
+def make_session(path: Path) -> Any:
+    """A session on one thread: the result then does not depend on the machine's cores."""
+    os.environ.update(NO_TELEMETRY)
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
+    """Run an ONNX file on raw images; see :func:`run_one_by_one`."""
+    session = make_session(path)
+    names = [entry.name for entry in session.get_inputs()]
+
+    def answer(*inputs: np.ndarray) -> list[np.ndarray]:
+        return session.run(None, dict(zip(names, inputs, strict=True)))
+
+    return run_one_by_one(answer, images, settings)
+
+
+def quantize(
+    source: Path,
+    path: Path,
+    inputs: Sequence[np.ndarray],
+    log: Path,
+    *,
+    symmetric: bool = False,
+) -> None:
+    """Post-training static quantisation of an ONNX file with calibration inputs, ``[N, ...]`` each.
+
+    ``symmetric``: activations are int8 around 0 and biases float, as runtimes want it that have
+    neither zero points nor int32 biases.
+    """
+    os.environ.update(NO_TELEMETRY)
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._samples = iter(zip(*inputs, strict=True))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+            sample = next(self._samples, None)
+            if sample is None:
+                return None
+            return {name: value[None] for name, value in zip(names, sample, strict=True)}
+
+    names = [entry.name for entry in onnx.load(source, load_external_data=False).graph.input]
+    prepared = path.with_name("prepared.onnx")
+    with _stage("int8 quantisation", log):
+        try:
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared),
+                str(path),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
+            )
+        finally:
+            prepared.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stage(stage: str, log: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        log.write_text(f"{stage}: {error!r}\n")
+        raise ToolchainError(
+            f"onnxruntime: {stage} failed: {error}", stage=stage, log=log
+        ) from error

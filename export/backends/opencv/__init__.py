@@ -1,0 +1,3 @@
+"""OpenCV DNN, releases 4 and 5."""
+
+TARGETS = {"opencv": "OpenCv", "opencv5": "OpenCv5"}  # family name: class in target.py

@@ -1,0 +1,239 @@
+"""What OpenCV's ``dnn`` module refuses or gets wrong, 4.x: rules for ``edgeark check``.
+
+Each was seen with OpenCV 4.14, and ``tests/test_opencv_rules.py`` sees it again. ``opencv5.py``
+takes from here what 5.x has kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ....words import format_shape
+from ...graph.network import Network, Op
+from ...lint import common, onnx_file, predicates
+from ...lint.nearest import by_double_ratio, nearest_rounding
+from ...lint.rule import Match, Rule, op_rule
+
+REFUSED = "OpenCV refuses it"
+WRONG = "OpenCV gives other values, without a word"
+BY_RATIO = "OpenCV goes by the ratio of the sizes, PyTorch by the factor: the values are wrong"
+NO_FILTER = "OpenCV drops the filter without a word: the values are wrong"
+_OF_MAPS = ("reflect", "replicate")
+_INTEGERS = (torch.int32, torch.int64)
+
+
+def unknown_operator(*kinds: str) -> Rule:
+    """Of operators that a version does not know at all."""
+    fix = (
+        "build it of others (nearest or bilinear resizing, index_select, slices and cat), or end "
+        "the network before it and compute it on the host"
+    )
+    rule = op_rule(*kinds, name="unknown-operator", reason=REFUSED, fix=fix)
+    return rule(lambda op: op.kind)
+
+
+unknown = unknown_operator(
+    *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
+    *("upsample_linear1d", "upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
+    *("conv_transpose1d", "conv_transpose3d", "max_pool2d_with_indices"),
+    *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril", "triu"),
+    *("__and__", "__lshift__", "__or__", "__rshift__", "__xor__", "bitwise_not", "logical_xor"),
+    *("atan2", "isfinite", "isinf", "isnan", "lerp", "nan_to_num", "xlogy"),
+)
+
+
+@op_rule(
+    "gelu",
+    name="gelu",
+    reason="OpenCV dies with SIGSEGV as it reads the file",
+    fix='say approximate="tanh", or use SiLU',
+)
+def gelu(op: Op) -> str | None:
+    return "gelu" if op.arguments["approximate"] == "none" else None
+
+
+fractional = common.fractional_size("upsample_bilinear2d", reason=BY_RATIO)
+
+
+nearest = nearest_rounding("OpenCV", by_double_ratio)
+
+
+antialias = common.antialias("_upsample_bilinear2d_aa", reason=NO_FILTER)
+
+
+circular_padding = common.circular_padding(REFUSED)
+
+
+negative_padding = common.negative_padding(REFUSED)
+
+
+@op_rule(
+    "pad",
+    name="padding-of-rows",
+    reason="OpenCV reflects and replicates maps alone",
+    fix="pad with a constant, or give it a map: x[:, :, None]",
+)
+def padding_of_rows(op: Op) -> str | None:
+    mode = op.arguments["mode"]
+    return f"padding mode {mode}" if len(op.shape) == 3 and mode in _OF_MAPS else None
+
+
+@op_rule(
+    "conv2d",
+    name="padding-before-1x1",
+    reason=f"uneven padding in front of it: {WRONG}",
+    fix="pad alike on all sides, or behind the convolution",
+)
+def padding_before_1x1(op: Op) -> str | None:
+    before = op.before
+    if before is None or before.kind != "pad" or op.kernel != (1, 1):
+        return None
+    sides, is_zero = before.arguments["pad"], not before.arguments["value"]
+    is_uneven = len(sides) == 4 and sides[::2] != sides[1::2]
+    is_constant = before.arguments["mode"] == "constant"
+    return "a 1x1 convolution" if is_constant and is_zero and is_uneven else None
+
+
+dilated_pool = common.dilated_pool("OpenCV leaves the dilation out: sizes and values are wrong")
+
+
+@op_rule(
+    "conv_transpose2d",
+    name="transposed-dilation",
+    reason="OpenCV leaves the dilation out: sizes and values are wrong",
+    fix="use a larger kernel",
+)
+def transposed_dilation(op: Op) -> str | None:
+    dilation = op.pair("dilation")
+    return f"a transposed convolution with dilation {dilation}" if dilation != (1, 1) else None
+
+
+uncounted_padding = op_rule(
+    "avg_pool2d",
+    name="uncounted-padding",
+    reason=f"OpenCV counts it all the same: {WRONG}",
+    fix="leave count_include_pad=True",
+)(predicates.uncounted_padding)
+
+
+@op_rule(
+    "adaptive_avg_pool2d",
+    name="uneven-pool",
+    reason=REFUSED,
+    fix="choose sizes that divide the map's, or a pool with a kernel",
+)
+def uneven_pool(op: Op) -> str | None:
+    before, after = op.input_shapes[0][2:], op.shape[2:]
+    is_even = all(n % m == 0 for n, m in zip(before, after, strict=True))
+    return None if is_even else f"pooling {format_shape(before)} to {format_shape(after)}"
+
+
+@op_rule(
+    *("amax", "amin", "mean", "std", "sum", "var", "linalg_vector_norm"),
+    name="reduction-of-all",
+    reason=WRONG,
+    fix="reduce in two steps: x.mean((2, 3), True).mean(1, True)",
+)
+def reduction_of_all(op: Op) -> str | None:
+    if [len(shape) for shape in op.input_shapes] != [4]:
+        return None
+    dims = op.arguments.get("dim") or ()
+    is_all = sorted(dim % 4 for dim in dims) == [1, 2, 3]
+    return f"{op.kind} over channels, height and width" if is_all else None
+
+
+@op_rule(
+    "unsqueeze",
+    name="two-new-axes",
+    reason=f"the exporter makes one operator of them, and {REFUSED}",
+    fix="keep the axes: mean((2, 3), keepdim=True), or say view(1, C, 1, 1)",
+)
+def two_new_axes(op: Op) -> str | None:
+    before = op.before
+    is_second = before is not None and before.kind == "unsqueeze"
+    return "unsqueeze behind unsqueeze" if is_second else None
+
+
+@op_rule(
+    *("log", "log2", "logaddexp"),
+    name="log-of-exponentials",
+    reason="OpenCV takes log(exp(x) + y) for softplus(x), whatever y is: the values are wrong",
+    fix="use logsumexp: torch.stack((a, b)).logsumexp(0)",
+)
+def log_of_exponentials(op: Op) -> str | None:
+    if op.kind == "logaddexp":
+        return "logaddexp"
+    before = op.before
+    if before is None or before.kind != "add":
+        return None
+    other = before.arguments["other"]
+    if isinstance(other, (int, float)) and other == 1:  # that is softplus
+        return None
+    is_of_exp = any(term is not None and term.kind == "exp" for term in before.inputs)
+    return "the logarithm of a sum with an exponential" if is_of_exp else None
+
+
+@op_rule(
+    "mul",
+    name="hardsigmoid-gate",
+    reason="OpenCV takes x * hardsigmoid(y) for hardswish(y): sizes or values are wrong",
+    fix="write the gate as F.relu6(y + 3) / 6",
+)
+def hardsigmoid_gate(op: Op) -> str | None:
+    """Squeeze-and-excitation of MobileNet v3, for one; hardswish itself is right."""
+    for gate in op.inputs:
+        if gate is not None and gate.kind == "hardsigmoid":
+            gated = [node for node in op.node.all_input_nodes if node is not gate.node]
+            if gated != gate.node.all_input_nodes:
+                return "a product with a hardsigmoid"
+    return None
+
+
+@op_rule(
+    "floor_divide",
+    name="integer-division",
+    reason=REFUSED,
+    fix='say torch.div(x, n, rounding_mode="floor")',
+)
+def integer_division(op: Op) -> str | None:
+    is_integer = op.node.meta["val"].dtype in _INTEGERS
+    return "a floor division of integers" if is_integer else None
+
+
+def matrix_by_vector(reason: str) -> Rule:
+    """Of a product with one dimension on either side."""
+
+    def look(op: Op) -> str | None:
+        least = min(node.meta["val"].ndim for node in op.node.all_input_nodes)
+        return "a product with a vector" if least == 1 else None
+
+    fix = "multiply by a matrix: (x @ v[:, None])[..., 0]"
+    return op_rule("dot", "matmul", "mv", name="matrix-by-vector", reason=reason, fix=fix)(look)
+
+
+by_vector = matrix_by_vector("OpenCV refuses it, or gives another axis")
+
+
+def _of_one_dimension(network: Network) -> Iterator[Match]:
+    for op in network.ops:
+        if op.is_output and len(op.shape) == 1:
+            yield Match(op, f"an output of {format_shape(op.shape)}")
+
+
+one_dimension = Rule(
+    "output-of-one-dimension",
+    "error",
+    "OpenCV gives it a second axis",
+    "keep the batch axis and another one: flatten(1), mean((1, 2, 3), keepdim=True)",
+    _of_one_dimension,
+)
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, gelu, fractional, antialias, circular_padding, negative_padding, padding_of_rows),
+    *(padding_before_1x1, dilated_pool, transposed_dilation, uncounted_padding, uneven_pool),
+    *(reduction_of_all, two_new_axes, log_of_exponentials, hardsigmoid_gate, integer_division),
+    *(by_vector, nearest, one_dimension),
+    *onnx_file.RULES,
+)

@@ -1,0 +1,153 @@
+"""What OpenCV's ``dnn`` module refuses or gets wrong, 5.x: rules for ``edgeark check``.
+
+Each was seen with OpenCV 5.0, and ``tests/test_opencv_rules.py`` sees it again. Its new engine has
+fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at too little.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ....words import format_shape
+from ...graph.network import Op
+from ...lint import common, onnx_file, predicates
+from ...lint.nearest import by_ratio, nearest_rounding
+from ...lint.rule import Rule, op_rule
+from .rules import (
+    BY_RATIO,
+    NO_FILTER,
+    REFUSED,
+    WRONG,
+    gelu,
+    hardsigmoid_gate,
+    integer_division,
+    log_of_exponentials,
+    matrix_by_vector,
+    unknown_operator,
+)
+
+_RESHAPES = ("flatten", "reshape", "unflatten", "view")
+
+unknown = unknown_operator(
+    *("upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
+    *("__lshift__", "__rshift__", "col2im", "diagonal", "gru", "max_unpool2d", "trace"),
+)
+
+
+fractional = common.fractional_size(*("upsample_bicubic2d", "upsample_bilinear2d"), reason=BY_RATIO)
+
+
+nearest = nearest_rounding("OpenCV", by_ratio)
+
+
+antialias = common.antialias(
+    *("_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
+    reason=NO_FILTER,
+    look=lambda op: "antialias=True" if predicates.is_smaller(op) else None,
+)
+
+
+@op_rule(
+    *("conv1d", "conv2d", "conv3d"),
+    name="padded-1x1",
+    reason="OpenCV reads past the map: other values at every run, or a crash",
+    fix="pad behind the convolution, which is the same where it has no bias",
+)
+def padded_1x1(op: Op) -> str | None:
+    """By its own padding, or by zeros in front of it, which OpenCV makes its padding."""
+    weight, own = op.arguments["weight"], op.arguments["padding"]
+    if not isinstance(weight, Tensor) or set(weight.shape[2:]) != {1}:
+        return None
+    is_own = isinstance(own, (list, tuple)) and any(own)
+    return "a padded 1x1 convolution" if is_own or _is_zero_pad(op.before) else None
+
+
+def _is_zero_pad(op: Op | None) -> bool:
+    if op is None or op.kind != "pad" or op.arguments["mode"] != "constant":
+        return False
+    sides = op.arguments["pad"][: 2 * (len(op.shape) - 2)]  # the channels come behind
+    return not op.arguments["value"] and any(side > 0 for side in sides)
+
+
+average_ceil_mode = op_rule(
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    name="average-ceil-mode",
+    reason="OpenCV divides the last windows by another number: the values are wrong",
+    fix="leave ceil_mode, or say count_include_pad=False, which is the same without padding",
+)(predicates.ceiled_average)
+
+
+@op_rule(
+    "add",
+    name="sum-behind-convolution",
+    reason="OpenCV adds only what has the convolution's own size",
+    fix="make it as large first: y.expand(-1, -1, H, W)",
+)
+def sum_behind_convolution(op: Op) -> str | None:
+    """Where an activation or another reader lies between, the two are not fused."""
+    sizes = dict.fromkeys(op.input_shapes)
+    if len(sizes) != 2 or op.arguments["alpha"] != 1:
+        return None
+    for term in op.inputs:
+        last = term.before if term is not None and term.kind == "batch_norm" else term
+        is_conv = last is not None and last.kind in ("conv1d", "conv2d", "conv3d")
+        if is_conv and term is not None and len(term.users) == 1:
+            return f"a convolution in a sum of {' and '.join(map(format_shape, sizes))}"
+    return None
+
+
+@op_rule(
+    "group_norm",
+    name="norm-behind-reshape",
+    reason="OpenCV forgets the new shape",
+    fix="normalise the map, and reshape behind it",
+)
+def norm_behind_reshape(op: Op) -> str | None:
+    """Another reshape behind it makes it good."""
+    before = op.before
+    is_mended = not op.is_output and all(user.kind in _RESHAPES for user in op.users)
+    is_behind = before is not None and before.kind in _RESHAPES
+    return "group_norm behind a reshape" if is_behind and not is_mended else None
+
+
+@op_rule(
+    "group_norm",
+    name="norm-of-vector",
+    reason=REFUSED,
+    fix="keep height and width: mean((2, 3), keepdim=True)",
+)
+def norm_of_vector(op: Op) -> str | None:
+    return f"group_norm of {format_shape(op.shape)}" if len(op.shape) == 2 else None
+
+
+grid_sample_mode = op_rule(
+    "grid_sampler",
+    name="grid-sample-mode",
+    reason=WRONG,
+    fix="use bilinear",
+)(predicates.bicubic_sample)
+
+
+negative_index = common.negative_index("OpenCV reads in front of the tensor: the values are wrong")
+
+
+by_vector = matrix_by_vector(REFUSED)
+
+
+@op_rule(
+    *("gelu", "tanh"),
+    name="large-tanh",
+    severity="warning",
+    reason="of more than 44 (GELU: of more than 10) OpenCV makes NaN or any number",
+    fix="clamp in front of it: x.clamp(-20, 20).tanh(); for GELU, use SiLU",
+)
+def large_tanh(op: Op) -> str | None:
+    return op.kind if op.kind == "tanh" or op.arguments["approximate"] == "tanh" else None
+
+
+RULES: tuple[Rule, ...] = (
+    *(unknown, gelu, fractional, nearest, antialias, padded_1x1, average_ceil_mode),
+    *(sum_behind_convolution, norm_behind_reshape, norm_of_vector, grid_sample_mode),
+    *(negative_index, by_vector, log_of_exponentials, hardsigmoid_gate, integer_division),
+    *(large_tanh, *onnx_file.RULES),
+)

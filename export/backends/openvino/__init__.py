@@ -1,0 +1,3 @@
+"""Intel OpenVINO."""
+
+TARGETS = {"openvino": "OpenVino"}  # family name: class in target.py

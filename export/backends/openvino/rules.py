@@ -1,0 +1,57 @@
+"""What OpenVINO refuses or gets wrong: rules for ``edgeark check``.
+
+Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees it again.
+"""
+
+from __future__ import annotations
+
+from ...graph.network import Op
+from ...lint import common, onnx_file, predicates
+from ...lint.nearest import by_quotient, nearest_rounding
+from ...lint.rule import Rule, op_rule
+
+_NOT_MONOTONE = ("gelu", "hardswish", "mish", "silu")
+
+circular_padding = common.circular_padding("OpenVINO refuses it")
+
+
+antialias = common.antialias(
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+    reason="OpenVINO drops the filter without a word: the values are wrong",
+)
+
+
+@op_rule(
+    "avg_pool2d",
+    name="average-ceil-mode",
+    reason="OpenVINO divides the last windows by another number: the values are wrong",
+    fix="leave ceil_mode, or pad with count_include_pad=False",
+)
+def average_ceil_mode(op: Op) -> str | None:
+    """Only with padding."""
+    return None if op.pair("padding", 0) == (0, 0) else predicates.ceiled_average(op)
+
+
+@op_rule(
+    "max_pool2d",
+    name="pool-across-activation",
+    reason="OpenVINO 2026.4 gives other values without a word where a max pool comes before the "
+    "activation as well",
+    fix="put a convolution between the pools, or use ReLU",
+)
+def pool_across_activation(op: Op) -> str | None:
+    (activation,) = op.inputs
+    if activation is None or activation.kind not in _NOT_MONOTONE:
+        return None
+    (before,) = activation.inputs
+    is_pool = before is not None and before.kind == "max_pool2d"
+    return f"{activation.kind} between two max pools" if is_pool else None
+
+
+nearest = nearest_rounding("OpenVINO", by_quotient)
+
+
+RULES: tuple[Rule, ...] = (
+    *(circular_padding, antialias, average_ceil_mode, pool_across_activation, nearest),
+    *onnx_file.RULES,
+)

@@ -1,0 +1,3 @@
+"""OpenPPL PPLNN."""
+
+TARGETS = {"pplnn": "PplNn"}  # family name: class in target.py

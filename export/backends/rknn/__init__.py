@@ -1,0 +1,3 @@
+"""Rockchip NPUs by RKNN-Toolkit2."""
+
+TARGETS = {"rknn": "Rknn", "rknn-torchscript": "RknnTorchScript"}  # family name: class in target.py

@@ -1,0 +1,117 @@
+"""Rockchip's first NPUs, by RKNN-Toolkit 1.7: a hand-off, since that toolkit is not to be had here.
+
+Written are two forms of the network, each proven equal to PyTorch, scripts for the toolkit and the
+board, and images to calibrate on. Nothing of Rockchip's runs them, so the evidence is
+``generated``. Where the user names a Python that has the toolkit, the same scripts are run: then it
+is ``compiled``, or ``simulated`` where that release has its simulator still (1.7.5 has none).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ....zoo.spec import name_of
+from ...graph.onnx_passes import duplicate_shared_initializers
+from ...lint.rule import Rule
+from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
+from ...targets.tools import ExternalTool
+from ...toolchains.process import run_command
+from ..onnxruntime.target import run_onnx
+from ..torchscript.target import run_torchscript
+from .rules import RULES
+from .scripts import CALIBRATION, CONVERT, write_kit
+
+_OPSET = 11  # 1.7.3 and later read up to 12; 1.7.0 and 1.7.1 have onnx 1.6, which ends at 11
+_ONNX, _TRACE, _RKNN = "model.onnx", "model.pt", "model.rknn"
+_SIMULATED = 100  # test images at most: the simulator takes seconds for one
+
+
+class Rknn1(Target):
+    """What is handed over is float32: the toolkit quantises.
+
+    A trace goes along unfrozen, as ``torch.jit.trace`` makes it and as Rockchip's own examples have
+    it; of a frozen one, whose weights are constants, no document speaks.
+    """
+
+    name = "rknn1"
+    group = "npu"
+    description = "Rockchip RKNN-Toolkit 1.7, scripts and inputs"
+    evidence = Evidence.GENERATED
+    precisions = ("float16", "int8")
+    normalization = "in the model"
+    chips = ("rk1808", "rk3399pro", "rv1109", "rv1126")
+    external_tool = ExternalTool("rknn1", "a Python with RKNN-Toolkit 1.7", module="rknn")
+
+    def rules(self) -> tuple[Rule, ...]:
+        return RULES
+
+    def versions(self) -> dict[str, str]:
+        return {name: version(name) for name in ("torch", "onnx", "onnxruntime")}
+
+    def convert(self, job: Conversion) -> Artifact:
+        assert self.chip is not None
+        graph, out = job.graph, job.out
+        onnx.save(duplicate_shared_initializers(onnx.load(graph.onnx(_OPSET))), out / _ONNX)
+        shutil.copyfile(graph.torchscript(frozen=False), out / _TRACE)
+        shapes = graph.output_shapes
+        name = name_of(graph.model)
+        files = write_kit(out, name, graph.spec, self.chip, shapes, job.calibration)
+        files = (*files, _ONNX, _TRACE)
+        if self.tool_path is not None:
+            self._run_kit(out, job.log, "convert", {"--out": out / _RKNN})
+            files = (_RKNN, *files)
+        settings = {
+            **job.normalization,
+            "converted": self.tool_path is not None,
+            "output_shapes": [list(shape[1:]) for shape in shapes],
+        }
+        sources = () if job.calibration is None else (f"{CALIBRATION}/",)
+        return Artifact(self.full_name, job.precision, out, files, settings, sources)
+
+    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        """On the simulator of the user's toolkit, where it has one; it runs what it has built."""
+        if self.tool_path is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="edgeark-rknn1-") as scratch:
+            inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
+            np.savez(inputs, allow_pickle=False, input=images)
+            paths = {"--simulate": inputs, "--answers": answers, "--out": Path(scratch, _RKNN)}
+            self._run_kit(artifact.folder, log, "simulate", paths)
+            if not answers.exists():
+                return None
+            with np.load(answers) as file:
+                outputs = [
+                    file[f"output{index}"].reshape(len(images), *shape)
+                    for index, shape in enumerate(artifact.settings["output_shapes"])
+                ]
+                return RunResult(outputs, float(file["ms"]))
+
+    def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
+        """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
+        return {
+            _ONNX: run_onnx(artifact.folder / _ONNX, images, artifact.settings),
+            _TRACE: run_torchscript(artifact.folder / _TRACE, images, artifact.settings),
+        }
+
+    def evidence_of(self, artifact: Artifact, result: RunResult | None) -> Evidence:
+        if result is not None:
+            return Evidence.SIMULATED
+        return Evidence.COMPILED if artifact.settings["converted"] else Evidence.GENERATED
+
+    def max_images(self, artifact: Artifact) -> int | None:
+        return None if self.tool_path is None else _SIMULATED
+
+    def _run_kit(self, folder: Path, log: Path, stage: str, paths: Mapping[str, Path]) -> None:
+        """Run ``convert.py`` in a copy of the folder: the toolkit leaves files where it works."""
+        with tempfile.TemporaryDirectory(prefix="edgeark-rknn1-") as scratch:
+            kit = shutil.copytree(folder, Path(scratch, "kit"))
+            options = [part for option, path in paths.items() for part in (option, str(path))]
+            command = [str(self.tool_path), str(kit / CONVERT), "--verbose", *options]
+            run_command(self.name, stage, command, cwd=kit, log=log)

@@ -1,0 +1,3 @@
+"""NVIDIA TensorRT."""
+
+TARGETS = {"tensorrt": "TensorRt"}  # family name: class in target.py

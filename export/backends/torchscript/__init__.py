@@ -1,0 +1,3 @@
+"""TorchScript, run by libtorch."""
+
+TARGETS = {"torchscript": "TorchScript"}  # family name: class in target.py

@@ -1,1 +1,0 @@
-"""Bundles: folders that a board engineer can copy, made from an export."""

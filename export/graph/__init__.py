@@ -1,0 +1,1 @@
+"""The network in the forms that converters read, and the passes over it."""

@@ -1,0 +1,257 @@
+"""A network as rules see it: operators of torch's own set, each with its module and source line.
+
+The graph is ``torch.export``'s: it holds what an image of one fixed size meets, under the names
+of ``aten`` (``conv2d``, ``upsample_bilinear2d``), whatever way the user wrote it (``nn.Upsample``
+or ``interpolate``), before any converter has rewritten it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ...errors import EdgearkError
+from ...words import format_shape
+from ...zoo.modes import evaluating
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+# Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
+_HERE = Path(__file__).parent
+_NO_SOURCE = (Path(torch.__file__).parent, _HERE / "onnx_module.py", _HERE / "onnx_operators")
+
+
+class LintError(EdgearkError):
+    """The network cannot be made into a graph; ``source`` is ``file:line`` where that is known."""
+
+    def __init__(self, message: str, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operator of a :class:`Network`, a view of a node of its graph."""
+
+    node: fx.Node
+    network: Network
+
+    @property
+    def kind(self) -> str:
+        """The name in ``aten``, without overload, or the mark of what works in place: ``relu``.
+
+        What is not aten's, in full.
+        """
+        target = self.node.target
+        if not isinstance(target, torch._ops.OpOverload):
+            return str(target)
+        name = target._schema.name.removeprefix("aten::")
+        return name.removesuffix("_") if target._schema.is_mutable else name
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the innermost module, '' for the network itself."""
+        stack = self.node.meta.get("nn_module_stack") or {}
+        names = [name for name, _ in stack.values()]
+        return _attribute_path(names[-1]) if names else ""
+
+    @property
+    def source(self) -> str:
+        """``file:line`` of the user's call, '' where it is not known."""
+        return find_source(self.node.meta.get("stack_trace") or "")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result; of several, of the first."""
+        return _shape(self.node)
+
+    @property
+    def inputs(self) -> tuple[Op | None, ...]:
+        """Who computed each activation that goes in; None stands for the network's input."""
+        return tuple(
+            self.network.by_node.get(node)
+            for node in self.node.all_input_nodes
+            if node not in self.network.constants
+        )
+
+    @property
+    def before(self) -> Op | None:
+        """Who computed the first activation that goes in; None where no operator did."""
+        return next(iter(self.inputs), None)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the activations that go in."""
+        nodes = self.node.all_input_nodes
+        return tuple(_shape(node) for node in nodes if node not in self.network.constants)
+
+    @property
+    def users(self) -> tuple[Op, ...]:
+        """The operators that read the result."""
+        found = (self.network.by_node.get(node) for node in self.node.users)
+        return tuple(op for op in found if op is not None)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the result leaves the network."""
+        return any(user.op == "output" for user in self.node.users)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """By the names of aten's schema, with its defaults; constants are tensors.
+
+        Activations are the graph's nodes, for which :attr:`inputs` is the better place.
+        """
+        target = self.node.target
+        if not isinstance(target, torch._ops.OpOverload):
+            return dict(self.node.kwargs)
+        declared = target._schema.arguments
+        given = dict(zip((a.name for a in declared), self.node.args, strict=False))
+        values = {a.name: a.default_value for a in declared} | given | dict(self.node.kwargs)
+        known = self.network.constants
+        return {
+            name: known.get(value, value) if isinstance(value, fx.Node) else value
+            for name, value in values.items()
+        }
+
+    def pair(self, name: str, default: int = 1) -> tuple[int, int]:
+        """An argument that torch takes as one number, as two or as none: (vertical, horizontal)."""
+        value = self.arguments.get(name)
+        if value is None or value == []:
+            return default, default
+        if isinstance(value, int):
+            return value, value
+        first, *rest = value
+        return int(first), int(rest[0] if rest else first)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Of a convolution or a pool: height and width."""
+        weight = self.arguments.get("weight")
+        if isinstance(weight, Tensor):
+            return int(weight.shape[2]), int(weight.shape[3])
+        return self.pair("kernel_size")
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Of a convolution or a pool; a pool without one steps by its kernel."""
+        kernel = self.kernel
+        given = self.arguments.get("stride")
+        return kernel if given in (None, []) else self.pair("stride", kernel[0])
+
+
+class Network:
+    """The operators in the order of computation; ``constants``: what its other nodes hold."""
+
+    def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> None:
+        nodes = graph.nodes
+        self.constants = constants
+        self.ops = [Op(node, self) for node in nodes if node.op == "call_function"]
+        self.by_node = {op.node: op for op in self.ops}
+        self.input_shapes = [
+            _shape(node)
+            for node in nodes
+            if node.op == "placeholder" and node not in self.constants
+        ]
+
+    def of_kind(self, *kinds: str) -> Iterator[Op]:
+        return (op for op in self.ops if op.kind in kinds)
+
+
+def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
+    """What rules look at: :func:`export_program`, which says what it raises."""
+    program = export_program(model, *input_shapes)
+    values = {**program.state_dict, **program.constants}
+    named = constant_names(program)
+    return Network(program.graph, {node: values.get(name) for node, name in named.items()})
+
+
+def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:
+    """Parameters, buffers and other constants, by their names in the network."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    return {node: names[node.name] for node in program.graph.nodes if node.name in names}
+
+
+def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.export.ExportedProgram:
+    """The graph of ``model`` in evaluation mode for float32 inputs of these shapes.
+
+    Raises:
+        LintError: the forward pass fails, or depends on the values that it computes.
+    """
+    place = next((p.device for p in model.parameters()), None)
+    try:
+        with _quiet(), evaluating(model):
+            examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
+            return torch.export.export(model, examples)
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        shown = lines[0].strip() if lines else type(error).__name__
+        shapes = " and ".join(map(format_shape, input_shapes))
+        trace = "".join(f'File "{f}", line {n}\n' for f, n in _frames(error))
+        raise LintError(
+            f"no static graph for an input of {shapes}: {shown}",
+            find_source(trace),
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Of a graph that fails torch logs and prints the half; the finding says where and why."""
+    chatter = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        chatter.setLevel(level)
+
+
+def find_source(trace: str) -> str:
+    """``file:line`` of the innermost frame that is the user's; '' for a node of an ONNX file."""
+    frames = [(m["file"], m["line"]) for m in _FRAME.finditer(trace)]
+    own = [(f, n) for f, n in frames if f[:1] != "<" and not _is_no_source(Path(f))]
+    return f"{_shown(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
+
+
+def _is_no_source(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _NO_SOURCE)
+
+
+def _shown(path: Path) -> Path:
+    """Relative to the working directory, where it lies in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _attribute_path(name: str) -> str:
+    """``L['self'].block.conv`` and ``block.conv`` are the same module."""
+    return re.sub(r"^L\['self'\]\.?", "", name)
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    value = node.meta.get("val")
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return tuple(int(n) for n in getattr(value, "shape", ()))

@@ -1,0 +1,128 @@
+"""What the rules of several targets see: each says it in few words, or None where all is well.
+
+What comes of it differs (refused, wrong, slow), so that each target names its own rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, fx
+
+from ..graph.network import Op
+
+_BICUBIC = 2  # the number of grid_sample's mode
+
+
+def fractional_size(op: Op) -> str | None:
+    """Resizing by a factor that gives no whole size: PyTorch goes by the factor all the same.
+
+    Most runtimes are told the sizes alone and go by their ratio, which is another factor.
+    """
+    if op.arguments.get("align_corners"):
+        return None
+    factors = op.arguments["scale_factors"] or ()
+    sizes = [side * factor for side, factor in zip(op.input_shapes[0][2:], factors, strict=False)]
+    shown = "x".join(f"{size:g}" for size in sizes)
+    return f"resizing to {shown}" if any(size % 1 for size in sizes) else None
+
+
+def circular_padding(op: Op) -> str | None:
+    return "circular padding" if op.arguments["mode"] == "circular" else None
+
+
+def negative_padding(op: Op) -> str | None:
+    least = min(op.arguments["pad"])
+    return f"a padding of {least}" if least < 0 else None
+
+
+def is_smaller(op: Op) -> bool:
+    """Whether a map has fewer rows or columns than before."""
+    return any(after < before for after, before in _maps(op))
+
+
+def is_larger(op: Op) -> bool:
+    """Whether a map has more rows or columns than before."""
+    return any(after > before for after, before in _maps(op))
+
+
+def _maps(op: Op) -> Iterator[tuple[int, int]]:
+    """Each side of the map, after and before."""
+    return zip(op.shape[2:], op.input_shapes[0][2:], strict=True)
+
+
+def antialias(op: Op) -> str | None:
+    """Antialiased resizing to fewer pixels; bilinear to more is the same without it."""
+    return "antialias=True" if is_smaller(op) or "bicubic" in op.kind else None
+
+
+def bicubic_sample(op: Op) -> str | None:
+    return "bicubic grid_sample" if op.arguments["interpolation_mode"] == _BICUBIC else None
+
+
+def negative_index(op: Op) -> str | None:
+    places = [_constant(op, node) for node in op.node.all_input_nodes[1:]]
+    found = any(p is not None and p.numel() and int(p.min()) < 0 for p in places)
+    return "a negative place in an index list" if found else None
+
+
+def _constant(op: Op, node: fx.Node) -> Tensor | None:
+    """What an index list holds: torch.export copies it once."""
+    source = node.args[0] if node.op == "call_function" and node.args else node
+    value = op.network.constants.get(source) if isinstance(source, fx.Node) else None
+    return value if isinstance(value, Tensor) else None
+
+
+def strided_slice(op: Op) -> str | None:
+    step = op.arguments["step"]
+    return None if step == 1 else f"a slice of step {step}"
+
+
+def dilated_pool(op: Op) -> str | None:
+    dilation = op.pair("dilation")
+    return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+
+
+def divisor_override(op: Op) -> str | None:
+    divisor = op.arguments["divisor_override"]
+    return None if divisor is None else f"an average pool that divides by {divisor}"
+
+
+def uncounted_padding(op: Op) -> str | None:
+    """PyTorch counts an average's padding, unless it is told otherwise."""
+    is_counted = op.arguments["count_include_pad"] or op.pair("padding", 0) == (0, 0)
+    return None if is_counted else "an average pool with count_include_pad=False"
+
+
+def ceiled_average(op: Op) -> str | None:
+    """An average that counts padding, where a window reaches past it: that is not to be counted."""
+    given, dims = op.arguments, len(op.shape) - 2
+    if not (given["ceil_mode"] and given["count_include_pad"]):
+        return None
+    kernels, paddings = (
+        expand_to_ntuple(given["kernel_size"], dims),
+        expand_to_ntuple(given["padding"], dims),
+    )
+    strides = expand_to_ntuple(given["stride"], dims) or kernels
+    along = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
+    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in along)
+    return "an average pool with ceil_mode" if is_past else None
+
+
+def expand_to_ntuple(value: int | list[int], dims: int) -> list[int]:
+    """Of what torch takes as one number or as several: one for each side of a map."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [*values] * (dims // len(values)) if values else []
+
+
+def is_mean_of_map(op: Op) -> bool:
+    """Over height and width, with or without ``keepdim``."""
+    if [len(shape) for shape in op.input_shapes] != [4]:
+        return False
+    return sorted(dim % 4 for dim in op.arguments.get("dim") or ()) == [2, 3]
+
+
+def is_depthwise(op: Op) -> bool:
+    """A filter, or several, for each input channel."""
+    groups = op.arguments["groups"]
+    return groups > 1 and groups == op.input_shapes[0][1]

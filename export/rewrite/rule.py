@@ -1,0 +1,54 @@
+"""A rule: the same function in other operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+Function = Callable[..., "Tensor | None"]
+
+
+@dataclass(frozen=True)
+class RewriteRule:
+    """What can take the place of an operator.
+
+    Args:
+        operators: of ``aten``: ``mish``, or with an overload, ``mean.dim``.
+        done: what was done, in few words that follow "it is".
+        function: takes an operator's arguments in the order of its schema, and computes the same up
+            to the rounding of floats; None where it does not apply. It is traced by
+            ``torch.export`` for fixed shapes; what is to be computed now, and kept as a constant,
+            goes into :func:`constant`.
+        suits_warnings: it was seen to help where a rule warns of what is slow; the others are for
+            what is refused or wrong, since they may be as slow.
+        suits_readers: it is tried for what is found at a reader of the result as well; other rules
+            about two operators would be silent about another form that is as wrong.
+    """
+
+    operators: tuple[str, ...]
+    done: str
+    function: Function
+    suits_warnings: bool = False
+    suits_readers: bool = False
+
+
+def rewrite_rule(
+    *operators: str, done: str, suits_warnings: bool = False, suits_readers: bool = False
+) -> Callable[[Function], RewriteRule]:
+    """Make a rule of a function."""
+    return lambda function: RewriteRule(operators, done, function, suits_warnings, suits_readers)
+
+
+def constant(make: Callable[[], Tensor]) -> Tensor:
+    """What ``make`` computes, as a constant of the graph that is being traced."""
+    with unset_fake_temporarily(), disable_proxy_modes_tracing():
+        return make().contiguous()
+
+
+def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """To ``shape``, whose first number is the batch's, which is left open."""
+    return x.reshape([-1, *shape[1:]] if shape else [])

@@ -1,0 +1,88 @@
+"""A user's ONNX file as a network: static, cleaned, and with a PyTorch module where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from ..graph.onnx_files import clean_onnx, load_onnx
+from ..graph.onnx_graph import OnnxNetwork
+from ..graph.onnx_module import OnnxModule, check_onnx_module
+from ..graph.onnx_operators.registry import OnnxError
+from .network import Source, SourceError
+from .shapes import make_spec, parse_shapes
+
+if TYPE_CHECKING:
+    from .shapes import InputOptions
+
+
+def open_onnx(path: Path, options: InputOptions) -> Source:
+    """The network of an ONNX file.
+
+    Raises:
+        SourceError: it is broken, or has sizes that nobody names; one line says which.
+    """
+    try:
+        given = _by_name(path, options.shapes)
+        proto = clean_onnx(load_onnx(path, given))
+    except OnnxError as error:
+        raise SourceError(str(error)) from error
+    shapes = {value.name: _shape(value)[1:] for value in proto.graph.input}
+    if any(_shape(value)[:1] != (1,) for value in proto.graph.input):
+        raise SourceError(f"{path}: its inputs have no batch of 1; give it with --input-shape")
+    spec = make_spec(path.stem, shapes, options)
+    if not spec.inputs:
+        _rename_input(proto.graph, spec.input_names[0])
+    try:
+        module: OnnxModule | None = OnnxModule(proto)
+        check_onnx_module(proto, module)
+        reason = ""
+    except OnnxError as error:
+        module, reason = None, str(error)
+    network = OnnxNetwork(proto, module, reason)
+    network.spec = spec  # type: ignore[assignment]
+    network.name = path.stem  # type: ignore[assignment]
+    return Source(path.stem, network.eval(), spec, reference="onnxruntime")
+
+
+def _by_name(path: Path, text: str | None) -> dict[str, Sequence[int]]:
+    """The shapes that the user gives; one without a name is the only input's."""
+    if text is None:
+        return {}
+    shapes: dict[str, Sequence[int]] = dict(parse_shapes(text))
+    if list(shapes) != ["input"]:
+        return shapes
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception:  # noqa: BLE001  load_onnx says it in words
+        return shapes
+    weights = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in weights]
+    return {names[0]: shapes["input"]} if len(names) == 1 else shapes
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _rename_input(graph: onnx.GraphProto, name: str) -> None:
+    """Every file of ours calls an image alike."""
+    (value,) = graph.input
+    old, value.name = value.name, name
+    if old == name:
+        return
+    for node in graph.node:
+        for index, each in enumerate(node.input):
+            if each == old:
+                node.input[index] = name
+            elif each == name:
+                node.input[index] = f"{name}_"
+        for index, each in enumerate(node.output):
+            if each == name:
+                node.output[index] = f"{name}_"
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            tensor.name = f"{name}_"

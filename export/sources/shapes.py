@@ -1,0 +1,111 @@
+"""Shapes and normalisation as users give them, and the spec that they make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...zoo.spec import Color, ModelSpec, TensorInput
+from .network import SourceError
+
+_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
+_COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What a user says of a network's inputs; None where nothing was said.
+
+    Args:
+        shapes: ``3x224x224``, or by name ``image=3x224x224,other=10``; a batch of 1 may stand in
+            front where it makes four dimensions of an image.
+        mean: per channel, in the units of the image (0..255).
+        std: per channel, likewise.
+        color: ``rgb``, ``bgr`` or ``gray``.
+        classes: names of the classes, where the task has any.
+    """
+
+    shapes: str | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    color: Color | None = None
+    classes: Sequence[str] = ()
+    task: str = "raw"
+
+
+def make_spec(
+    name: str,
+    shapes: Mapping[str, Sequence[int]],
+    options: InputOptions,
+    facts: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """The spec of a network of a user's own; one image, or tensors by name.
+
+    Args:
+        name: for the messages.
+        shapes: of each input, without its batch.
+        options: what the user says.
+        facts: ``mean`` and ``std`` that come with the network.
+    """
+    facts = facts or {}
+    (first, shape), *others = shapes.items()
+    is_image = not others and len(shape) == 3 and shape[0] in _COLORS
+    common = {
+        "task": options.task,
+        "classes": tuple(options.classes),
+        "dataset": "",
+        "description": name,
+        "reference": "",
+        "license": "",
+    }
+    if not is_image:
+        if options.mean is not None or options.std is not None:
+            raise SourceError(
+                "--mean and --std are for one image of 1 or 3 channels; "
+                f"{first} is {'x'.join(map(str, shape))}: normalise its tensors yourself"
+            )
+        tensors = tuple(TensorInput(each, (1, *sides)) for each, sides in shapes.items())
+        return ModelSpec(input_size=(1, 1), color="rgb", mean=(), std=(), inputs=tensors, **common)
+    channels, height, width = shape
+    mean = _per_channel("--mean", options.mean or facts.get("mean") or (0.0,), channels)
+    std = _per_channel("--std", options.std or facts.get("std") or (255.0,), channels)
+    if options.std is not None and max(*mean, *std) <= 1:
+        raise SourceError(
+            "--mean and --std are in the units of the image, 0..255: multiply them by 255"
+        )
+    if min(std) <= 0:
+        raise SourceError(f"--std {min(std)}: a standard deviation is larger than 0")
+    color = options.color or _COLORS[channels]
+    if (color == "gray") != (channels == 1):
+        raise SourceError(f"--color {color}: the network's image has {channels} channels")
+    return ModelSpec(input_size=(height, width), color=color, mean=mean, std=std, **common)
+
+
+def _per_channel(option: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if len(values) == 1:
+        return tuple(float(values[0]) for _ in range(channels))
+    if len(values) != channels:
+        raise SourceError(f"{option} has {len(values)} values, the image {channels} channels")
+    return tuple(map(float, values))
+
+
+def without_batch(shape: Sequence[int]) -> tuple[int, ...]:
+    """``1x3x224x224`` is ``3x224x224``: of four sides and more, a leading 1 is the batch."""
+    sides = tuple(int(side) for side in shape)
+    return sides[1:] if len(sides) > 3 and sides[0] == 1 else sides
+
+
+def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
+    """``3x224x224`` or ``image=3x112x112,other=10``, by name; one without a name is ``input``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in text.split(","):
+        name, separator, sides = part.strip().rpartition("=")
+        name = name.strip() if separator else "input"
+        if not _SHAPE.fullmatch(sides) or not name or name in shapes or sides.count("x") > 4:
+            raise SourceError(
+                f"--input-shape {text}: write 3x224x224, or by name image=3x112x112,other=10"
+            )
+        shapes[name] = tuple(int(side) for side in sides.split("x"))
+    return shapes

@@ -1,0 +1,96 @@
+"""What runs a network elsewhere and compares it with PyTorch: a script and a README.
+
+The same script serves whoever has the runtime, and edgeark where it finds one: it reads raw
+images from an .npz file and writes the network's outputs to another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...zoo.spec import ModelSpec
+from ..graph.files import INPUT_NAME
+from ..toolchains.process import TIMEOUT_S, run_command
+from .base import RunResult
+from .templates import open_templates
+
+README = "README.md"
+_TEMPLATES = Path(__file__).parent / "runner_templates"
+
+
+def write_runner(
+    folder: Path,
+    kind: str,
+    name: str,
+    spec: ModelSpec,
+    outputs: Sequence[tuple[str, Sequence[int]]],
+    **values: object,
+) -> tuple[str, ...]:
+    """Write ``run_<kind>.py`` and its README; their names.
+
+    Args:
+        folder: it exists; the network, ``model.onnx``, is put there by others.
+        kind: of the runtime: ``pplnn`` or ``tensorrt``.
+        name: the network's.
+        spec: how it is model_input.
+        outputs: name and shape, without the batch, of each output, in the network's order.
+        **values: what else the templates of that kind name.
+    """
+    values |= {
+        **{"name": name, "shape": spec.input_shape, "mean": spec.mean, "std": spec.std},
+        **{"color": spec.color, "license": spec.license, "input": INPUT_NAME},
+        "outputs": [(output, tuple(shape)) for output, shape in outputs],
+    }
+    templates = open_templates(_TEMPLATES)
+    for file, template in ((script_of(kind), script_of(kind)), (README, f"{kind}.md")):
+        text = templates.get_template(f"{template}.jinja").render(values)
+        (folder / file).write_text(text, encoding="utf-8")
+    return script_of(kind), README
+
+
+def script_of(kind: str) -> str:
+    """The script's name."""
+    return f"run_{kind}.py"
+
+
+def call_runner(
+    folder: Path,
+    kind: str,
+    images: np.ndarray,
+    options: Sequence[str],
+    *,
+    log: Path,
+    python: Path | None = None,
+    with_gpu: bool = False,
+) -> RunResult:
+    """Run the script on raw images, in a copy of the folder, as its user would.
+
+    Args:
+        folder: where :func:`write_runner` wrote it.
+        kind: as there.
+        images: uint8 ``[N, C, H, W]``.
+        options: further ones of the script.
+        log: the file to which everything that it prints is appended.
+        python: whose; by default this process's.
+        with_gpu: whether it may use one.
+
+    Raises:
+        ToolchainError: it did not end with status 0.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"edgeark-{kind}-") as scratch:
+        kit = shutil.copytree(folder, Path(scratch, "kit"))
+        inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
+        np.savez(inputs, allow_pickle=False, input=images)
+        command = [str(python or sys.executable), str(kit / script_of(kind)), *options]
+        command += ["--inputs", str(inputs), "--answers", str(answers)]
+        timeout = TIMEOUT_S + len(images)
+        run_command(kind, "run", command, cwd=kit, log=log, timeout=timeout, with_gpu=with_gpu)
+        with np.load(answers) as file:
+            outputs = [file[f"output{index}"] for index in range(len(file.files) - 1)]
+            return RunResult(outputs, float(file["ms"]))

@@ -1,0 +1,42 @@
+"""Several exports at a time: each waits for its toolchain's process most of the while."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from .process import kill_running
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> list[Result]:
+    """``function`` of every item, ``jobs`` of them at a time; the results in the items' order.
+
+    At Ctrl-C, or when a call raises, what has not begun is left, toolchains' processes are killed,
+    and the calls under way come to their end before the error goes on.
+    """
+    if jobs == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(jobs, "edgeark-export") as pool:
+        calls = [pool.submit(function, item) for item in items]
+        try:
+            done, _ = wait(calls, return_when=FIRST_EXCEPTION)
+            for call in done:
+                call.result()  # the first error, before those that stopping the others makes
+            return [call.result() for call in calls]
+        except BaseException:
+            logger.info("stopping what is under way")
+            pool.shutdown(wait=False, cancel_futures=True)
+            while any(call.running() for call in calls):
+                kill_running()
+                time.sleep(0.1)
+            raise

@@ -1,0 +1,492 @@
+"""Each ONNX operator as a function of torch answers as ONNX Runtime does, and can be captured."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from edgeark.export.graph.onnx_equality import make_noise
+from edgeark.export.graph.onnx_module import OnnxModule, check_onnx_module
+from edgeark.export.graph.onnx_operators import OPERATORS
+from onnx import TensorProto
+from support.onnx_cases import Case, make_model, of
+
+RNG = np.random.default_rng(0)
+MAP = (1, 4, 9, 10)
+
+
+def real(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def positive(*shape: int) -> np.ndarray:
+    return (np.abs(real(*shape)) + 0.5).astype(np.float32)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def number(value: float) -> np.ndarray:
+    return np.array(value, np.float32)
+
+
+def byte(*values: int, kind: type = np.uint8) -> np.ndarray:
+    return np.array(values if len(values) > 1 else values[0], kind)
+
+
+PLAIN = [
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "HardSwish",
+    "Mish",
+    "Abs",
+    "Neg",
+    "Exp",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Erf",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Atan",
+    "Sinh",
+    "Asinh",
+    "Identity",
+    "LeakyRelu",
+    "Elu",
+    "Celu",
+    "Selu",
+    "ThresholdedRelu",
+    "HardSigmoid",
+    "Shrink",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "GlobalLpPool",
+    "LpNormalization",
+    "MeanVarianceNormalization",
+    "Softmax",
+    "LogSoftmax",
+    "Hardmax",
+    "Flatten",
+    "Transpose",
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+    "ArgMax",
+    "ArgMin",
+    "Dropout",
+]
+
+ACTIVATIONS = [
+    *(of(name, MAP) for name in PLAIN),
+    *(of(name, (2, 3, 4), opset=11, axis=1) for name in ("Softmax", "LogSoftmax", "Hardmax")),
+    of("Softmax", (2, 3, 4), opset=13, axis=1),
+    *(of(name, positive(3, 4) * 0.3, (3, 4)) for name in ("Add", "Pow")),
+    of("Gelu", MAP, opset=20),
+    of("Gelu", MAP, opset=20, approximate="tanh"),
+    Case("Gelu", [MAP], domain="com.microsoft"),
+    Case("QuickGelu", [MAP], domain="com.microsoft"),
+    Case("BiasGelu", [MAP, real(10)], domain="com.microsoft"),
+    Case("FastGelu", [MAP, real(10)], domain="com.microsoft"),
+    of("PRelu", MAP, real(4, 1, 1)),
+    of("PRelu", MAP, real(1)),
+    of("PRelu", MAP, real(9, 10)),
+    of("HardSigmoid", MAP, alpha=1 / 6),
+    of("Clip", MAP, opset=7, min=0.0, max=6.0),
+    of("Clip", MAP, number(-0.5), number(0.5)),
+    of("Clip", MAP, None, number(0.25)),
+    of("Clip", MAP),
+    of("Selu", MAP, alpha=1.5, gamma=1.1),
+    of("Shrink", MAP, bias=0.2, lambd=0.6),
+]
+
+ARITHMETIC = [
+    *(of(name, (2, 1, 4), (3, 4)) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum")),
+    *(of(name, (3, 4), number(0.3)) for name in ("Add", "Sub", "Mul", "Div", "Max")),
+    *(of(name, number(0.3), (3, 4)) for name in ("Add", "Sub", "Mul", "Div")),
+    of("Add", (4,), real(1, 1)),
+    of("Mean", (3, 4), (3, 4), (4,)),
+    of("Pow", (3, 4), number(2)),
+    *(of(n, (3, 4), (3, 4)) for n in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
+    of("Greater", (3, 4), number(0.1)),
+    of("Mod", (3, 4), number(0.7), fmod=1),
+    *(
+        Case(n, [(3, 4), ints(3)], types={0: TensorProto.INT64})
+        for n in ("Mod", "Div", "Add", "Mul")
+    ),
+    *(
+        Case(n, [(3, 4), (3, 4)], types={0: TensorProto.BOOL, 1: TensorProto.BOOL})
+        for n in ("And", "Or", "Xor")
+    ),
+    Case("Not", [(3, 4)], types={0: TensorProto.BOOL}),
+    Case("Where", [(3, 4), (3, 4), number(-1)], types={0: TensorProto.BOOL}),
+    of("Cast", (3, 4), to=TensorProto.INT32),
+    of("Cast", (3, 4), to=TensorProto.BOOL),
+    of("CastLike", (3, 4), ints(1)),
+    of("IsNaN", (3, 4)),
+    of("IsInf", (3, 4)),
+    of("CumSum", (3, 4), np.array(1)),
+    of("CumSum", (3, 4), np.array(-1), exclusive=1, reverse=1),
+    Case("BitShift", [(3,), byte(1, 2, 3)], {"direction": "LEFT"}, types={0: TensorProto.UINT8}),
+    *(of(n, (3, 4)) for n in ("Log", "Sqrt", "Reciprocal")),
+]
+
+CONVOLUTIONS = [
+    of("Conv", MAP, real(6, 4, 3, 3), real(6), pads=[1, 1, 1, 1]),
+    of("Conv", MAP, real(6, 4, 3, 3), pads=[0, 1, 2, 1], strides=[2, 2]),
+    of("Conv", MAP, real(4, 1, 3, 3), group=4, dilations=[2, 2]),
+    of("Conv", MAP, (6, 4, 1, 1)),
+    *(
+        of("Conv", MAP, real(6, 4, 3, 2), auto_pad=mode, strides=[2, 3])
+        for mode in ("SAME_UPPER", "SAME_LOWER", "VALID")
+    ),
+    of("Conv", (1, 4, 9), real(6, 4, 3)),
+    of("Conv", (1, 2, 5, 6, 7), real(3, 2, 3, 3, 3)),
+    of("ConvTranspose", MAP, real(4, 3, 3, 3), real(3), strides=[2, 2]),
+    of("ConvTranspose", MAP, real(4, 3, 4, 4), strides=[2, 2], pads=[1, 1, 1, 1]),
+    of("ConvTranspose", MAP, real(4, 3, 3, 3), strides=[2, 2], pads=[0, 1, 2, 0]),
+    of("ConvTranspose", MAP, real(4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1]),
+    of(
+        "ConvTranspose",
+        MAP,
+        real(4, 3, 3, 3),
+        strides=[2, 2],
+        pads=[1, 0, 2, 2],
+        output_padding=[1, 1],
+    ),
+    of("ConvTranspose", MAP, real(4, 3, 3, 3), strides=[2, 2], output_shape=[18, 20]),
+    *(
+        of("ConvTranspose", MAP, real(4, 2, 3, 3), strides=[2, 2], auto_pad=mode, group=2)
+        for mode in ("SAME_UPPER", "SAME_LOWER", "VALID")
+    ),
+]
+
+POOLS = [
+    *(
+        of(name, MAP, kernel_shape=[3, 3], strides=[2, 2], **more)
+        for name in ("MaxPool", "AveragePool")
+        for more in (
+            {},
+            {"pads": [1, 1, 1, 1]},
+            {"pads": [0, 1, 1, 0]},
+            {"ceil_mode": 1},
+            {"ceil_mode": 1, "pads": [1, 1, 1, 1]},
+            {"ceil_mode": 1, "pads": [0, 0, 1, 1]},
+            {"auto_pad": "SAME_UPPER"},
+            {"auto_pad": "SAME_LOWER"},
+            {"auto_pad": "VALID"},
+        )
+    ),
+    of("MaxPool", MAP, kernel_shape=[3, 3], dilations=[2, 2]),
+    of("MaxPool", (1, 4, 9), kernel_shape=[3], strides=[2]),
+    of("AveragePool", MAP, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
+    of("AveragePool", MAP, kernel_shape=[3, 3], pads=[0, 0, 1, 1], count_include_pad=1),
+    of("AveragePool", MAP, kernel_shape=[3, 3], pads=[2, 2, 2, 2]),
+    of("AveragePool", MAP, opset=19, kernel_shape=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1]),
+    of("LpPool", MAP, kernel_shape=[2, 2], strides=[2, 2]),
+    of("LRN", (1, 7, 3, 3), size=3, alpha=0.5),
+]
+
+NORMS = [
+    of("BatchNormalization", MAP, real(4), real(4), real(4), positive(4), opset=9),
+    of("BatchNormalization", MAP, real(4), real(4), real(4), positive(4), opset=15),
+    of("InstanceNormalization", MAP, real(4), real(4)),
+    of("LayerNormalization", (2, 3, 8), real(8), real(8)),
+    of("LayerNormalization", (2, 3, 8), real(3, 8), axis=1),
+    of("GroupNormalization", (2, 4, 6), real(4), real(4), opset=21, num_groups=2),
+    of("RMSNormalization", (2, 3, 8), real(8), opset=23),
+    of("LpNormalization", (3, 4), p=1, axis=0),
+]
+
+PRODUCTS = [
+    of("MatMul", (2, 3, 4), real(4, 5)),
+    of("MatMul", (2, 3, 4), (2, 4, 5)),
+    of("Gemm", (3, 4), real(5, 4), real(5), transB=1),
+    of("Gemm", (3, 4), real(4, 5), real(1, 5), alpha=0.5, beta=2.0),
+    of("Gemm", (3, 4), real(4, 5), real(1)),
+    of("Gemm", (3, 4), real(4, 5), real(3, 1)),
+    of("Gemm", (4, 3), (4, 5), (3, 5), transA=1, alpha=0.5),
+    of("Einsum", (2, 3, 4), (2, 4, 5), equation="bij, bjk -> bik"),
+]
+
+SHAPES = [
+    of("Reshape", MAP, ints(0, -1)),
+    of("Flatten", MAP, axis=2),
+    of("Flatten", MAP, axis=0),
+    of("Flatten", MAP, axis=-1),
+    of("Transpose", MAP, perm=[0, 2, 3, 1]),
+    of("Squeeze", (1, 3, 1, 4), opset=11),
+    of("Squeeze", (1, 3, 1, 4), opset=11, axes=[2]),
+    of("Squeeze", (1, 3, 1, 4), ints(0, -2)),
+    of("Unsqueeze", (3, 4), opset=11, axes=[0, 3]),
+    of("Unsqueeze", (3, 4), ints(-1, 0)),
+    of("Concat", (1, 2, 3), (1, 4, 3), real(1, 1, 3), axis=1),
+    of("Split", (2, 6), opset=11, outputs=2, axis=1, split=[2, 4]),
+    of("Split", (2, 6), ints(1, 5), opset=13, outputs=2, axis=1),
+    of("Split", (2, 6), opset=13, outputs=3, axis=1),
+    of("Split", (2, 7), outputs=3, axis=1, num_outputs=3),
+    of("Slice", (4, 9), opset=9, starts=[1, 2], ends=[3, -1]),
+    of("Slice", (4, 9), ints(1), ints(2**62), ints(1), ints(2)),
+    of("Slice", (4, 9), ints(-1), ints(-(2**62)), ints(-1), ints(-2)),
+    of("Slice", (4, 9), ints(7, 0), ints(2, 4), ints(1, 0), ints(-3, 1)),
+    of("Expand", (3, 1), ints(2, 1, 4)),
+    of("Tile", (3, 2), ints(2, 3)),
+    *(of("Pad", MAP, opset=10, pads=[0, 0, 1, 2, 0, 0, 2, 1], mode=m) for m in ("reflect", "edge")),
+    *(
+        of("Pad", MAP, ints(0, 0, 1, 2, 0, 0, 2, 1), mode=m)
+        for m in ("constant", "reflect", "edge")
+    ),
+    of("Pad", MAP, ints(0, 1, 1, 2, 0, 1, 2, 1), mode="reflect"),
+    of("Pad", MAP, ints(0, 1, -1, 2, 0, 1, -2, 1), number(0.5)),
+    of("Pad", MAP, ints(1, 2), number(0.5), ints(2)),
+    of("Pad", MAP, ints(2, 1), None, ints(-1), opset=19, mode="wrap"),
+    *(of("DepthToSpace", (1, 8, 2, 3), blocksize=2, mode=m) for m in ("DCR", "CRD")),
+    of("SpaceToDepth", (1, 3, 4, 6), blocksize=2),
+    of("Trilu", (4, 5), np.array(1)),
+    of("Trilu", (4, 5), upper=0),
+    *(of("ReduceMean", MAP, opset=13, axes=[2, 3], keepdims=k) for k in (0, 1)),
+    of("ReduceMean", MAP, ints(-1)),
+    of("ReduceSum", MAP, ints(1, 2), keepdims=0),
+    of("ReduceSum", MAP, noop_with_empty_axes=1),
+    of("ReduceLogSum", (3, 4), ints(1)),
+    Case("ReduceSum", [(3, 4)], types={0: TensorProto.INT32}),
+    of("ArgMax", (3, 4), axis=1, keepdims=0, select_last_index=1),
+    of("TopK", (3, 6), ints(2), outputs=2),
+    of("TopK", (3, 6), ints(2), outputs=2, axis=0, largest=0),
+    of("TopK", (3, 6), opset=9, outputs=2, k=3),
+    of("Shape", MAP),
+    of("Shape", MAP, start=1, end=-1),
+    of("Size", MAP),
+    of("ConstantOfShape", ints(2, 3)),
+    of("Range", np.array(1), np.array(7), np.array(2)),
+    of("EyeLike", (3, 4), k=1),
+]
+
+INDICES = [
+    of("Gather", (3, 5), np.array(-1), axis=1),
+    of("Gather", (3, 5), ints(0, -2), axis=1),
+    of("Gather", (3, 5), np.array([[0, 1], [2, 0]]), axis=0),
+    Case("Gather", [real(5, 4), (2, 3)], types={1: TensorProto.INT64}),
+    Case("Gather", [(3, 5), (2,)], {"axis": 1}, types={1: TensorProto.INT32}),
+    of("GatherElements", (3, 4), np.array([[0, -1], [1, 2]]), axis=1),
+    Case("GatherElements", [(3, 4), (2, 4)], {"axis": 0}, types={1: TensorProto.INT64}),
+    of("GatherND", (3, 4, 5), np.array([[0, 1], [2, -1]])),
+    of("GatherND", (3, 4, 5), np.array([[1], [2], [0]]), batch_dims=1),
+    *(
+        of("ScatterND", (4, 3), np.array([[1], [-1]]), (2, 3), reduction=how)
+        for how in ("none", "add", "mul", "max", "min")
+    ),
+    *(
+        of("ScatterElements", (4, 3), np.array([[1, 0, 2]]), (1, 3), reduction=how, axis=0)
+        for how in ("none", "add", "mul", "max", "min")
+    ),
+    Case("OneHot", [(2, 3), np.array(4), floats(0, 1)], types={0: TensorProto.INT64}),
+    Case("OneHot", [(2, 3), np.array(4), floats(-1, 2)], {"axis": 1}, types={0: TensorProto.INT64}),
+    of("NonZero", floats(0, 1, 2)),
+    of("Compress", (3, 4), np.array([True, False, True]), axis=0),
+]
+
+NEAREST = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+RESIZES = [
+    of("Upsample", MAP, opset=7, scales=[1.0, 1.0, 2.0, 2.0], mode="nearest"),
+    *(of("Upsample", MAP, floats(1, 1, 2, 2), opset=9, mode=m) for m in ("nearest", "linear")),
+    *(of("Resize", MAP, floats(1, 1, 2, 3), opset=10, mode=m) for m in ("nearest", "linear")),
+    *(
+        of(
+            "Resize",
+            MAP,
+            None,
+            None,
+            ints(1, 4, *size),
+            opset=13,
+            mode="nearest",
+            nearest_mode=rounding,
+            coordinate_transformation_mode=where,
+        )
+        for rounding in NEAREST
+        for where in COORDINATES
+        for size in ((18, 15), (5, 7))
+    ),
+    *(
+        of(
+            "Resize",
+            MAP,
+            None,
+            None,
+            ints(1, 4, *size),
+            mode=mode,
+            coordinate_transformation_mode=where,
+        )
+        for mode in ("linear", "cubic")
+        for where in COORDINATES
+        for size in ((18, 15), (5, 7))
+    ),
+    of("Resize", MAP, None, floats(1, 1, 1.7, 0.6), mode="linear"),
+    of("Resize", MAP, None, floats(2, 1.5), axes=[2, 3], mode="linear"),
+    of("Resize", MAP, None, floats(1, 2, 1, 1), mode="nearest"),
+    of("Resize", MAP, None, floats(1, 1, 2, 2), mode="cubic", cubic_coeff_a=-0.5),
+    of("Resize", MAP, None, floats(1, 1, 2, 2), mode="cubic", exclude_outside=1),
+    of("Resize", MAP, None, floats(1, 1, 0.5, 0.5), mode="linear", antialias=1),
+    of("Resize", (1, 2, 7), None, floats(1, 1, 2), mode="linear"),
+    *(
+        of("GridSample", MAP, (1, 5, 6, 2), mode=mode, padding_mode=padding, align_corners=align)
+        for mode, align in (("bilinear", 0), ("bilinear", 1), ("nearest", 0), ("bicubic", 1))
+        for padding in ("zeros", "border", "reflection")
+    ),
+    of("AffineGrid", (1, 2, 3), ints(1, 2, 5, 6), opset=20),
+]
+
+RECURRENT = [
+    *(
+        of(
+            name,
+            (5, 2, 3),
+            real(d, gates * 4, 3) * 0.3,
+            real(d, gates * 4, 4) * 0.3,
+            real(d, 2 * gates * 4),
+            outputs=outputs,
+            hidden_size=4,
+            direction=direction,
+            **more,
+        )
+        for name, gates, outputs, more in (
+            ("LSTM", 4, 3, {}),
+            ("GRU", 3, 2, {"linear_before_reset": 1}),
+            ("GRU", 3, 2, {}),
+            ("RNN", 1, 2, {}),
+        )
+        for direction, d in (("forward", 1), ("reverse", 1), ("bidirectional", 2))
+    ),
+    of(
+        "LSTM",
+        (5, 2, 3),
+        real(1, 16, 3),
+        real(1, 16, 4),
+        None,
+        None,
+        (1, 2, 4),
+        (1, 2, 4),
+        outputs=3,
+        hidden_size=4,
+    ),
+    of("GRU", (5, 2, 3), real(1, 12, 3), real(1, 12, 4), None, None, (1, 2, 4), hidden_size=4),
+]
+
+QUANTIZED = [
+    of("QuantizeLinear", MAP, number(0.03), byte(120)),
+    of("QuantizeLinear", MAP, positive(4) * 0.05, np.zeros(4, np.int8), axis=1),
+    Case("DequantizeLinear", [MAP, number(0.03), byte(120)], types={0: TensorProto.UINT8}),
+    Case(
+        "DequantizeLinear",
+        [MAP, positive(4), np.zeros(4, np.int8)],
+        {"axis": 1},
+        types={0: TensorProto.INT8},
+    ),
+    of("DynamicQuantizeLinear", MAP, outputs=3),
+    Case(
+        "QLinearConv",
+        [
+            MAP,
+            number(0.02),
+            byte(128),
+            RNG.integers(-63, 64, (6, 4, 3, 3)).astype(np.int8),
+            positive(6) * 0.01,
+            np.zeros(6, np.int8),
+            number(0.3),
+            byte(128),
+            RNG.integers(-900, 900, 6).astype(np.int32),
+        ],
+        {"pads": [1, 1, 1, 1]},
+        types={0: TensorProto.UINT8},
+    ),
+    Case(
+        "ConvInteger",
+        [MAP, RNG.integers(0, 255, (6, 4, 3, 3)).astype(np.uint8), byte(128), byte(127)],
+        types={0: TensorProto.UINT8},
+    ),
+    Case(
+        "MatMulInteger",
+        [(3, 8), RNG.integers(0, 255, (8, 4)).astype(np.uint8), byte(128), byte(127)],
+        types={0: TensorProto.UINT8},
+    ),
+    Case(
+        "QLinearMatMul",
+        [
+            (3, 8),
+            number(0.02),
+            byte(128),
+            RNG.integers(0, 255, (8, 4)).astype(np.uint8),
+            number(0.01),
+            byte(127),
+            number(0.1),
+            byte(128),
+        ],
+        types={0: TensorProto.UINT8},
+    ),
+]
+
+ATTENTION = [
+    of("Attention", (1, 2, 5, 8), (1, 2, 6, 8), (1, 2, 6, 8), opset=23),
+    of("Attention", (1, 2, 5, 8), (1, 2, 6, 8), (1, 2, 6, 8), (5, 6), opset=23, scale=0.2),
+]
+
+CASES = [
+    *ACTIVATIONS,
+    *ARITHMETIC,
+    *CONVOLUTIONS,
+    *POOLS,
+    *NORMS,
+    *PRODUCTS,
+    *SHAPES,
+    *INDICES,
+    *RESIZES,
+    *RECURRENT,
+    *QUANTIZED,
+    *ATTENTION,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_operator_answers_as_onnx_runtime_does(case: Case) -> None:
+    proto = make_model(case)
+    check_onnx_module(proto, OnnxModule(proto), seed=1)
+
+
+TRACED = {case.op_type: case for case in CASES if make_model(case).graph.input}
+
+
+@pytest.mark.parametrize("op_type", sorted({*TRACED} - {"Shape", "Size", "EyeLike"}))
+def test_an_operator_can_be_traced(op_type: str) -> None:
+    proto = make_model(TRACED[op_type])
+    module = OnnxModule(proto)
+    examples = tuple(torch.from_numpy(x) for x in make_noise(proto, 0).values())
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)  # nothing depends on values
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(module, examples, check_trace=False)
+
+
+def test_every_operator_of_the_table_is_tried() -> None:
+    rare = {"Asin", "Acos", "Cosh", "Acosh", "Atanh", "BitwiseNot", "BitwiseAnd", "BitwiseOr"}
+    rare |= {"BitwiseXor", "Constant", "Scatter", "SimplifiedLayerNormalization", "Swish"}
+    tried = {(case.domain, case.op_type) for case in CASES}
+    assert {op for op in OPERATORS if op not in tried and op[1] not in rare} == set()

@@ -1,0 +1,147 @@
+"""Many small networks through a toolchain's converter in one process: ``tries_worker.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from edgeark.errors import EdgearkError
+from edgeark.export.graph.files import Graph
+from edgeark.export.lint import capture_network, check
+from edgeark.export.results.compare import compare
+from edgeark.export.targets.base import Conversion, Precision, Target
+from edgeark.export.targets.isolated import WorkerTarget
+from edgeark.export.toolchains import Toolchain, call
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from support.settled import SPEC, make_images
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Between(nn.Module):
+    """What is tried, on a map of eight channels; behind it a convolution, if it gives a map."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.before = nn.Conv2d(3, 8, 3, padding=1)
+        self.function = function
+        self.eval()
+        with torch.no_grad():
+            shape = function(torch.zeros(1, 8, *SPEC.input_size)).shape
+        self.behind = nn.Conv2d(shape[1], 4, 1) if len(shape) == 4 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self.function(self.before(x)))
+
+
+class Branches(nn.Module):
+    """Each of several, with an output of its own."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(Between(function) for function in functions)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(x) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Try:
+    """``error`` is the toolchain's, ``values`` what its worker says, ``sqnr_db`` of the answers."""
+
+    error: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    sqnr_db: float = -200.0
+
+
+def findings(target: Target, function: Function) -> set[str]:
+    """The names of the rules that fire."""
+    network = capture_network(Between(function), SPEC.input_shape)
+    return {finding.rule for finding in check(network, target.rules(), target.full_name)}
+
+
+def try_each(
+    target: WorkerTarget,
+    functions: Sequence[Function],
+    folder: Path,
+    *,
+    precision: Precision = "float32",
+    runs: bool = True,
+    without: Sequence[str] = (),
+    around: Callable[[Function], nn.Module] = Between,
+) -> list[Try]:
+    """Convert a network around each function, and run it on images.
+
+    Before them comes one that every toolchain takes: where that fails, no failure says anything.
+
+    Args:
+        target: by its own worker, in one process.
+        functions: each makes one tensor of a map.
+        folder: where the files go: of the first into ``0``.
+        precision: int8 is calibrated on these images.
+        runs: whether there is something that runs them.
+        without: fixes that the worker is to leave out.
+        around: makes the network.
+    """
+    images = make_images(4, SPEC.input_shape[1:], seed=0)
+    is_int8 = precision == "int8"
+    graphs, jobs = [], []
+    for name, function in [("control", f.relu), *((str(i), g) for i, g in enumerate(functions))]:
+        out = folder / name
+        out.mkdir()
+        graphs.append(Graph(around(function), SPEC, out))
+        calibration = images if is_int8 else None
+        job = Conversion(graphs[-1], precision, out, out / "log.txt", calibration)
+        arguments = _arguments(target, job)
+        file = Path(arguments["out"])
+        run = {**arguments, "folder": str(file.parent), "files": [file.name]}
+        jobs.append([["convert", arguments, is_int8], *([["run", run, True]] if runs else [])])
+    toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
+    given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
+    values, arrays = call(toolchain, "try_each", given, {"images": images}, log=folder / "log.txt")
+    tries = []
+    for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
+        try:
+            sqnr = compare(graph.reference(images), [arrays[f"{index} output0"]]).sqnr_db
+        except (EdgearkError, KeyError):
+            sqnr = -200.0
+        tries.append(Try(said.get("error", ""), said, sqnr))
+    control, *tried = tries
+    assert not control.error and (control.sqnr_db > 20 or not runs), control
+    return tried
+
+
+class _Tries(Toolchain):
+    @property
+    def worker(self) -> Path:
+        return Path(__file__).with_name("tries_worker.py")
+
+
+_FIELDS = ("name", "packages", "python", "download_mb")
+
+
+class _Recorded(Exception):
+    """What the target was about to ask is known."""
+
+
+def _arguments(target: WorkerTarget, job: Conversion) -> dict[str, Any]:
+    """What the target would tell its worker."""
+    recorded = []
+
+    def record(function: str, arguments: dict[str, Any], *_: object, **__: object) -> None:
+        recorded.append(arguments)
+        raise _Recorded
+
+    with patch.object(target, "call", record):
+        try:
+            target.convert(job)
+        except _Recorded:
+            return recorded[0]
+    raise AssertionError("it called no worker")
