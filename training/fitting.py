@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _SMALL_BATCH = 16  # with few images; smaller ones make batch normalization noisy
 _STEPS_AN_EPOCH = 16  # wanted at the least, as long as batches stay large enough
 _EPOCHS = 30  # at the least, of a large set
+_FULL_STRENGTH = 2000  # steps from which on a recipe's distortions are as strong as it says
+_DISTORTIONS = ("degrees", "translate", "scale", "shear", "erase", "color_jitter", "gamma")
 
 
 def fit_to_data(recipe: Recipe, count: int) -> Recipe:
@@ -28,7 +30,8 @@ def fit_to_data(recipe: Recipe, count: int) -> Recipe:
 
     Batches get smaller until an epoch has ``_STEPS_AN_EPOCH`` of them, the learning rate with them
     (linearly for SGD, by the square root for AdamW: Goyal et al. 2017, Malladi et al. 2022). Epochs
-    follow from ``min_steps``; warm-up and the phases of augmentation keep their share of them.
+    follow from ``min_steps``; warm-up and the phases of augmentation keep their share of them. Few
+    steps get milder distortions: there is no time to learn what strong ones ask.
     A public data set, or ``min_steps = 0``, leaves the recipe as it is but for a batch that is
     larger than the data.
     """
@@ -46,10 +49,12 @@ def fit_to_data(recipe: Recipe, count: int) -> Recipe:
     optim = recipe.optim.model_copy(
         update={"lr": recipe.optim.lr * scale, "warmup_epochs": recipe.optim.warmup_epochs * share}
     )
+    strength = min(1.0, epochs * steps / _FULL_STRENGTH)
+    phases = ("close_mosaic", "progressive_resize_epochs")
     augment = recipe.augment.model_copy(
         update={
-            "close_mosaic": round(recipe.augment.close_mosaic * share),
-            "progressive_resize_epochs": round(recipe.augment.progressive_resize_epochs * share),
+            **{key: round(getattr(recipe.augment, key) * share) for key in phases},
+            **{key: getattr(recipe.augment, key) * strength for key in _DISTORTIONS},
         }
     )
     logger.info(

@@ -157,11 +157,9 @@ def init_foreground_prior(model: nn.Module, masks: Array) -> None:
 
 def foreground_shares(masks: Array) -> tuple[np.ndarray, np.ndarray]:
     """Which masks ``[N, h, w]`` have a foreground, bool ``[N]``, and its share of their pixels."""
-    blocks = [
-        (has_foreground(b), ((b > 0) & (b != IGNORE)).mean(axis=(1, 2))) for b in chunks(masks)
-    ]
-    is_marked, shares = zip(*blocks, strict=True)
-    return np.concatenate(is_marked), np.concatenate(shares)
+    blocks = [((b != 0) & (b != IGNORE)).mean(axis=(1, 2)) for b in chunks(masks)]
+    shares = np.concatenate(blocks)
+    return shares > 0, shares
 
 
 def balanced_sampler(foreground: np.ndarray) -> Sampler[int]:

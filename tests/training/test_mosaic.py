@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.training.config import AugmentConfig
-from edgeark.training.data.boxes import as_labels
-from edgeark.training.data.images import ImageSet
+from edgeark.training.data.images import ImageSet, as_labels
 from edgeark.training.data.mosaic import (
     AugmentedImages,
     content_edges,
