@@ -69,9 +69,9 @@ def test_a_broken_idx_file_is_named(
 def make_mnist(folder: Path, images: int = 4, labels: int = 4) -> Path:
     folder.mkdir(parents=True)
     for prefix in ("train", "t10k"):
-        images = np.arange(images * 784, dtype=np.uint32).astype(np.uint8)
+        pixels = np.arange(images * 784, dtype=np.uint32).astype(np.uint8)
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
-            idx_bytes(images.reshape(images, 28, 28))
+            idx_bytes(pixels.reshape(images, 28, 28))
         )
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
             idx_bytes(np.arange(labels, dtype=np.uint8))

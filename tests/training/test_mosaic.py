@@ -98,11 +98,11 @@ def test_batches_hold_what_their_boxes_say(mosaic: float) -> None:
     assert seen > (30 if mosaic == 0 else 60)
 
 
-def test_without_changes_a_image_stays_itself() -> None:
-    images = make_images(4, SIDE)
-    images, targets = AugmentedImages(images, AugmentConfig(), 0.0).__getitems__([2, 0])
-    assert np.array_equal(images.numpy(), images.images[[2, 0]])
-    wanted = [np.insert(images.labels[i], 0, place, 1) for place, i in enumerate((2, 0))]
+def test_without_changes_an_image_stays_itself() -> None:
+    plain = make_images(4, SIDE)
+    images, targets = AugmentedImages(plain, AugmentConfig(), 0.0).__getitems__([2, 0])
+    assert np.array_equal(images.numpy(), plain.images[[2, 0]])
+    wanted = [np.insert(plain.labels[i], 0, place, 1) for place, i in enumerate((2, 0))]
     assert np.allclose(targets.numpy(), np.concatenate(wanted), atol=1e-4)
 
 
