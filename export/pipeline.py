@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -37,6 +38,7 @@ from .targets.base import (
     Target,
 )
 from .targets.tools import set_tools
+from .tasks import get_task
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
 from .toolchains.parallel import map_in_order
@@ -186,7 +188,11 @@ def _prove(
     judged = [(source_limits, *found) for found in sources.values()]
     if parity and metric:
         judged.append((target.limits(row.precision), parity, metric))
-    missed = [words for each in judged for words in failed_checks(*each, context.is_proxy_dataset)]
+    allowed: dict[str, Any] = {
+        "foreign": context.is_proxy_dataset,
+        "drop_factor": get_task(context.spec.task).metric_drop_factor,
+    }
+    missed = [words for each in judged for words in failed_checks(*each, **allowed)]
     missed += [diagnostic.words for diagnostic in artifact.diagnostics if diagnostic.fatal]
     notes = missed + [
         diagnostic.words for diagnostic in artifact.diagnostics if not diagnostic.fatal

@@ -14,10 +14,10 @@ from ..training.data.pixels import decode
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model, list_models
 from ..zoo.spec import ModelSpec, spec_of
-from ..zoo.tasks.answers import postprocess, preprocess
 from ..zoo.tasks.images import to_input
 from .graph.files import run_pytorch
 from .results.folder import MANIFEST
+from .tasks import get_task
 from .verify import reopen, run_export
 
 _KMODEL = ".kmodel"
@@ -25,7 +25,7 @@ _KMODEL = ".kmodel"
 
 @dataclass(frozen=True)
 class Answer:
-    """Raw outputs, ``[1, ...]`` each, and what they say; see :func:`postprocess`."""
+    """Raw outputs, ``[1, ...]`` each, and what they say; see :meth:`Task.postprocess`."""
 
     outputs: Sequence[np.ndarray]
     meaning: dict[str, Any] = field(default_factory=dict)
@@ -58,9 +58,10 @@ def answer_image(subject: str, image: Path, weights: Path | None = None) -> Answ
     if path.is_dir() or (path.parent / MANIFEST).exists():
         export = reopen(path)
         spec = export.manifest.spec
-        model_input = preprocess(spec, read_image(image))
+        task = get_task(spec.task)
+        model_input = task.preprocess(spec, read_image(image))
         outputs = run_export(export, model_input.x)
-        return Answer(outputs, postprocess(spec, outputs, model_input))
+        return Answer(outputs, task.postprocess(spec, outputs, model_input))
     if path.suffix.lower() != _KMODEL:
         raise EdgearkError(
             f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no {_KMODEL}"
@@ -83,10 +84,11 @@ def read_image(path: Path) -> np.ndarray:
 def _run_model(name: str, image: np.ndarray, weights: Path | None) -> Answer:
     model = create_model(name, pretrained=weights is None, weights=weights)
     spec: ModelSpec = spec_of(model)
-    model_input = preprocess(spec, image)
+    task = get_task(spec.task)
+    model_input = task.preprocess(spec, image)
     with evaluating(model):
         outputs = run_pytorch(model, spec, model_input.x)
-    return Answer(outputs, postprocess(spec, outputs, model_input))
+    return Answer(outputs, task.postprocess(spec, outputs, model_input))
 
 
 def _run_kmodel(path: Path, image: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,6 @@ from torch import nn
 
 from ..errors import ModelError
 
-Task = Literal["classification", "segmentation", "detection"]
 Color = Literal["gray", "rgb", "bgr"]
 # How a detector's raw maps are read; each has a decoder in tasks/detection.py.
 Head = Literal["", "yolov5", "yolox", "dfl"]
@@ -36,7 +35,7 @@ class ModelSpec:
     are a structured array, a record a sample and a field an input; nothing is normalised.
     """
 
-    task: Task
+    task: str  # classification, segmentation, detection, or another that is registered
     input_size: tuple[int, int]  # height, width
     color: Color
     mean: tuple[float, ...]
@@ -77,7 +76,7 @@ class ModelSpec:
 
         YOLOX alone has all of the grey to the right and below.
         """
-        return self.task == "detection" and self.head != "yolox"
+        return self.head not in ("", "yolox")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -6,7 +6,7 @@ Nothing in it tells the time or the machine, so the files of two runs can be com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -17,11 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ... import __version__
 from ...training.checkpoint import atomic_path
-from ...training.plots import spread
-from ...zoo.tasks import classification, segmentation
 from ..targets import find_target
 from ..targets.base import Limits, Precision, Target
-from . import boxes, plots, samples
+from ..tasks import Answer, Sample, Task, get_task
+from . import plots
 
 if TYPE_CHECKING:
     from ..prepare import EvalContext
@@ -37,17 +36,6 @@ SIGNS = {  # not by colour alone
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
-Answer = samples.Answer | samples.MaskAnswer | boxes.BoxAnswer
-Answers = Callable[[Sequence[np.ndarray]], Sequence[Answer | None]]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image and what it is."""
-
-    index: int
-    uri: str
-    label: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class Section:
 
     context: EvalContext
     rows: Sequence[ExportResult]
-    metric: str
+    task: Task
     samples: list[Sample]
     lines: list[AnswerLine]
     axis: plots.Axis
@@ -134,7 +122,10 @@ def _section(
     context: EvalContext, rows: Sequence[ExportResult], targets: dict[str, Target]
 ) -> Section:
     answered = [row for row in rows if row.outputs]
-    metric, shown, answer = _samples(context, answered)
+    task = get_task(context.spec.task)
+    shown, answer = task.choose_samples(
+        context.spec, context.test, context.reference, [row.outputs for row in answered]
+    )
 
     def line(target: str, precision: str, outputs: Sequence[np.ndarray]) -> AnswerLine:
         return AnswerLine(target, precision, answer(outputs))
@@ -156,65 +147,7 @@ def _section(
             for row in answered
         ]
     )
-    return Section(context, rows, metric, shown, lines, axis, histograms)
-
-
-def _samples(
-    context: EvalContext, answered: Sequence[ExportResult]
-) -> tuple[str, list[Sample], Answers]:
-    """The metric's name, images to show, and what makes answers to them of raw outputs."""
-    if context.spec.task == "segmentation":
-        return "dice", *_masks(context)
-    if context.spec.task == "detection":
-        return "mAP50", *_boxes(context)
-    return "accuracy", *_classes(context, answered)
-
-
-def _classes(
-    context: EvalContext, answered: Sequence[ExportResult]
-) -> tuple[list[Sample], Answers]:
-    """Images to show, and what turns a place's raw outputs into its answers to them."""
-    labels, classes = context.test.labels, context.spec.classes
-    outputs = [context.reference[0], *(row.outputs[0] for row in answered)]
-    predictions = [classification.flatten_logits(output).argmax(axis=1) for output in outputs]
-    indices = samples.choose_samples(labels, predictions)
-    shown = [
-        Sample(
-            index,
-            plots.image_uri(context.test.images[index], context.spec.color),
-            str(classes[labels[index]]),
-        )
-        for index in indices
-    ]
-    return shown, lambda outputs: samples.answers(outputs[0], labels, classes, indices)
-
-
-def _masks(context: EvalContext) -> tuple[list[Sample], Answers]:
-    """The same for masks; a sample is an image with its true mask."""
-    test, spec = context.test, context.spec
-    count, wanted = len(spec.classes), test.labels
-    scores = segmentation.foreground_dice(segmentation.to_mask(context.reference[0]), wanted, count)
-    indices = samples.choose_marked(wanted, scores)
-    shown = [
-        Sample(
-            index,
-            plots.mask_uri(test.images[index], wanted[index], count, spec.color),
-            "truth" if wanted[index].any() else "clean",
-        )
-        for index in indices
-    ]
-    return shown, lambda outputs: samples.mask_answers(
-        outputs[0], test.images, wanted, spec.color, indices
-    )
-
-
-def _boxes(context: EvalContext) -> tuple[list[Sample], Answers]:
-    """The same for boxes; a sample is an image with its true boxes."""
-    test, spec = context.test, context.spec
-    indices = spread(len(test))
-    truths = [boxes.true_answer(test, spec.color, index) for index in indices]
-    shown = [Sample(i, truth.uri, truth.words) for i, truth in zip(indices, truths, strict=True)]
-    return shown, lambda outputs: boxes.box_answers(spec, outputs, test, indices)
+    return Section(context, rows, task, shown, lines, axis, histograms)
 
 
 def _limit_lines(rows: Sequence[ExportResult], targets: dict[str, Target]) -> list[LimitLine]:

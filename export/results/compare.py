@@ -9,16 +9,14 @@ import numpy as np
 
 from ...errors import EdgearkError
 from ...training.data import ImageSet
-from ...training.metrics import mask_figures, mean_average_precision
 from ...zoo.spec import ModelSpec
-from ...zoo.tasks import classification, segmentation
 from ..targets.base import Limits
+from ..tasks import get_task
 from .schema import Figure, Metric
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
 FOREIGN_DATA_DROP = 0.01
 _PLAIN_PEAK = 5.0  # answers beyond it may differ by more
-_OTHER_METRICS = 2  # times the drop that top-1 may have
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def score(
         name=name,
         float=wanted[name],
         value=got[name],
-        n=_count_scored(spec, test),
+        n=get_task(spec.task).count_scored(test),
         dataset=test.name,
         details={key: Figure(float=wanted[key], value=got[key]) for key in others},
     )
@@ -90,39 +88,30 @@ def task_figures(
 ) -> dict[str, float]:
     """What a task measures, in 0..1 and by name; the first figure is the one that limits are for.
 
-    Classification: ``top1``. Segmentation: ``dice``, the mean over the marked images. Detection:
-    ``map50``. The latter two have further figures (``training/metrics.py``).
+    See :meth:`Task.figures`.
 
     Raises:
-        EdgearkError: no metric for the task, or no image that is marked.
+        EdgearkError: an unknown task, or no image that is marked.
     """
-    if not _count_scored(spec, test):
+    task = get_task(spec.task)
+    if not task.count_scored(test):
         raise EdgearkError(f"nothing is marked in {len(test)} images of {test.name}: no metric")
-    if spec.task == "classification":
-        return {"top1": classification.top1(outputs[0], test.labels)}
-    if spec.task == "segmentation":
-        return mask_figures(segmentation.to_mask(outputs[0]), test)
-    if spec.task == "detection":
-        return mean_average_precision(spec, outputs, test.labels)
-    raise EdgearkError(f"no metric for task {spec.task!r} yet")
-
-
-def _count_scored(spec: ModelSpec, test: ImageSet) -> int:
-    """The images that the first figure is about: a mask's are those where something is marked."""
-    return (
-        int(segmentation.has_foreground(test.labels).sum())
-        if spec.task == "segmentation"
-        else len(test)
-    )
+    return task.figures(spec, outputs, test)
 
 
 def failed_checks(
-    limits: Limits, parity: Parity, metric: Metric, foreign: bool = False
+    limits: Limits,
+    parity: Parity,
+    metric: Metric,
+    *,
+    foreign: bool = False,
+    drop_factor: float = 1.0,
 ) -> list[str]:
     """What an export misses, in words; empty when it passes.
 
     On ``foreign`` images, of another data set than the network was trained on, many answers lie
     near the edge between two classes, and the least error tips some: a drop of a point is allowed.
+    ``drop_factor`` is the task's :attr:`Task.metric_drop_factor`.
     """
     missed = []
     if limits.max_abs_error is not None:
@@ -132,7 +121,7 @@ def failed_checks(
     if limits.sqnr_db is not None and parity.sqnr_db < limits.sqnr_db:
         missed.append(f"SQNR {parity.sqnr_db:.1f} dB < {limits.sqnr_db:.0f} dB")
     if limits.metric_drop is not None:
-        allowed = limits.metric_drop * (1 if metric.name == "top1" else _OTHER_METRICS)
+        allowed = limits.metric_drop * drop_factor
         allowed = max(allowed, FOREIGN_DATA_DROP) if foreign else allowed
         drop = metric.float - metric.value
         if drop > allowed + 1e-9:

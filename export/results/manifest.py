@@ -14,9 +14,10 @@ from pydantic_core import from_json
 
 from ...errors import EdgearkError
 from ...training.data import Frame
-from ...zoo.spec import Color, Head, ModelSpec, Task
+from ...zoo.spec import Color, Head, ModelSpec
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target, list_files
+from ..tasks import get_task, list_tasks
 from .folder import GOLDEN, GOLDEN_COUNT, MANIFEST
 from .schema import ExportResult, ProvenResult, Record, SourceResult
 
@@ -34,7 +35,14 @@ def _inside(name: str) -> str:
     return name
 
 
+def _known_task(name: str) -> str:
+    if name not in list_tasks():
+        raise ValueError(f"a task is one of {', '.join(list_tasks())}")
+    return name
+
+
 FileName = Annotated[str, AfterValidator(_inside)]
+TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
 class _Section(Record):
@@ -91,7 +99,7 @@ class Manifest(ProvenResult):
 
     schema_version: Literal[1]
     edgeark: str
-    task: Task
+    task: TaskName
     toolchain: dict[str, str] = Field(default_factory=dict)
     files: tuple[FileSection, ...]
     sources: tuple[FileName, ...] = ()
@@ -221,8 +229,7 @@ def _shape(nchw: Sequence[int], layout: str) -> tuple[int, ...]:
 
 
 def _letterbox(spec: ModelSpec) -> LetterboxSection | None:
-    """How an image is put into a detector's input."""
-    if spec.task != "detection":
+    if not get_task(spec.task).letterboxed:
         return None
     return LetterboxSection(grey=GREY, centred=Frame.of(spec).centred)
 

@@ -92,7 +92,7 @@ class Tables(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._in_cell = False
-        self.preprocess(page)
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))

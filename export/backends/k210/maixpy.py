@@ -23,6 +23,7 @@ from ...kpu.layer import MAIN_BYTES, round_up
 from ...results.folder import MANIFEST, staged_folder
 from ...results.manifest import Manifest, read_manifest
 from ...targets.templates import open_templates
+from ...tasks import get_task
 
 KMODEL = "model.kmodel"
 BUDGET = "budget.md"
@@ -147,11 +148,10 @@ def _find(export: Path) -> tuple[Manifest, Path]:
 
 
 def _check_task(manifest: Manifest) -> None:
-    if manifest.task not in ("classification", "detection"):
-        raise BundleError(
-            f"{manifest.model}: no main.py for {manifest.task}: there are classification and "
-            f"detection"
-        )
+    if not (_TEMPLATES / f"{manifest.task}.py.jinja").exists():
+        found = sorted(path.name.partition(".")[0] for path in _TEMPLATES.glob("*.py.jinja"))
+        known = " and ".join(name for name in found if name != "main")
+        raise BundleError(f"{manifest.model}: no main.py for {manifest.task}: there are {known}")
     _, channels, height, width = manifest.input.shape
     color = {1: "gray", 3: "rgb"}.get(channels)
     if manifest.input.color != color:
@@ -164,30 +164,22 @@ def _check_task(manifest: Manifest) -> None:
             f"{manifest.model} takes {width}x{height} pixels: the camera's image has "
             f"{CAMERA_SIZE[1]}x{CAMERA_SIZE[0]}; create it with a smaller input_size"
         )
-    wanted = _output_shapes(manifest)
+    try:
+        wanted = get_task(manifest.task).decoded_shapes(manifest.spec)
+    except EdgearkError as error:
+        raise BundleError(f"{manifest.model}: {error}") from None
     found = [output.shape for output in manifest.outputs]
-    if found != wanted:
+    if list(map(_without_ones, found)) != list(map(_without_ones, wanted)):
         raise BundleError(
             f"{manifest.model}: outputs {found} in the manifest, decoded are {wanted}"
         )
 
 
-def _output_shapes(manifest: Manifest) -> list[tuple[int, ...]]:
-    """What the decoders read."""
-    classes = len(manifest.classes)
-    if manifest.task == "classification":
-        found = manifest.outputs[0].shape if manifest.outputs else ()
-        return [(1, classes) if len(found) == 2 else (1, classes, 1, 1)]
-    if not manifest.anchors or len(manifest.anchors) != len(manifest.strides):
-        raise BundleError(
-            f"{manifest.model}: {MANIFEST} has {len(manifest.anchors)} sets of anchors for "
-            f"{len(manifest.strides)} strides; only detectors with anchors (YOLOv5) can be bundled"
-        )
-    height, width = manifest.input.shape[2:]
-    return [
-        (1, len(sizes) * (5 + classes), height // stride, width // stride)
-        for sizes, stride in zip(manifest.anchors, manifest.strides, strict=True)
-    ]
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``[1, C, 1, 1]`` holds the same numbers in the same order as ``[1, C]``."""
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _read_kmodel(path: Path, manifest: Manifest) -> Kmodel:

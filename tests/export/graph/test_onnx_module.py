@@ -114,7 +114,7 @@ def test_a_wrong_module_is_caught() -> None:
     module = OnnxModule(proto)
     with torch.no_grad():
         next(module.parameters()).mul_(1.01)
-    with pytest.raises(OnnxError, match="not equal to the file: y0 is off by 0.01"):
+    with pytest.raises(OnnxError, match=r"not equal to the file: y0 is off by 0\.01"):
         check_onnx_module(proto, module)
 
 

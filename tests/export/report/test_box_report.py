@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeark.export.prepare import EvalContext
-from edgeark.export.report import boxes, render, write_report
+from edgeark.export.report import render, write_report
 from edgeark.export.results.compare import compare, score, task_figures
 from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets.base import Evidence
+from edgeark.export.tasks import detection as boxes
 from edgeark.training.plots import spread
 from edgeark.zoo import model_entry
 from PIL import Image

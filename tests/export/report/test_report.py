@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeark.export.prepare import EvalContext
-from edgeark.export.report import plots, render, samples, write_report
+from edgeark.export.report import plots, render, write_report
 from edgeark.export.results.compare import compare, score, task_figures
 from edgeark.export.results.schema import ExportResult, Status
 from edgeark.export.targets.base import Evidence, Placement, Precision
+from edgeark.export.tasks import classification as samples
+from edgeark.export.tasks.drawing import image_uri
 from PIL import Image
 from support.report_fakes import (
     CLASSES,
@@ -274,7 +276,7 @@ def test_histograms_share_their_axis_and_count_every_value() -> None:
 @pytest.mark.parametrize(("color", "expected"), [("rgb", (1, 2, 3)), ("bgr", (3, 2, 1))])
 def test_image_uri_is_that_image(color: str, expected: tuple[int, ...]) -> None:
     image = np.zeros((3, 2, 4), np.uint8) + np.array([1, 2, 3], np.uint8)[:, None, None]
-    uri = plots.image_uri(image, color)
+    uri = image_uri(image, color)
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
     assert image.size == (4, 2) and image.getpixel((0, 0)) == expected
 

@@ -16,9 +16,9 @@ from edgeark.export.prepare import EvalContext
 from edgeark.export.results.folder import write_golden
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion
+from edgeark.export.tasks import get_task
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.spec import ModelSpec
-from edgeark.zoo.tasks.answers import postprocess, preprocess
 from PIL import Image
 from support.rknn1_cases import TARGET, export_digits, few_digits
 from support.rknn1_double import activate
@@ -152,8 +152,9 @@ def convert(name: str, folder: Path) -> tuple[Graph, ModelSpec, Path, dict[str, 
 
 def expected(spec: ModelSpec, graph: Graph, image: np.ndarray) -> dict[str, Any]:
     """The answer by the zoo's own pre-processing and decoding."""
-    model_input = preprocess(spec, image)
-    return postprocess(spec, graph.reference(model_input.x), model_input)
+    task = get_task(spec.task)
+    model_input = task.preprocess(spec, image)
+    return task.postprocess(spec, graph.reference(model_input.x), model_input)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

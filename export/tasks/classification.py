@@ -1,31 +1,62 @@
-"""Test images to show in a report, and every place's answers to them: classes or masks."""
+"""Classification: which of the classes an image shows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from ...zoo.tasks import classification, segmentation
-from .plots import mask_uri
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A place's best class for one image; ``score`` is its softmax probability."""
-
-    name: str
-    score: float
-    right: bool
+from ...training.data import ImageSet
+from ...zoo.spec import ModelSpec
+from ...zoo.tasks.classification import flatten_logits, top1, top_k
+from .base import Answer, Answers, ModelInput, Sample, Task, register_task
+from .drawing import image_uri
 
 
-@dataclass(frozen=True)
-class MaskAnswer:
-    """A place's mask, painted over the image; ``words`` say how good it is."""
+@register_task
+class Classification(Task):
+    """``classes``: the likeliest, best first. Metric: ``top1``, the share of right answers."""
 
-    uri: str
-    words: str
+    name = "classification"
+    metric_title = "accuracy"
+    metric_drop_factor = 1.0
+    samples_caption = Markup(
+        "Images that some place gets wrong are among them, where there are any. Below each image: "
+        "its label; then every place's answer with its score, "
+        '<span class="right">✓ right</span> or <span class="wrong">✗ wrong</span>.'
+    )
+
+    def postprocess(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], model_input: ModelInput
+    ) -> dict[str, Any]:
+        (output,) = outputs
+        return {"classes": top_k(output, spec.classes)[0]}
+
+    def figures(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
+    ) -> dict[str, float]:
+        return {"top1": top1(outputs[0], test.labels)}
+
+    def choose_samples(
+        self,
+        spec: ModelSpec,
+        test: ImageSet,
+        reference: Sequence[np.ndarray],
+        answered: Sequence[Sequence[np.ndarray]],
+    ) -> tuple[list[Sample], Answers]:
+        labels, classes = test.labels, spec.classes
+        logits = [outputs[0] for outputs in (reference, *answered)]
+        indices = choose_samples(labels, [flatten_logits(each).argmax(axis=1) for each in logits])
+        shown = [
+            Sample(i, image_uri(test.images[i], spec.color), str(classes[labels[i]]))
+            for i in indices
+        ]
+        return shown, lambda outputs: answers(outputs[0], labels, classes, indices)
+
+    def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+        return [(1, len(spec.classes), 1, 1)]
 
 
 def choose_samples(
@@ -81,54 +112,9 @@ def answers(
         if index >= len(output):
             found.append(None)
             continue
-        best = classification.top_k(output[index][None], classes, k=1)[0][0]
-        found.append(Answer(best["name"], best["score"], best["index"] == labels[index]))
-    return found
-
-
-def choose_marked(wanted: np.ndarray, scores: np.ndarray, count: int = 8) -> list[int]:
-    """Indices of images worth showing: marked ones from the worst to the best, and clean ones.
-
-    Args:
-        wanted: the true masks ``[N, h, w]``.
-        scores: Dice of the marked ones, ``[M]``.
-        count: how many to choose, at most; a quarter of them clean.
-    """
-    foreground = segmentation.has_foreground(wanted)
-    clean = np.flatnonzero(~foreground)[: count // 4].tolist()
-    ranked = np.flatnonzero(foreground)[np.argsort(scores, kind="stable")]
-    places = np.linspace(0, len(ranked) - 1, min(count - len(clean), len(ranked)))
-    return [*ranked[places.round().astype(int)].tolist(), *clean]
-
-
-def mask_answers(
-    output: np.ndarray,
-    images: np.ndarray,
-    wanted: np.ndarray,
-    color: str,
-    indices: Sequence[int],
-) -> list[MaskAnswer | None]:
-    """A place's masks of the images ``indices``; None for those that it was not given.
-
-    Args:
-        output: raw logits ``[n, classes, h, w]`` for the first n images.
-        images: uint8 ``[N, C, h, w]``, N >= n.
-        wanted: the true masks ``[N, h, w]``.
-        color: the order of the images' channels.
-        indices: images, in 0..N-1.
-    """
-    num_classes = output.shape[1]
-    found: list[MaskAnswer | None] = []
-    for index in indices:
-        if index >= len(output):
-            found.append(None)
-            continue
-        mask, truth = segmentation.to_mask(output[index][None]), wanted[index][None]
-        if truth.any():
-            words = f"Dice {segmentation.foreground_dice(mask, truth, num_classes)[0]:.3f}"
-        else:
-            words = f"{np.count_nonzero(mask)} px"
-        found.append(MaskAnswer(mask_uri(images[index], mask[0], num_classes, color), words))
+        best = top_k(output[index][None], classes, k=1)[0][0]
+        right = bool(best["index"] == labels[index])
+        found.append(Answer(best["name"], right=right, score=best["score"]))
     return found
 
 

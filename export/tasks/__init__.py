@@ -1,0 +1,17 @@
+"""Tasks by name: all that edgeark knows of one is in its class. See :class:`Task`."""
+
+from . import classification, detection, segmentation  # they register themselves
+from .base import Answer, ModelInput, Sample, Task, get_task, list_tasks, register_task
+
+__all__ = [
+    "Answer",
+    "ModelInput",
+    "Sample",
+    "Task",
+    "classification",
+    "detection",
+    "get_task",
+    "list_tasks",
+    "register_task",
+    "segmentation",
+]

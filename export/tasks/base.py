@@ -1,0 +1,160 @@
+"""The contract of a task, and the registry of tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...errors import EdgearkError
+from ...training.data import ImageSet
+from ...zoo.spec import ModelSpec
+from ...zoo.tasks.images import to_input
+from ...zoo.tasks.letterbox import Letterbox, letterbox
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """An image as a network takes it.
+
+    ``x`` is raw: uint8 ``[1, C, height, width]`` in 0..255. ``size`` is the image's own, height
+    and width; ``mapping`` says where a letterboxed image lies in the input.
+    """
+
+    x: np.ndarray
+    size: tuple[int, int]
+    mapping: Letterbox | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A test image in a report: its index, the image as a data URI, and what is true of it."""
+
+    index: int
+    uri: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A target's answer to a sample in a report: an image as a data URI, or words alone.
+
+    ``right`` says whether the answer is right, where that is yes or no; ``score`` is a probability.
+    """
+
+    words: str
+    uri: str = ""
+    right: bool | None = None
+    score: float | None = None
+
+
+# Raw outputs of the first n test images to an answer a sample; None for a sample beyond them.
+Answers = Callable[[Sequence[np.ndarray]], Sequence[Answer | None]]
+
+
+class Task(ABC):
+    """What a network is for: how an image goes in, what comes out, how good that is.
+
+    A subclass with :func:`register_task` is all that a new task needs. ``name`` is the one in
+    :class:`ModelSpec`; templates of board scripts and of projects are found by it.
+    """
+
+    name: ClassVar[str]
+    metric_title: ClassVar[str]  # of the first figure, in a report
+    metric_drop_factor: ClassVar[float] = 2.0  # times the drop that a target allows for accuracy
+    letterboxed: ClassVar[bool] = False  # an image keeps its aspect; otherwise it is stretched
+    samples_caption: ClassVar[str]  # in a report, above the samples
+    samples_class: ClassVar[str] = ""  # CSS: "medium" or "large" images in a report
+
+    def preprocess(self, spec: ModelSpec, image: np.ndarray) -> ModelInput:
+        """An image of any size, uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), as the network's input.
+
+        Raises:
+            ValueError: the array is not a uint8 image.
+        """
+        size = image.shape[:2]
+        if self.letterboxed:
+            x, mapping = letterbox(image, spec.input_size, spec.color, centred=spec.is_centred)
+            return ModelInput(x, size, mapping)
+        x = to_input(image, spec.input_size, spec.in_channels)
+        return ModelInput(x[:, ::-1] if spec.color == "bgr" else x, size)
+
+    @abstractmethod
+    def postprocess(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], model_input: ModelInput
+    ) -> dict[str, Any]:
+        """What a network says of an image, by the name of what it is.
+
+        Args:
+            spec: the network's.
+            outputs: its raw outputs, batch 1.
+            model_input: what :meth:`preprocess` made of the image.
+
+        Raises:
+            ValueError: the outputs do not fit the spec.
+        """
+
+    @abstractmethod
+    def figures(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
+    ) -> dict[str, float]:
+        """Metrics of raw outputs ``[N, ...]`` by name, in 0..1; limits look at the first."""
+
+    def count_scored(self, test: ImageSet) -> int:
+        """How many of the images the first figure is about."""
+        return len(test)
+
+    @abstractmethod
+    def choose_samples(
+        self,
+        spec: ModelSpec,
+        test: ImageSet,
+        reference: Sequence[np.ndarray],
+        answered: Sequence[Sequence[np.ndarray]],
+    ) -> tuple[list[Sample], Answers]:
+        """Test images for a report, and what turns a target's raw outputs into answers to them.
+
+        Args:
+            spec: the network's.
+            test: N images.
+            reference: PyTorch's raw outputs for them.
+            answered: raw outputs of targets, each for the first n <= N images.
+        """
+
+    def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+        """Shapes of the raw outputs, batch 1, as the decoders of board scripts read them.
+
+        Raises:
+            EdgearkError: no script decodes them.
+        """
+        raise EdgearkError(f"no script decodes {self.name}")
+
+
+_TASKS: dict[str, Task] = {}
+
+
+def register_task(task: type[Task]) -> type[Task]:
+    """Class decorator: makes a task known by its name, or replaces the one of that name."""
+    _TASKS[task.name] = task()
+    return task
+
+
+def list_tasks() -> list[str]:
+    """Names of all tasks."""
+    return sorted(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """The task of a :class:`ModelSpec`.
+
+    Raises:
+        EdgearkError: no task of that name is registered.
+    """
+    try:
+        return _TASKS[name]
+    except KeyError:
+        known = ", ".join(list_tasks())
+        raise EdgearkError(f"unknown task {name!r}; there are {known}") from None

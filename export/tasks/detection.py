@@ -1,0 +1,115 @@
+"""Detection: where objects are in an image, and of which class each is."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import EdgearkError
+from ...training.data import ImageSet
+from ...training.metrics import find_boxes, mean_average_precision, true_boxes
+from ...zoo.spec import ModelSpec
+from ...zoo.tasks.boxes import Boxes
+from ...zoo.tasks.detection import detect
+from .base import Answer, Answers, ModelInput, Sample, Task, register_task
+
+_LONGEST = 416  # pixels of a drawn image: enough to see the boxes, little enough for one page
+_QUALITY = 80
+
+
+@register_task
+class Detection(Task):
+    """``detections``: boxes in the image's pixels, best first. Metric: ``map50``."""
+
+    name = "detection"
+    metric_title = "mAP50"
+    letterboxed = True
+    samples_caption = (
+        "Images evenly through the test set. On top the true boxes; then every place's boxes with "
+        "a score above 0.25, one colour a class, and how many there are."
+    )
+    samples_class = "large"
+
+    def postprocess(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], model_input: ModelInput
+    ) -> dict[str, Any]:
+        assert model_input.mapping is not None
+        return {"detections": detect(spec, outputs, model_input.mapping)}
+
+    def figures(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
+    ) -> dict[str, float]:
+        return mean_average_precision(spec, outputs, test.labels)
+
+    def choose_samples(
+        self,
+        spec: ModelSpec,
+        test: ImageSet,
+        reference: Sequence[np.ndarray],
+        answered: Sequence[Sequence[np.ndarray]],
+    ) -> tuple[list[Sample], Answers]:
+        from ...training.plots import spread  # matplotlib is slow to import
+
+        indices = spread(len(test))
+        truths = [true_answer(test, spec.color, index) for index in indices]
+        shown = [Sample(i, each.uri, each.words) for i, each in zip(indices, truths, strict=True)]
+        return shown, lambda outputs: box_answers(spec, outputs, test, indices)
+
+    def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+        if not spec.anchors or len(spec.anchors) != len(spec.strides):
+            raise EdgearkError(
+                f"{len(spec.anchors)} sets of anchors for {len(spec.strides)} strides; only "
+                f"detectors with anchors (YOLOv5) are decoded by scripts"
+            )
+        height, width = spec.input_size
+        return [
+            (1, len(sizes) * (5 + len(spec.classes)), height // stride, width // stride)
+            for sizes, stride in zip(spec.anchors, spec.strides, strict=True)
+        ]
+
+
+def true_answer(test: ImageSet, color: str, index: int) -> Answer:
+    """An image with the boxes of its label."""
+    return _answer(test, color, index, true_boxes(test.labels[index]))
+
+
+def box_answers(
+    spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet, indices: Sequence[int]
+) -> list[Answer | None]:
+    """A place's boxes, at the thresholds of an application, in the images ``indices``.
+
+    Args:
+        spec: the network's.
+        outputs: raw maps of the first n images; None is the answer to a later one.
+        test: the images.
+        indices: in 0..N-1.
+    """
+    found: list[Answer | None] = []
+    for index in indices:
+        if index >= len(outputs[0]):
+            found.append(None)
+            continue
+        (boxes,) = find_boxes(spec, [output[index][None] for output in outputs])
+        found.append(_answer(test, spec.color, index, boxes))
+    return found
+
+
+def _answer(test: ImageSet, color: str, index: int, boxes: Boxes) -> Answer:
+    counts = np.bincount(boxes.classes, minlength=len(test.classes))
+    words = ", ".join(f"{n} {name}" for name, n in zip(test.classes, counts, strict=True) if n)
+    return Answer(words or "nothing", _drawn_uri(test.images[index], color, boxes))
+
+
+def _drawn_uri(pixels: np.ndarray, color: str, boxes: Boxes) -> str:
+    """A raw image ``[C, H, W]`` with boxes, as a JPEG in a data URI."""
+    from ...training.plots import draw_boxes  # matplotlib is slow to import
+
+    image = draw_boxes(pixels, color, boxes)
+    image.thumbnail((_LONGEST, _LONGEST))
+    buffer = io.BytesIO()
+    image.save(buffer, format="jpeg", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
