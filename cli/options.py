@@ -32,7 +32,7 @@ InputShapeOption = Annotated[
 ]
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, ../shared/data."),
+    typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, then the cache."),
 ]
 ImagesOption = Annotated[
     Optional[Path],  # noqa: UP045

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...training.data import ImageSet
-from ...training.data.folders import decode
+from ...training.data.pixels import decode
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import to_input
 from ..graph.files import sample_type
