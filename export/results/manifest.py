@@ -234,7 +234,7 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"]))
         raise ManifestError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
     except ValueError as error:
-        raise ManifestError(f"{path} is not JSON: {error}") from None
+        raise ManifestError(f"{path}: not JSON: {error}") from None
 
 
 def manifest_schema() -> str:
