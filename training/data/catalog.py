@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, MissingPartError
-from ...zoo.spec import Task
 from .findings import Finding
 from .images import Shape, Split
 from .pixels import ImageHeader
@@ -37,7 +36,7 @@ class Catalog:
     """
 
     name: str
-    task: Task
+    task: str
     classes: tuple[str, ...]
     parts: Mapping[Split, tuple[str, ...]]
     read: Callable[[str], bytes]

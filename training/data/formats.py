@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from ...errors import DataError
-from ...zoo.spec import Color, ModelSpec, Task
+from ...zoo.spec import Color, ModelSpec
 from .catalog import Catalog
 from .files import Files
 from .images import ImageSet, Shape, Split
@@ -62,7 +62,7 @@ class DatasetFormat(ABC):
         """
         raise DataError(f"{self.name} has no files of its own to look at")
 
-    def fits(self, files: Files, task: Task | None) -> bool:
+    def fits(self, files: Files, task: str | None) -> bool:
         """Whether a folder of the user's looks like this layout; cheap."""
         return False
 
@@ -132,7 +132,7 @@ def find_format(name: str) -> DatasetFormat:
         raise DataError(f"unknown data set {name!r}; known: {known}") from None
 
 
-def detect_format(data: Path, task: Task | None = None) -> DatasetFormat:
+def detect_format(data: Path, task: str | None = None) -> DatasetFormat:
     """The format that a folder is laid out in; ``task`` narrows the choice.
 
     Raises:

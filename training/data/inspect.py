@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DataError
-from ...zoo.spec import Task
 from .findings import Finding
 from .formats import FileFormat, Request, detect_format, find_format
 from .look import Look, look_at
@@ -16,7 +15,7 @@ def inspect_folder(
     data: Path,
     dataset: str | None = None,
     *,
-    task: Task | None = None,
+    task: str | None = None,
     ignore: int | None = None,
     sheet: Path | None = None,
 ) -> tuple[Look, Path | None]:
