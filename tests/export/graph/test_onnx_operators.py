@@ -345,7 +345,6 @@ RESIZES = [
     of("Resize", MAP, None, floats(1, 2, 1, 1), mode="nearest"),
     of("Resize", MAP, None, floats(1, 1, 2, 2), mode="cubic", cubic_coeff_a=-0.5),
     of("Resize", MAP, None, floats(1, 1, 2, 2), mode="cubic", exclude_outside=1),
-    of("Resize", MAP, None, floats(1, 1, 0.5, 0.5), mode="linear", antialias=1),
     of("Resize", (1, 2, 7), None, floats(1, 1, 2), mode="linear"),
     *(
         of("GridSample", MAP, (1, 5, 6, 2), mode=mode, padding_mode=padding, align_corners=align)
