@@ -284,7 +284,7 @@ def test_long_images_are_resized_without_a_dense_matrix() -> None:
     small = to_input(ramp, (32, 64), 1)[0, 0]
     assert np.abs(small.astype(float) - np.linspace(2, 253, 64)).max() < 3
     canvas, mapping = letterbox(ramp, (32, 64), "gray")
-    assert canvas.shape == (1, 1, 32, 64) and mapping.picture_size == (2, 1_000_000)
+    assert canvas.shape == (1, 1, 32, 64) and mapping.image_size == (2, 1_000_000)
 
 
 def test_sets_beyond_memory_are_kept_on_disk(

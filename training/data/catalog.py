@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ...errors import DataError, MissingPartError
 from .findings import Finding
 from .images import Shape, Split
 from .pixels import ImageHeader
+
+Kind = Literal["classification", "segmentation", "detection"]  # of annotations
 
 # The annotation of an image: int, the class; float64 [k, 5], boxes x1, y1, x2, y2 in pixels of the
 # upright image and their class; uint8 [h, w], a mask of the upright image.
@@ -36,7 +38,7 @@ class Catalog:
     """
 
     name: str
-    task: str
+    task: Kind
     classes: tuple[str, ...]
     parts: Mapping[Split, tuple[str, ...]]
     read: Callable[[str], bytes]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import DataError, MissingPartError
 from .boxes import ImageFinder, corners_of, parts_by_folder, place_boxes, rows_of
-from .catalog import PART_NAMES, Catalog
+from .catalog import PART_NAMES, Catalog, Kind
 from .files import Files, parent_of
 from .findings import Finding
 from .formats import FolderFormat, Request, register_format
@@ -34,7 +34,7 @@ class CocoJson(FolderFormat):
     name = "coco_json"
     summary = "images and a COCO json file, annotations/*train*.json or one for all"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "detection"):
             return False
         return any(_looks_like_coco(files, name) for name in files.with_suffix(".json")[:3])

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 
 from ...errors import DataError
 from ...zoo.spec import Color, ModelSpec
-from .catalog import Catalog
+from .catalog import Catalog, Kind
 from .files import Files
 from .images import ImageSet, Shape, Split
 from .reading import read_catalog
@@ -62,7 +62,7 @@ class DatasetFormat(ABC):
         """
         raise DataError(f"{self.name} has no files of its own to look at")
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         """Whether a folder of the user's looks like this layout; cheap."""
         return False
 
@@ -132,7 +132,7 @@ def find_format(name: str) -> DatasetFormat:
         raise DataError(f"unknown data set {name!r}; known: {known}") from None
 
 
-def detect_format(data: Path, task: str | None = None) -> DatasetFormat:
+def detect_format(data: Path, task: Kind | None = None) -> DatasetFormat:
     """The format that a folder is laid out in; ``task`` narrows the choice.
 
     Raises:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from ...errors import DataError
-from .catalog import Catalog, catalog_of_labels, part_of, part_on_path
+from .catalog import Catalog, Kind, catalog_of_labels, part_of, part_on_path
 from .files import SPLIT_FILE, Files, parent_of, parse_split, stem_of
 from .findings import Finding
 from .formats import FolderFormat, Request, register_format
@@ -31,7 +31,7 @@ class ImageTable(FolderFormat):
     guess_rank = 3
     summary = "a CSV file of image and label beside the images"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "classification"):
             return False
         return _find_table(files) is not None
@@ -61,7 +61,7 @@ class ImageFolder(FolderFormat):
     guess_rank = 4
     summary = "one folder a class inside"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         return task in (None, "classification") and bool(_label_by_folder(files)[0])
 
     def list(self, files: Files, request: Request) -> Catalog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DataError
+from .catalog import Kind
 from .findings import Finding
 from .formats import FileFormat, Request, detect_format, find_format
 from .look import Look, look_at
@@ -15,7 +16,7 @@ def inspect_folder(
     data: Path,
     dataset: str | None = None,
     *,
-    task: str | None = None,
+    task: Kind | None = None,
     ignore: int | None = None,
     sheet: Path | None = None,
 ) -> tuple[Look, Path | None]:

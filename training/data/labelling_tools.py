@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import DataError
 from .boxes import ImageFinder, corners_of, parts_by_folder, place_boxes, rows_of
-from .catalog import Catalog, catalog_of_labels
+from .catalog import Catalog, Kind, catalog_of_labels
 from .files import Files
 from .findings import Finding
 from .formats import FolderFormat, Request, register_format
@@ -87,7 +87,7 @@ class LabelMe(FolderFormat):
     name = "labelme"
     summary = "images and LabelMe's json files beside them"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "detection"):
             return False
         return any(b'"shapes"' in files.read(name) for name in files.with_suffix(".json")[:3])
@@ -134,7 +134,7 @@ class CvatXml(FolderFormat):
     name = "cvat_xml"
     summary = "images and CVAT's annotations.xml"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "detection"):
             return False
         found = files.with_suffix(".xml")
@@ -185,7 +185,7 @@ class LabelStudio(FolderFormat):
     name = "label_studio"
     summary = "images and Label Studio's json export"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         return bool(_label_studio_tasks(files))
 
     def list(self, files: Files, request: Request) -> Catalog:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import DataError
 from .boxes import parts_by_folder
-from .catalog import Catalog, part_on_path
+from .catalog import Catalog, Kind, part_on_path
 from .files import SPLIT_FILE, Files, parse_split, stem_of
 from .findings import Finding, name_some
 from .formats import FolderFormat, Request, register_format
@@ -39,7 +39,7 @@ class MaskFolder(FolderFormat):
     guess_rank = 2
     summary = "images/* and masks/<same name>.png, or both in train, val and test"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "segmentation"):
             return False
         return any(name.split("/")[-2].lower() in _MASK_FOLDERS for name in files.images

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import DataError
 from .boxes import class_index, parts_by_folder, place_boxes, rows_of
-from .catalog import PART_NAMES, Catalog
+from .catalog import PART_NAMES, Catalog, Kind
 from .files import Files, parent_of, stem_of
 from .findings import Finding, name_some
 from .formats import FolderFormat, Request, register_format
@@ -33,7 +33,7 @@ class VocFolder(FolderFormat):
     name = "voc_folder"
     summary = "JPEGImages/* and Annotations/*.xml"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "detection"):
             return False
         candidates = files.with_suffix(".xml")[:3]

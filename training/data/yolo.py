@@ -12,7 +12,7 @@ import yaml
 
 from ...errors import DataError
 from .boxes import corners_of, parts_by_folder, rows_of
-from .catalog import PART_NAMES, Catalog
+from .catalog import PART_NAMES, Catalog, Kind
 from .files import Files, stem_of
 from .findings import Finding
 from .formats import FolderFormat, Request, register_format
@@ -36,7 +36,7 @@ class YoloTxt(FolderFormat):
     guess_rank = 1
     summary = "images/*, labels/*.txt, and classes.txt or data.yaml"
 
-    def fits(self, files: Files, task: str | None) -> bool:
+    def fits(self, files: Files, task: Kind | None) -> bool:
         if task not in (None, "detection"):
             return False
         named = any(n.split("/")[-1] in _CLASS_FILES for n in files.names)
