@@ -23,6 +23,8 @@ from torch import Tensor, fx, nn
 from ...errors import EdgearkError
 from ...words import format_shape
 from ...zoo.modes import evaluating
+from .folding import fold_constants
+from .regions import inline_regions
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 # Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
@@ -150,12 +152,19 @@ class Op:
 
 
 class Network:
-    """The operators in the order of computation; ``constants``: what its other nodes hold."""
+    """The operators in the order of computation; ``constants``: what its other nodes hold.
+
+    What is computed of constants alone is a constant: exporters fold it.
+    """
 
     def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> None:
         nodes = graph.nodes
-        self.constants = constants
-        self.ops = [Op(node, self) for node in nodes if node.op == "call_function"]
+        self.constants = fold_constants(graph, constants)
+        self.ops = [
+            Op(node, self)
+            for node in nodes
+            if node.op == "call_function" and node not in self.constants
+        ]
         self.by_node = {op.node: op for op in self.ops}
         self.input_shapes = [
             _shape(node)
@@ -170,6 +179,7 @@ class Network:
 def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     """What rules look at: :func:`export_program`, which says what it raises."""
     program = export_program(model, *input_shapes)
+    inline_regions(program, with_autocast=True)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
     return Network(program.graph, {node: values.get(name) for node, name in named.items()})
@@ -196,7 +206,9 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
     try:
         with _quiet(), evaluating(model):
             examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
-            return torch.export.export(model, examples)
+            program = torch.export.export(model, examples)
+            inline_regions(program)
+            return program
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
