@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, matrix, rewrite, running, targets, training, zoo
+from . import bundle, check, exports, layers, matrix, rewrite, running, targets, training, zoo
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ for _name, _command in {
     "import": zoo.import_,
     "run": running.run,
     "verify": running.verify,
-    "bundle": exports.bundle,
+    "bundle": bundle.bundle,
     "check": check.check,
     "rewrite": rewrite.rewrite,
     "layers": layers.layers,
