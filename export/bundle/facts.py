@@ -92,12 +92,16 @@ class HeadFacts:
 
 @dataclass(frozen=True)
 class GoldenFacts:
-    """Raw files: inputs uint8 ``[N, C, h, w]``; the export's and PyTorch's answers, float32."""
+    """Raw files: inputs uint8 ``[N, C, h, w]``; the export's and PyTorch's answers, float32.
+
+    Another processor may answer otherwise by ``tolerance`` of the largest magnitude, at least 1.
+    """
 
     count: int
     pixels: str
     export: tuple[str, ...]
     pytorch: tuple[str, ...]
+    tolerance: float
 
 
 @dataclass(frozen=True)

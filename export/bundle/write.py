@@ -12,9 +12,10 @@ import numpy as np
 from ..results.folder import staged_folder
 from ..results.manifest import Manifest
 from ..targets import find_target
+from ..targets.base import Precision
 from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
 from ..targets.templates import open_templates
-from ..verify import Golden, Reopened, reopen
+from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
 from .facts import BundleError, Facts, GoldenFacts, facts_of
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +53,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
     if vectors.images.dtype.names is not None:
         raise BundleError(f"{found.manifest.model} takes tensors: a board program feeds images")
     with staged_folder(out) as folder:
-        golden = _write_golden(folder, vectors)
+        golden = _write_golden(folder, vectors, found.manifest.precision)
         facts = facts_of(found.manifest, board, found.folder, golden, found.target.chip)
         text = json.dumps(facts.to_dict(), indent=2, ensure_ascii=False)
         (folder / FACTS).write_text(text + "\n", encoding="utf-8")
@@ -90,7 +91,7 @@ def _require_languages(
     return tuple(each for each in known if each in languages)
 
 
-def _write_golden(folder: Path, vectors: Golden) -> GoldenFacts:
+def _write_golden(folder: Path, vectors: Golden, precision: Precision) -> GoldenFacts:
     """The golden vectors as raw files, little-endian and without a header."""
     (folder / "golden").mkdir()
 
@@ -105,7 +106,12 @@ def _write_golden(folder: Path, vectors: Golden) -> GoldenFacts:
         )
         for kind, arrays in kinds.items()
     }
-    return GoldenFacts(len(vectors.images), write("pixels.bin", vectors.images), **files)
+    return GoldenFacts(
+        count=len(vectors.images),
+        pixels=write("pixels.bin", vectors.images),
+        tolerance=REPEAT_TOLERANCE[precision],
+        **files,
+    )
 
 
 def _copy_network(found: Reopened, board: BoardRuntime, folder: Path) -> None:

@@ -31,6 +31,7 @@ Group = Literal["cpu", "npu", "mcu"]
 class Evidence(str, Enum):
     """How strongly an export is proven, strongest first; printed beside every claim."""
 
+    ON_DEVICE = "on device"  # a board's own report says that it ran there
     EXECUTED = "executed"  # the real runtime ran it
     SIMULATED = "simulated"  # the vendor's simulator ran it
     MODELLED = "modelled"  # our own bit-exact simulator ran it

@@ -17,7 +17,7 @@ class Runtime:
     def __init__(self, facts, folder, options):
         settings = {
             "backend": options.backend,
-            "numThread": options.threads or 4,
+            "numThread": options.threads or os.cpu_count(),
             "precision": options.arithmetic,
         }
         manager = MNN.nn.create_runtime_manager((settings,))
