@@ -11,12 +11,13 @@ import onnx
 
 from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
+from ...zoo.tasks.detection import IOU_THRESHOLD, MAX_BOXES, SCORE_THRESHOLD
 from ...zoo.tasks.letterbox import GREY
 from ..results.manifest import Manifest
 from ..targets.board import BoardRuntime
+from ..tasks import get_task
 
 SCHEMA = 1
-SCORE_THRESHOLD, IOU_THRESHOLD, MAX_BOXES = 0.25, 0.45, 300
 
 Layout = Literal["NCHW", "NHWC"]
 Decoder = Literal["softmax", "argmax", "threshold", "yolov5", "yolox", "dfl"]
@@ -153,7 +154,7 @@ def facts_of(
         input=_input_facts(manifest, board, names[0]),
         resize=_resize_facts(spec),
         outputs=_output_facts(manifest, names[1:]),
-        head=_head_facts(spec),
+        head=head_facts(spec),
         golden=golden,
         runtime={**manifest.settings, "chip": chip} if board.takes_sources else {},
     )
@@ -182,7 +183,7 @@ def _input_facts(manifest: Manifest, board: BoardRuntime, name: str) -> InputFac
 
 
 def _resize_facts(spec: ModelSpec) -> ResizeFacts:
-    if spec.task == "detection":
+    if get_task(spec.task).letterboxed:
         return ResizeFacts("letterbox", centred=spec.is_centred)
     return ResizeFacts("stretch")
 
@@ -207,13 +208,20 @@ def _output_facts(manifest: Manifest, names: Sequence[str]) -> tuple[OutputFacts
     return tuple(found)
 
 
-def _head_facts(spec: ModelSpec) -> HeadFacts:
+def head_facts(spec: ModelSpec) -> HeadFacts:
+    """How a network's outputs are read.
+
+    Raises:
+        BundleError: a detector that names no head.
+    """
     if spec.task == "classification":
         return HeadFacts("softmax", spec.classes)
     if spec.task == "segmentation":
         return HeadFacts("threshold" if len(spec.classes) == 1 else "argmax", spec.classes)
+    if not spec.head:
+        raise BundleError(f"a detector without a head in its spec: {spec.description}")
     return HeadFacts(
-        decoder="yolov5" if spec.anchors else "yolox",
+        decoder=spec.head,
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,
