@@ -14,7 +14,19 @@ import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, exports, layers, matrix, rewrite, running, targets, training, zoo
+from . import (
+    bundle,
+    check,
+    data,
+    exports,
+    layers,
+    matrix,
+    rewrite,
+    running,
+    targets,
+    training,
+    zoo,
+)
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -27,6 +39,8 @@ app = typer.Typer(
 for _name, _command in {
     "models": zoo.models,
     "info": zoo.info,
+    "data": data.data,
+    "recipes": training.recipes,
     "train": training.train,
     "new": training.new,
     "eval": exports.evaluate,
@@ -34,7 +48,7 @@ for _name, _command in {
     "import": zoo.import_,
     "run": running.run,
     "verify": running.verify,
-    "bundle": exports.bundle,
+    "bundle": bundle.bundle,
     "check": check.check,
     "rewrite": rewrite.rewrite,
     "layers": layers.layers,

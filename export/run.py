@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, EdgearkError
-from ..training.data.folders import decode
+from ..training.data.pixels import decode
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model, list_models
 from ..zoo.spec import ModelSpec, spec_of

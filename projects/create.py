@@ -24,7 +24,7 @@ IMAGES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
 _RUN_FIELDS = (  # what a user may want to change of a run
-    *("epochs", "batch_size", "accumulate", "val_size", "patience"),
+    *("epochs", "min_steps", "batch_size", "accumulate", "val_size", "patience"),
     *("precision", "channels_last", "seed"),
 )
 
@@ -144,6 +144,6 @@ def _notes() -> dict[str, str]:
         "ema_decay": "of the averaged weights, which are the ones that are kept",
         "scale": "sizes differ by this share",
         "translate": "share of the side",
-        "light": "brightness, contrast and colours differ by this share",
+        "color_jitter": "brightness, contrast and colours differ by this share",
     }
     return {name: f.description for name, f in fields.items() if f.description} | own

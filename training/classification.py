@@ -12,18 +12,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from ..zoo.registry import create_model, model_entry
-from ..zoo.spec import ModelSpec
+from ..zoo.registry import ModelSpec, create_model
 from ..zoo.tasks import classification
 from .config import AugmentConfig, Recipe
-from .data import ImageSet, load_images
-from .data.images import Shape
+from .data import ImageSet
 from .distributed import is_first_process
+from .fitting import fit_to_data
 from .loop import Batch, Outcome, Task, fit
 from .network import start_network
+from .parts import load_parts
 from .plots import save_confusion
 from .progress import Progress
 from .rounding import finish_whitened
+from .verdicts import judge_classifier
 from .whitening import start_whitened
 
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 images in, float ones in 0..255 out
@@ -63,21 +64,20 @@ def train_classifier(
     weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' top-1 on the test images."""
-    shape = input_shape(recipe)
-    everything = load_images(recipe.dataset, "train", data, shape=shape)
-    held_out = recipe.val_size or len(everything) // 12
-    train_set, val_set = everything.split_off(held_out)
-    test_set = load_images(recipe.dataset, "test", data, shape=shape)
+    parts = load_parts(recipe, data, share=12)
+    recipe = fit_to_data(recipe, len(parts.train))
 
     torch.manual_seed(recipe.seed)
-    facts = {"dataset": recipe.dataset, "classes": everything.classes}
-    model, spec = start_network(recipe, facts, weights)
-    task = ClassificationTask(recipe, spec, train_set, val_set, augment)
-    if recipe.whiten and weights is None:
+    facts = {"dataset": recipe.dataset, "classes": parts.train.classes}
+    model, spec, transfer = start_network(recipe, facts, weights)
+    train_set, test_set = parts.train, parts.test
+    task = ClassificationTask(recipe, spec, train_set, parts.val, augment)
+    if recipe.whiten and weights is None and transfer is None:
         start_whitened(model, train_set.images, task.normalize)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
@@ -85,22 +85,16 @@ def train_classifier(
         finish_whitened(best, result.weights, train_set.images, task.normalize)
     logits = predict(best, test_set, task.normalize)
     test = classification.top1(logits, test_set.labels)
-    counts = confusion(logits.argmax(axis=1), test_set.labels, len(everything.classes))
-    save_confusion(counts, everything.classes, out / "confusion.png")
-    return Outcome(result, task.metric, test, len(test_set))
+    counts = confusion(logits.argmax(axis=1), test_set.labels, len(train_set.classes))
+    save_confusion(counts, train_set.classes, out / "confusion.png")
+    verdicts = judge_classifier(test, test_set.labels, train_set.classes)
+    return Outcome(result, task.metric, test, len(test_set), verdicts=verdicts, transfer=transfer)
 
 
 def confusion(found: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
     """How often images of a class (row) were taken for a class (column): ``[K, K]``."""
     pairs = np.bincount(labels * num_classes + found, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
-
-
-def input_shape(recipe: Recipe) -> Shape:
-    """``(channels, height, width)`` of the network that a recipe trains."""
-    spec = model_entry(recipe.model).spec
-    height, width = recipe.model_args.get("input_size", spec.input_size)
-    return recipe.model_args.get("in_channels", spec.in_channels), height, width
 
 
 def make_normalize(spec: ModelSpec) -> Callable[[Tensor], Tensor]:
@@ -140,10 +134,10 @@ def answer_batches(
 ) -> Iterator[np.ndarray]:
     """The model's raw output for one batch of images after another, in evaluation mode."""
     model = model.to(device).eval()
-    for batch, _ in DataLoader(images, batch_size, collate_fn=identity_collate):
-        yield model(normalize(batch.to(device))).float().cpu().numpy()
+    for pictures, _ in DataLoader(images, batch_size, collate_fn=identity_collate):
+        yield model(normalize(pictures.to(device))).float().cpu().numpy()
 
 
 def identity_collate(batch: Any) -> Any:
-    """The data set hands out whole batches already."""
+    """For a :class:`DataLoader` whose data set hands out whole batches (``__getitems__``)."""
     return batch

@@ -49,18 +49,20 @@ class AugmentConfig(Section):
     translate: float = Field(default=0.0, ge=0, le=0.5)
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=90)
-    shift: int = Field(default=0, ge=0, description="pixels")
-    flip: float = Field(default=0.0, ge=0, le=1, description="share that is mirrored")
-    upend: float = Field(default=0.0, ge=0, le=1, description="share that is put upside down")
-    turn: float = Field(default=0.0, ge=0, le=1, description="share that is turned by 90 degrees")
+    crop_padding: int = Field(default=0, ge=0, description="pixels around a random crop")
+    hflip: float = Field(default=0.0, ge=0, le=1, description="probability")
+    vflip: float = Field(default=0.0, ge=0, le=1, description="probability")
+    rot90: float = Field(default=0.0, ge=0, le=1, description="probability of a turn by 90 degrees")
     erase: float = Field(default=0.0, ge=0, le=1, description="side of the blank square")
-    light: float = Field(default=0.0, ge=0, lt=1)
+    color_jitter: float = Field(default=0.0, ge=0, lt=1)
     gamma: float = Field(default=0.0, ge=0)
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
     mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four images")
-    paste: float = Field(default=0.0, ge=0, le=1, description="share with marks of another image")
-    plain_epochs: int = Field(default=0, ge=0, description="the last ones, without mosaics")
-    small_epochs: int = Field(default=0, ge=0, description="the first ones, at half the size")
+    copy_paste: float = Field(default=0.0, ge=0, le=1, description="share with pasted foreground")
+    close_mosaic: int = Field(default=0, ge=0, description="last epochs without mosaics")
+    progressive_resize_epochs: int = Field(
+        default=0, ge=0, description="first epochs, trained at half the size"
+    )
 
     def affine(self) -> dict[str, Any]:
         """The arguments of :func:`edgeark.training.data.augment.random_affine`."""
@@ -89,6 +91,15 @@ class Recipe(Section):
     )
     val_size: int = Field(default=0, ge=0, description="training images held out for validation")
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
+    ignore: int | None = Field(
+        default=None, ge=0, le=255, description="mask value that belongs to no class"
+    )
+    min_steps: int = Field(
+        default=0, ge=0, description="optimizer steps on data of one's own; 0: epochs decide"
+    )
+    pretrained: str = Field(
+        default="none", description="features to begin with: auto, none, a model or a file"
+    )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")
     seed: int = Field(default=0, ge=0)
@@ -104,6 +115,10 @@ class Recipe(Section):
             return Recipe.model_validate_json(dumped).model_dump_json() == self.model_dump_json()
         except ValidationError:
             return False
+
+    def with_input_size(self, size: tuple[int, int]) -> Recipe:
+        """The same for an input of ``(height, width)``."""
+        return self.model_copy(update={"model_args": {**self.model_args, "input_size": list(size)}})
 
     def for_qat(self, scheme: SchemeName, epochs: int | None = None) -> Recipe:
         """The fine-tuning of what this recipe trains, in float32: bfloat16 has too few digits."""

@@ -10,23 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..errors import MissingPartError
-from ..zoo.registry import create_model, model_entry
-from ..zoo.spec import ModelSpec
+from ..zoo.registry import ModelSpec, create_model, model_entry
 from .anchors import choose_anchors
-from .classification import identity_collate, input_shape, make_normalize
+from .classification import identity_collate, make_normalize
 from .config import Recipe
-from .data import ImageSet, load_images
-from .data.augment import random_light
-from .data.boxes import Frame
-from .data.images import Split
+from .data import ImageSet
+from .data.augment import color_jitter
 from .data.mosaic import AugmentedImages
+from .data.store import Array, chunks
 from .distributed import is_first_process
+from .fitting import fit_to_data
 from .loop import Batch, Outcome, Task, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
 from .network import start_network
+from .parts import load_parts
 from .plots import save_detections, spread
 from .progress import Progress
+from .verdicts import judge_detector
 
 # From raw maps, targets [n, 6] (image, x1, y1, x2, y2 in input pixels, class) and the spec.
 BoxLoss = Callable[[Sequence[Tensor], Tensor, ModelSpec], Tensor]
@@ -50,15 +50,15 @@ class DetectionTask(Task):
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
         """Mosaics until the last epochs, which show images as they are used (Ge et al. 2021)."""
         config = self.recipe.augment
-        plain = epoch >= self.recipe.epochs - config.plain_epochs
-        augmented = AugmentedImages(self.train, config, 0.0 if plain else config.mosaic)
+        plain = epoch >= self.recipe.epochs - config.close_mosaic
+        pictures = AugmentedImages(self.train, config, 0.0 if plain else config.mosaic)
         return DataLoader(
-            augmented, batch_size, shuffle=True, drop_last=True, collate_fn=identity_collate
+            pictures, batch_size, shuffle=True, drop_last=True, collate_fn=identity_collate
         )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         images, targets = batch
-        lit = random_light(images.float(), self.recipe.augment.light)
+        lit = color_jitter(images.float(), self.recipe.augment.color_jitter)
         return self.box_loss(model(self.normalize(lit)), targets, self.spec)
 
     def evaluate(self, model: nn.Module, device: torch.device) -> float:
@@ -76,6 +76,7 @@ def train_detector(
     weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mAP at an overlap of 0.5.
 
@@ -83,52 +84,39 @@ def train_detector(
     none, a part of the training images. Anchors that leave out boxes are replaced by fitted ones;
     the weights' spec says which.
     """
-    shape, family = input_shape(recipe), model_entry(recipe.model).spec
-    frame = Frame.of(family)
-
-    def load(split: Split) -> ImageSet:
-        return load_images(recipe.dataset, split, data, shape=shape, frame=frame)
-
-    train_set, val_set = _hold_out(load, recipe.val_size)
-    test_set = load("test")
+    parts = load_parts(recipe, data, share=8)
+    train_set, test_set = parts.train, parts.test
+    recipe = fit_to_data(recipe, len(train_set))
 
     torch.manual_seed(recipe.seed)
+    family = model_entry(recipe.model).spec
     facts = {"dataset": recipe.dataset, "classes": train_set.classes}
     if family.anchors and weights is None:
         facts["anchors"] = choose_anchors(train_set.labels, family.anchors)
-    model, spec = start_network(recipe, facts, weights)
-    task = DetectionTask(recipe, spec, train_set, val_set, box_loss)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    model, spec, transfer = start_network(recipe, facts, weights)
+    task = DetectionTask(recipe, spec, train_set, parts.val, box_loss)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
     outputs = predict(best, test_set.images, task.normalize, "cpu")
     show_detections(task.spec, outputs, test_set, out / "predictions.png")
     details = mean_average_precision(task.spec, outputs, test_set.labels)
-    return Outcome(result, task.metric, details.pop(task.metric), len(test_set), details)
-
-
-def _hold_out(load: Callable[[Split], ImageSet], count: int) -> tuple[ImageSet, ImageSet]:
-    """The images to train on, and those that choose the best epoch."""
-    train_set = load("train")
-    if not count:
-        try:
-            return train_set, load("val")
-        except MissingPartError:
-            count = len(train_set) // 8
-    return train_set.split_off(count)
+    verdicts = judge_detector(details[task.metric], test_set)
+    test = details.pop(task.metric)
+    return Outcome(result, task.metric, test, len(test_set), details, verdicts, transfer)
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    images: np.ndarray,
+    images: Array,
     normalize: Callable[[Tensor], Tensor],
     device: torch.device | str,
 ) -> list[np.ndarray]:
     """Raw maps of images uint8 ``[N, C, H, W]``, in batches."""
     model = model.to(device).eval()
-    batches = torch.from_numpy(images).split(_BATCH)
+    batches = map(torch.from_numpy, chunks(images, _BATCH))
     answers = [model(normalize(batch.to(device))) for batch in batches]
     return [torch.cat(maps).float().cpu().numpy() for maps in zip(*answers, strict=True)]
 

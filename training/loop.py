@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,14 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric, seed_everything
 from tensorboardX import SummaryWriter
+from timm.optim._param_groups import param_groups_weight_decay
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..errors import EdgearkError
+from ..zoo.transfer import Transfer
 from ..zoo.weights import save_weights
 from .checkpoint import (
     CheckpointError,
@@ -41,7 +44,9 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .config import Recipe
+from .data.findings import Finding
 from .distributed import is_distributed, leave_group, local_processes, machines
+from .fitting import supported_precision
 from .plots import save_curves
 from .progress import Progress
 from .qat import plain_network
@@ -86,7 +91,8 @@ class Outcome:
     """What a family's script hands back: how the training ended, and the test of its best weights.
 
     ``test`` is the figure called ``metric`` on ``n`` test images, None for an interrupted run.
-    ``details`` are further figures of that test, by name. All are shares in 0..1.
+    ``details`` are further figures of that test, by name. All are shares in 0..1. ``verdicts`` say
+    what the figure is worth, ``transfer`` which weights the training began with.
     """
 
     result: FitResult
@@ -94,6 +100,8 @@ class Outcome:
     test: float | None = None
     n: int = 0
     details: dict[str, float] = field(default_factory=dict)
+    verdicts: Sequence[Finding] = ()
+    transfer: Transfer | None = None
 
 
 def fit(
@@ -122,7 +130,7 @@ def fit(
         devices=local_processes(),
         num_nodes=machines(),
         strategy="ddp" if is_distributed() else "auto",
-        precision=recipe.precision,
+        precision=supported_precision(recipe, accelerator),  # type: ignore[arg-type]
     )
     fabric.launch()
     run = _Run(fabric, model, task, recipe, out)
@@ -310,19 +318,8 @@ class _Run:
 
 
 def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = _weight_decay_groups(model, recipe)
+    # Decays what multiplies (matrices, kernels); leaves normalization and biases alone.
+    groups = param_groups_weight_decay(model, recipe.optim.weight_decay)
     if recipe.optim.name == "sgd":
         return torch.optim.SGD(groups, lr=recipe.optim.lr, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=recipe.optim.lr)
-
-
-def _weight_decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Decay what multiplies (matrices, kernels); leave normalisation and biases alone."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {
-            "params": [p for p in parameters if p.ndim > 1],
-            "weight_decay": recipe.optim.weight_decay,
-        },
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -46,7 +46,7 @@ def mean_average_precision(
 def mask_figures(found: np.ndarray, images: ImageSet) -> dict[str, float]:
     """Of masks ``[N, h, w]``: Dice over the marked images, also by group, and false alarms.
 
-    In 0..1: ``dice``, :func:`foreground_dice`'s mean; ``false_alarms`` over the clean images, where
+    In 0..1: ``dice``, :func:`marked_dice`'s mean; ``false_alarms`` over the clean images, where
     there are any; ``dice <group>``, where the images are of several.
     """
     wanted, classes = images.labels, len(images.classes)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from .classification import train_classifier
 from .config import AugmentConfig, Recipe
-from .data.augment import random_affine, random_erase, random_flip, random_light
+from .data.augment import color_jitter, random_affine, random_erase, random_flip
 from .loop import Outcome
 
 
 def augment(images: Tensor, config: AugmentConfig) -> Tensor:
     """Distort, mirror, relight and partly blank every image."""
-    lit = random_light(images.float(), config.light)
-    moved = random_flip(random_affine(lit, **config.affine()), config.flip)
+    lit = color_jitter(images.float(), config.color_jitter)
+    moved = random_flip(random_affine(lit, **config.affine()), config.hflip)
     return random_erase(moved, config.erase)
 
 

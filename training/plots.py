@@ -83,9 +83,9 @@ def spread(total: int, count: int = 5) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
 
 
-def draw_boxes(pixels: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
+def draw_boxes(picture: np.ndarray, color: str, boxes: Boxes) -> Image.Image:
     """A raw image, uint8 ``[C, H, W]``, with the outlines of boxes, one colour a class."""
-    planes = pixels[::-1] if color == "bgr" else pixels
+    planes = picture[::-1] if color == "bgr" else picture
     rgb = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
     image = Image.fromarray(np.ascontiguousarray(rgb))
     pen = ImageDraw.Draw(image)

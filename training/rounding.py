@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..zoo.weights import read_header, save_weights
+from .data.store import Array
 from .whitening import dense_blocks, sample_patches
 
 _LEVELS = 127  # on each side of 0: symmetric int8, a scale for each filter
@@ -20,7 +21,7 @@ _DAMPING = 1e-6  # of the mean variance: patches that never occur must not decid
 
 
 def finish_whitened(
-    model: nn.Module, weights: Path, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
+    model: nn.Module, weights: Path, images: Array, normalize: Callable[[Tensor], Tensor]
 ) -> None:
     """:func:`round_first_filters`, also in the file that the model's weights are from."""
     round_first_filters(model, images, normalize)
@@ -29,7 +30,7 @@ def finish_whitened(
 
 @torch.no_grad()
 def round_first_filters(
-    model: nn.Module, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
+    model: nn.Module, images: Array, normalize: Callable[[Tensor], Tensor]
 ) -> None:
     """Put the first convolution's weights onto the grid of symmetric int8, channel by channel.
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from .checkpoint import atomic_path
 from .config import Recipe
+from .data.findings import Finding, log_findings, raise_errors
+from .data.inspect import inspect_before_training
+from .distributed import is_first_process
 from .progress import Progress
+
+# Findings on the data that a result must be read with.
+_LASTING = ("overlap", "near-duplicate", "two-classes", "mixed-depth", "inverted")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class TrainingReport:
     reached: bool
     interrupted: bool
     details: dict[str, float] = field(default_factory=dict)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    pretrained: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,6 +52,20 @@ class TrainingReport:
         )
 
 
+def _look_first(recipe: Recipe, data: Path | None) -> tuple[Finding, ...]:
+    """What a look at the user's own data shows; warnings are logged.
+
+    Raises:
+        DataError: something is certainly wrong.
+    """
+    findings = inspect_before_training(recipe.dataset, data, recipe.ignore)
+    name = recipe.dataset if data is None else data.resolve().stem
+    raise_errors(name, findings)
+    if is_first_process():
+        log_findings(name, [finding for finding in findings if finding.severity == "warning"])
+    return findings
+
+
 def train(
     recipe: Recipe,
     out: Path,
@@ -52,6 +74,7 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> TrainingReport:
     """Run the recipe's script and write its result beside the weights.
 
@@ -62,19 +85,30 @@ def train(
         weights: begin with these; by default with random ones.
         resume: go on with the run that is in ``out``.
         progress: shows how it goes.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
+    findings = () if resume else _look_first(recipe, data)
     script = import_module(f".{recipe.script}", __package__)
     outcome = script.train(
-        recipe, out, data=data, weights=weights, resume=resume, progress=progress
+        recipe,
+        out,
+        data=data,
+        weights=weights,
+        resume=resume,
+        progress=progress,
+        device=device,
     )
     result, test = outcome.result, outcome.test
+    verdicts = [*outcome.verdicts, *(f for f in findings if f.code in _LASTING)]
+    if test is not None and is_first_process():
+        log_findings(recipe.model, verdicts)
     report = TrainingReport(
         model=recipe.model,
         seed=recipe.seed,
         epochs=result.epochs,
         best_epoch=result.best_epoch,
         metric=outcome.metric,
-        val=result.best_metric if test is not None else 0.0,
+        val=result.best_metric if result.epochs else 0.0,
         test=test,
         n=outcome.n,
         dataset=recipe.dataset,
@@ -82,6 +116,8 @@ def train(
         reached=test is not None and test >= recipe.target_metric,
         interrupted=result.interrupted,
         details=outcome.details,
+        verdicts=[verdict.to_dict() for verdict in verdicts],
+        pretrained=None if outcome.transfer is None else asdict(outcome.transfer),
     )
     if test is not None:
         with atomic_path(out / "result.json") as path:

@@ -14,20 +14,23 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from ..errors import DataError
-from ..zoo.registry import create_model
-from ..zoo.spec import ModelSpec
-from ..zoo.tasks.segmentation import has_foreground, to_mask
-from .classification import answer_batches, identity_collate, input_shape, make_normalize
+from ..zoo.registry import ModelSpec, create_model
+from ..zoo.tasks.segmentation import IGNORE, to_mask
+from .classification import answer_batches, identity_collate, make_normalize
 from .config import AugmentConfig, Recipe
-from .data import ImageSet, load_images
+from .data import ImageSet
+from .data.store import Array, chunks
 from .distributed import is_first_process
+from .fitting import fit_to_data
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
 from .metrics import mask_figures
 from .network import start_network
+from .parts import load_parts
 from .plots import save_predictions
 from .progress import Progress
 from .rounding import finish_whitened
+from .verdicts import judge_count
 from .whitening import start_whitened
 
 # Images uint8 and masks uint8 in; images float in 0..255 and masks uint8 out.
@@ -44,8 +47,9 @@ class SegmentationTask(Task):
     At least half of what is drawn are images with something in their mask: where most are clean,
     a network that finds nothing would be nearly right.
 
-    The recipe's first ``small_epochs`` are trained on images of half the size, a quarter of the
-    work, in which the larger marks are learnt (Howard's "progressive resizing", fast.ai, 2018).
+    The recipe's first ``progressive_resize_epochs`` are trained on images of half the size, a
+    quarter of the work, in which the larger marks are learnt (Howard's "progressive resizing",
+    fast.ai, 2018).
     """
 
     metric = "dice"
@@ -55,10 +59,11 @@ class SegmentationTask(Task):
     ) -> None:
         self.recipe, self.train, self.val, self.augment = recipe, train, val, augment
         self.normalize, self.is_small = make_normalize(spec), False
+        self.is_marked = foreground_shares(train.labels)[0]
 
     def train_batches(self, batch_size: int, epoch: int) -> DataLoader:
-        self.is_small = epoch < self.recipe.augment.small_epochs
-        sampler = balanced_sampler(has_foreground(self.train.labels))
+        self.is_small = epoch < self.recipe.augment.progressive_resize_epochs
+        sampler = balanced_sampler(self.is_marked)
         return DataLoader(
             self.train, batch_size, sampler=sampler, drop_last=True, collate_fn=identity_collate
         )
@@ -92,6 +97,7 @@ def train_segmenter(
     weights: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test images.
 
@@ -100,22 +106,21 @@ def train_segmenter(
     Raises:
         DataError: nothing is marked in one of the parts.
     """
-    shape = input_shape(recipe)
-    everything = load_images(recipe.dataset, "train", data, shape=shape)
-    train_set, val_set = everything.split_off(recipe.val_size or len(everything) // 8)
-    test_set = load_images(recipe.dataset, "test", data, shape=shape)
-    for part, images in (("training", train_set), ("validation", val_set), ("test", test_set)):
+    parts = load_parts(recipe, data, share=8)
+    train_set, test_set = parts.train, parts.test
+    for part, images in (("training", train_set), ("validation", parts.val), ("test", test_set)):
         _require_marks(images, part)
+    recipe = fit_to_data(recipe, len(train_set))
 
     torch.manual_seed(recipe.seed)
-    facts = {"dataset": recipe.dataset, "classes": everything.classes}
-    model, spec = start_network(recipe, facts, weights)
-    task = SegmentationTask(recipe, spec, train_set, val_set, augment)
+    facts = {"dataset": recipe.dataset, "classes": train_set.classes}
+    model, spec, transfer = start_network(recipe, facts, weights)
+    task = SegmentationTask(recipe, spec, train_set, parts.val, augment)
     if weights is None:
         init_foreground_prior(model, train_set.labels)
-        if recipe.whiten:
+        if recipe.whiten and transfer is None:
             start_whitened(model, train_set.images, task.normalize)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress)
+    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
@@ -125,11 +130,13 @@ def train_segmenter(
     show_predictions(found, test_set, out / "predictions.png")
     details = mask_figures(found, test_set)
     test = details.pop(task.metric)
-    return Outcome(result, task.metric, test, int(has_foreground(test_set.labels).sum()), details)
+    count = int(foreground_shares(test_set.labels)[0].sum())
+    verdicts = judge_count(count, "marked test images")
+    return Outcome(result, task.metric, test, count, details, verdicts, transfer)
 
 
 @torch.no_grad()
-def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
+def init_foreground_prior(model: nn.Module, masks: Array) -> None:
     """Let a network of one class begin with the odds that a pixel of a training batch is marked.
 
     From one half everywhere, a rare mark's training begins with thousands of steps that only lower
@@ -142,10 +149,17 @@ def init_foreground_prior(model: nn.Module, masks: np.ndarray) -> None:
     last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
     if last.out_channels > 1 or last.bias is None:
         return
-    foreground = has_foreground(masks)
-    drawn = max(_MARKED_SHARE, float(foreground.mean()))
-    share = drawn * float((masks[foreground] > 0).mean())
+    is_marked, shares = foreground_shares(masks)
+    drawn = max(_MARKED_SHARE, float(is_marked.mean()))
+    share = drawn * float(shares[is_marked].mean())
     last.bias.fill_(math.log(share / (1 - share)))
+
+
+def foreground_shares(masks: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Which masks ``[N, h, w]`` have a foreground, bool ``[N]``, and its share of their pixels."""
+    blocks = [((b != 0) & (b != IGNORE)).mean(axis=(1, 2)) for b in chunks(masks)]
+    shares = np.concatenate(blocks)
+    return shares > 0, shares
 
 
 def balanced_sampler(foreground: np.ndarray) -> Sampler[int]:
@@ -175,7 +189,7 @@ def find_masks(
 
 def show_predictions(found: np.ndarray, images: ImageSet, path: Path) -> None:
     """Draw some images with both masks: of every group in turn, a quarter of them clean."""
-    foreground = has_foreground(images.labels)
+    foreground = foreground_shares(images.labels)[0]
     groups = np.full(len(images), "") if images.groups is None else images.groups
     clean = _in_turn(np.flatnonzero(~foreground), groups)[: _SHOWN // 4]
     shown = [*_in_turn(np.flatnonzero(foreground), groups)[: _SHOWN - len(clean)], *clean]
@@ -195,5 +209,5 @@ def _in_turn(indices: np.ndarray, groups: np.ndarray) -> list[int]:
 
 
 def _require_marks(images: ImageSet, part: str) -> None:
-    if not has_foreground(images.labels).any():
+    if not foreground_shares(images.labels)[0].any():
         raise DataError(f"{images.name}: nothing is marked in the {len(images)} {part} images")

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ..zoo.tasks.segmentation import IGNORE
 from .config import AugmentConfig, Recipe
 from .data.augment import (
-    paste_marks,
+    color_jitter,
+    copy_paste,
     random_affine,
     random_flip,
     random_gamma,
-    random_light,
-    random_turn,
+    random_rot90,
 )
 from .loop import Outcome
 from .segmentation import train_segmenter
@@ -31,14 +32,17 @@ def augment(images: Tensor, masks: Tensor, config: AugmentConfig) -> tuple[Tenso
 
     The mask travels as further channels, one a class, so that one draw moves both.
     """
-    pasted, masks = paste_marks(images.float(), masks, config.paste)
-    lit = random_gamma(random_light(pasted, config.light), config.gamma)
-    layers = one_hot(masks.long()).movedim(-1, 1).float()
-    moved = random_flip(torch.cat([lit, layers], dim=1), config.flip)
-    moved = random_turn(random_flip(moved, config.upend, dim=2), config.turn)
+    pasted, masks = copy_paste(images.float(), masks, config.copy_paste)
+    lit = random_gamma(color_jitter(pasted, config.color_jitter), config.gamma)
+    void = (masks == IGNORE)[:, None].float()
+    layers = one_hot(masks.long() * (masks != IGNORE)).movedim(-1, 1).float() * (1 - void)
+    layers = torch.cat([layers, void], dim=1)
+    moved = random_flip(torch.cat([lit, layers], dim=1), config.hflip)
+    moved = random_rot90(random_flip(moved, config.vflip, dim=2), config.rot90)
     moved = random_affine(moved, **config.affine(), outside="reflection")
-    changed, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
-    return changed, layers.argmax(dim=1).to(torch.uint8)
+    pictures, layers = moved.split([images.shape[1], layers.shape[1]], dim=1)
+    found = layers.argmax(dim=1)
+    return pictures, found.where(found < layers.shape[1] - 1, IGNORE).to(torch.uint8)
 
 
 def train(recipe: Recipe, out: Path, **options: Any) -> Outcome:

@@ -19,7 +19,7 @@ from .loop import Outcome
 
 def augment(images: Tensor, config: AugmentConfig) -> Tensor:
     """Shift, mirror and partly blank every image."""
-    moved = random_flip(random_crop(images.float(), config.shift), config.flip)
+    moved = random_flip(random_crop(images.float(), config.crop_padding), config.hflip)
     return random_erase(moved, config.erase)
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
 from ..zoo.layers import ConvBnAct
 from .config import RecipeError
+from .data.store import Array
 
 _PIXELS = 4_000_000  # of the images whose patches are looked at
 
 
 @torch.no_grad()
-def start_whitened(
-    model: nn.Module, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
-) -> None:
+def start_whitened(model: nn.Module, images: Array, normalize: Callable[[Tensor], Tensor]) -> None:
     """Let a fresh network begin with decorrelated colours and edges, and pass them on unmixed.
 
     The filters of the first convolution become the principal components of the images' patches,
@@ -55,9 +53,7 @@ def dense_blocks(model: nn.Module) -> list[ConvBnAct]:
     return [block for block in blocks if block.conv.groups == 1]
 
 
-def sample_patches(
-    conv: nn.Conv2d, images: np.ndarray, normalize: Callable[[Tensor], Tensor]
-) -> Tensor:
+def sample_patches(conv: nn.Conv2d, images: Array, normalize: Callable[[Tensor], Tensor]) -> Tensor:
     """What ``conv`` sees of some of the images ``[N, C, H, W]``: ``[patches, C * kernel]``."""
     count = max(1, _PIXELS // images[0, 0].size)
     some = normalize(torch.from_numpy(images[:: -(-len(images) // count)]))

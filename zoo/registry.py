@@ -7,19 +7,24 @@ that a user needs to feed a network (colour order, mean, classes) travel with it
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..errors import ModelError
-from .spec import ModelSpec
-from .weights import load_weights, packaged_weights, read_spec_overrides
+from .spec import ModelSpec, name_of, spec_of
+from .transfer import Transfer, transfer_weights
+from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
 
 Builder = Callable[..., nn.Module]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ def create_model(
         name: one of :func:`list_models`.
         pretrained: load the weights that ship with edgeark (their spec comes with them: classes,
             input size).
-        weights: load this safetensors file instead (its spec comes with it).
+        weights: load this safetensors file instead (its spec comes with it). With another
+            ``num_classes`` than the file's, all tensors but the head's are loaded.
         spec: spec fields to replace, for a network of your own: ``{"classes": (...)}``.
         **kwargs: the builder's own arguments (``num_classes``, ``in_channels``, ``input_size``,
             ``act``, ``width`` ...). ``input_size`` is ``(height, width)`` in pixels and is fixed
@@ -101,26 +107,63 @@ def create_model(
     entry = model_entry(name)
     changes = dict(spec or {})
     source = packaged_weights(name) if pretrained and weights is None else weights
+    has_other_classes = False  # than the weights
     if source is not None and Path(source).exists():
-        changes = {**read_spec_overrides(source), **changes}
+        stored = read_spec_overrides(source)
+        count = len(stored.get("classes", ()))
+        if count and kwargs.get("num_classes", count) != count:
+            has_other_classes = True
+            del stored["classes"]
+        changes = {**stored, **changes}
     try:
         merged = _merge_spec(entry.spec, changes, kwargs)
-        # A detector's anchors have one source: the builder gets them from the spec.
-        boxes = {"anchors": merged.anchors, "strides": merged.strides} if merged.anchors else {}
-        model = entry.build(
-            num_classes=len(merged.classes),
-            in_channels=merged.in_channels,
-            input_size=merged.input_size,
-            **boxes,
-            **merged.arguments,
-        )
+        model = _build(entry, merged)
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from None
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
-    if pretrained or weights is not None:
+    if source is not None and has_other_classes:
+        transfer = transfer_features(model, read_state(source), Path(source).name)
+        logger.info("%s: %s", name, transfer.describe())
+    elif pretrained or weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _build(entry: Entry, spec: ModelSpec) -> nn.Module:
+    # A detector's anchors have one source: the builder gets them from the spec.
+    boxes = {"anchors": spec.anchors, "strides": spec.strides} if spec.anchors else {}
+    return entry.build(
+        num_classes=len(spec.classes),
+        in_channels=spec.in_channels,
+        input_size=spec.input_size,
+        **boxes,
+        **spec.arguments,
+    )
+
+
+def transfer_features(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Transfer:
+    """Copy tensors of the same name and shape into ``model``, but for its head's.
+
+    Args:
+        model: of :func:`create_model`; changed in place.
+        state: a trained state dict of the same architecture.
+        source: where it is from, for messages.
+
+    Raises:
+        WeightsError: it is of another architecture.
+    """
+    return transfer_weights(model, state, head_tensors(model), source)
+
+
+def head_tensors(model: nn.Module) -> set[str]:
+    """Names of the tensors whose shape depends on the number of classes."""
+    spec = spec_of(model)
+    another = replace(spec, classes=(*spec.classes, "another"))
+    with torch.random.fork_rng(devices=[]):
+        other = _build(model_entry(name_of(model)), another)
+    shapes = {key: value.shape for key, value in other.state_dict().items()}
+    return {k for k, value in model.state_dict().items() if shapes.get(k) != value.shape}
 
 
 def _merge_spec(

@@ -92,6 +92,15 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     return path
 
 
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, by name.
+
+    Raises:
+        WeightsError: no such file, or not a safetensors file.
+    """
+    return _read(Path(path))[0]
+
+
 def read_header(path: str | Path) -> dict[str, str]:
     """What a weights file says of itself: epoch, metric, seed ...; without the spec."""
     _, header = _read(Path(path), tensors=False)

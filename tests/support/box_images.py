@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from edgeark.training.data.boxes import as_labels
-from edgeark.training.data.images import ImageSet
+from edgeark.training.data.images import ImageSet, as_labels
 
 CLASSES = ("rectangle", "disc")
 _COLORS = np.array([[230, 60, 40], [40, 90, 230]], np.uint8)

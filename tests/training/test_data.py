@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 from edgeark.errors import DataError
-from edgeark.training.data import ImageSet, find_dataset, load_images
-from edgeark.training.data import digits as digits_module
+from edgeark.training.data import ImageSet, find_dataset, load_images, public
 from edgeark.training.data.augment import (
+    color_jitter,
     random_affine,
     random_crop,
     random_erase,
     random_flip,
-    random_light,
 )
 from edgeark.training.data.idx import read_idx
 from edgeark.training.data.sources import candidate_folders
@@ -70,9 +69,9 @@ def test_a_broken_idx_file_is_named(
 def make_mnist(folder: Path, images: int = 4, labels: int = 4) -> Path:
     folder.mkdir(parents=True)
     for prefix in ("train", "t10k"):
-        images = np.arange(images * 784, dtype=np.uint32).astype(np.uint8)
+        pixels = np.arange(images * 784, dtype=np.uint32).astype(np.uint8)
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
-            idx_bytes(images.reshape(images, 28, 28))
+            idx_bytes(pixels.reshape(images, 28, 28))
         )
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
             idx_bytes(np.arange(labels, dtype=np.uint8))
@@ -88,7 +87,7 @@ def test_mnist_is_found_by_its_folder_or_its_parent(tmp_path: Path) -> None:
         assert found.labels.tolist() == [0, 1, 2, 3]
 
 
-def test_the_variable_comes_before_the_neighbour_folder(
+def test_the_variable_comes_before_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEARK_DATA", str(tmp_path))
@@ -110,7 +109,7 @@ def test_images_without_labels_are_an_error(tmp_path: Path) -> None:
 
 def test_unknown_data_set() -> None:
     with pytest.raises(
-        DataError, match="unknown data set 'imagenet'; known: mnist, digits, cifar10"
+        DataError, match="unknown data set 'imagenet'; known: bccd, cifar10, digits"
     ):
         load_images("imagenet", "test")
 
@@ -122,8 +121,8 @@ def test_without_data_and_network_the_error_says_where_it_looked(
         raise RuntimeError("Error downloading")
 
     monkeypatch.setattr("torchvision.datasets.MNIST", refuse)
-    monkeypatch.setattr(digits_module, "find_dataset", lambda *args: None)
-    monkeypatch.setattr(digits_module, "download_folder", lambda name: tmp_path)
+    monkeypatch.setattr(public, "find_dataset", lambda *args: None)
+    monkeypatch.setattr(public, "download_folder", lambda name: tmp_path)
     with pytest.raises(DataError, match=r"is in none of .*--data"):
         load_images("mnist", "test")
 
@@ -151,7 +150,7 @@ def test_splits_are_disjoint_complete_and_always_the_same() -> None:
 
 @pytest.mark.parametrize("count", [0, 20, 21])
 def test_a_split_that_leaves_nothing_is_refused(count: int) -> None:
-    with pytest.raises(DataError, match=f"cannot hold out {count} of the 20 images"):
+    with pytest.raises(DataError, match=f"20 images to train on, too few to hold out {count}"):
         small_set().split_off(count)
 
 
@@ -290,7 +289,7 @@ def test_a_folder_of_ones_own_must_be_named(data: Path | None) -> None:
 
 def test_one_class_is_no_data_set(tmp_path: Path) -> None:
     image(tmp_path, "only/1.png", 5)
-    with pytest.raises(DataError, match="1 folders with images, one a class is needed"):
+    with pytest.raises(DataError, match=r"1 class \(\w+\); two or more are needed"):
         load_images("image_folder", "train", tmp_path)
 
 
@@ -352,7 +351,7 @@ def test_an_erased_square_has_its_size() -> None:
 def test_light_keeps_images_in_range_and_differs() -> None:
     torch.manual_seed(0)
     images = torch.rand(4, 3, 6, 6) * 255
-    lit = random_light(images, 0.4)
+    lit = color_jitter(images, 0.4)
     assert lit.min() >= 0 and lit.max() <= 255
     assert not torch.allclose(lit[0] / images[0], lit[1] / images[1])
-    torch.testing.assert_close(random_light(images, 0.0), images)
+    torch.testing.assert_close(color_jitter(images, 0.0), images)

@@ -40,11 +40,11 @@ ema_decay = 0.8
 warmup_epochs = 0.5
 [augment]
 mosaic = 0.25
-plain_epochs = 1
+close_mosaic = 1
 scale = 0.3
 translate = 0.1
-flip = 0.5
-light = 0.1
+hflip = 0.5
+color_jitter = 0.1
 """
 
 
@@ -58,8 +58,8 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
         seed, count = (0, 96) if split == "train" else (1, 32)
         return make_images(count, SIDE, seed, split).sample(sample)
 
-    monkeypatch.setattr(detection, "load_images", load)
-    monkeypatch.setattr("edgeark.export.prepare.load_images", load)
+    monkeypatch.setattr("edgeark.training.parts.load_images", load)
+    monkeypatch.setattr("edgeark.export.subject.load_images", load)
 
 
 @pytest.fixture

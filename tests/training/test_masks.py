@@ -10,7 +10,7 @@ import torch
 from edgeark.errors import DataError
 from edgeark.training.config import AugmentConfig
 from edgeark.training.data import ImageSet, load_images
-from edgeark.training.data.augment import random_affine, random_flip, random_gamma, random_turn
+from edgeark.training.data.augment import random_affine, random_flip, random_gamma, random_rot90
 from edgeark.training.data.images import held_out_ranges
 from edgeark.training.data.masks import resize_indices, resize_marks
 from edgeark.training.unet import augment
@@ -104,20 +104,22 @@ def test_a_file_of_classes_makes_indices(tmp_path: Path) -> None:
 def test_broken_and_missing_masks_are_left_out_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("good", "lost", "cut", "small", "colour"):
+    for name in ("good", "lost", "cut", "small", "colours"):
         write_pair(tmp_path / "train", name, half_marked())
     (tmp_path / "test").mkdir()
     masks = tmp_path / "train/masks"
     (masks / "lost.png").unlink()
     (masks / "cut.png").write_bytes((masks / "cut.png").read_bytes()[:40])
     save(masks / "small.png", half_marked(size=(4, 4)))
-    save(masks / "colour.png", np.zeros((16, 12, 3)))
+    colours = np.zeros((16, 12, 3))
+    colours[0, 0], colours[1, 1] = (255, 0, 0), (0, 255, 0)
+    save(masks / "colours.png", colours)
     found = load_images("mask_folder", "train", tmp_path, shape=SHAPE)
     assert len(found) == 1 and found.labels.sum() == 32
     assert "4 of 5 train images cannot be read and are left out" in caplog.text
-    assert "images/colour.jpg, images/cut.jpg, images/lost.jpg, images/small.jpg" in caplog.text
+    assert all(f"images/{n}.jpg" in caplog.text for n in ("colours", "cut", "lost", "small"))
     (tmp_path / "train/images/good.jpg").unlink()
-    with pytest.raises(DataError, match=r"none of 4 images .*colour.jpg: a mask is gray"):
+    with pytest.raises(DataError, match=r"none of 4 images .*colours.jpg: a mask of 3 colours"):
         load_images("mask_folder", "train", tmp_path, shape=SHAPE)
 
 
@@ -127,7 +129,7 @@ def test_the_folder_must_be_named(data: Path | None) -> None:
         load_images("mask_folder", "train", data)
 
 
-def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no images in .*images"):
         load_images("mask_folder", "train", tmp_path)
 
@@ -148,9 +150,9 @@ def test_magnetic_tiles_have_categories_and_numbers(tmp_path: Path) -> None:
     rows = [f"{'test' if i == 2 else 'train'}\t{name}\n" for i, name in enumerate(names)]
     (tmp_path / "split.tsv").write_text("".join(rows))
     found = load_images("magnetic_tile", "train", tmp_path, shape=SHAPE)
-    assert found.groups is not None and found.numbers is not None
+    assert found.groups is not None and found.sequence_index is not None
     assert found.groups.tolist() == ["Crack"] * 2 + ["Free"] * 3
-    assert found.numbers.tolist() == [7, 8, 0, 1, 2]
+    assert found.sequence_index.tolist() == [7, 8, 0, 1, 2]
     assert found.labels.any(axis=(1, 2)).tolist() == [True] * 2 + [False] * 3
     sample = load_images("magnetic_tile", "train", tmp_path, shape=SHAPE, sample=3)
     assert sample.groups is not None and len(sample.groups) == 3
@@ -168,7 +170,10 @@ def test_the_real_tiles_are_parted_without_a_leak() -> None:
     for part in (train, val):
         assert part.groups is not None and set(part.groups) == set(everything.groups)  # type: ignore[arg-type]
     for group in ("Blowhole", "Break", "Crack", "Fray", "Uneven", "Free"):
-        gap = val.numbers[val.groups == group].min() - train.numbers[train.groups == group].max()  # type: ignore[index]
+        gap = (
+            val.sequence_index[val.groups == group].min()
+            - train.sequence_index[train.groups == group].max()
+        )  # type: ignore[index]
         assert gap > 100, f"exposures of one tile differ by less; {group} by {gap}"
 
 
@@ -210,12 +215,17 @@ def test_a_draw_takes_its_share_of_every_group() -> None:
 def test_parts_keep_what_is_known_of_each_image() -> None:
     values = np.arange(12)
     whole = ImageSet(
-        "toy", "train", values[:, None], values, groups=values.astype(str), numbers=values // 6
+        "toy",
+        "train",
+        values[:, None],
+        values,
+        groups=values.astype(str),
+        sequence_index=values // 6,
     )
     for part in (whole.sample(5), whole.head(4), whole.subset(np.array([3, 1]))):
-        assert part.groups is not None and part.numbers is not None
+        assert part.groups is not None and part.sequence_index is not None
         assert np.array_equal(part.groups.astype(int), part.labels)
-        assert np.array_equal(part.numbers, part.labels // 6)
+        assert np.array_equal(part.sequence_index, part.labels // 6)
 
 
 @settings(max_examples=40)
@@ -240,11 +250,11 @@ def test_turns_and_flips_are_of_single_images() -> None:
     torch.manual_seed(0)
     images = torch.arange(4.0).view(1, 1, 2, 2).expand(100, 1, 2, 2)
     upside_down = random_flip(images, 0.5, dim=2)[:, 0, 0].eq(torch.tensor([2.0, 3.0])).all(1)
-    turned = random_turn(images, 0.5)[:, 0, 0].eq(torch.tensor([0.0, 2.0])).all(1)
+    turned = random_rot90(images, 0.5)[:, 0, 0].eq(torch.tensor([0.0, 2.0])).all(1)
     assert 30 < upside_down.sum() < 70 and 30 < turned.sum() < 70
-    assert torch.equal(random_turn(images, 0.0), images)
+    assert torch.equal(random_rot90(images, 0.0), images)
     oblong = torch.rand(3, 1, 2, 4)
-    assert torch.equal(random_turn(oblong, 1.0), oblong)
+    assert torch.equal(random_rot90(oblong, 1.0), oblong)
 
 
 def test_gamma_keeps_black_and_white() -> None:
@@ -269,7 +279,7 @@ def test_outside_of_a_image_its_mirror_image_can_lie() -> None:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_mask_moves_with_its_image(classes: int) -> None:
     """Each class has its colour: after any motion a pixel's colour must be its mask's."""
-    config = AugmentConfig(degrees=25, translate=0.1, scale=0.2, flip=0.5, upend=0.5, turn=0.5)
+    config = AugmentConfig(degrees=25, translate=0.1, scale=0.2, hflip=0.5, vflip=0.5, rot90=0.5)
     torch.manual_seed(0)
     masks = torch.zeros(20, 32, 32, dtype=torch.uint8)
     for index in range(1, classes):

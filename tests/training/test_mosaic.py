@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.training.config import AugmentConfig
-from edgeark.training.data.boxes import as_labels
-from edgeark.training.data.images import ImageSet
+from edgeark.training.data.images import ImageSet, as_labels
 from edgeark.training.data.mosaic import (
     AugmentedImages,
     content_edges,
@@ -62,8 +61,8 @@ def test_a_box_is_tight_around_its_rectangle(
         shear=shear,
         scale=0.3,
         translate=0.05,
-        flip=0.5,
-        upend=0.5,
+        hflip=0.5,
+        vflip=0.5,
     )
     # A margin all around, so that nothing is cut off and the corners are seen.
     size = (3 * SIDE, 3 * SIDE)
@@ -76,7 +75,7 @@ def test_a_box_is_tight_around_its_rectangle(
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_batches_hold_what_their_boxes_say(mosaic: float) -> None:
     """Upright changes: all that is white lies in a box, and nearly all of every box is white."""
-    config = AugmentConfig(scale=0.4, translate=0.1, flip=0.5, upend=0.5)
+    config = AugmentConfig(scale=0.4, translate=0.1, hflip=0.5, vflip=0.5)
     changed = AugmentedImages(lone_rectangles(), config, mosaic)
     torch.manual_seed(0)
     seen = 0
@@ -99,11 +98,11 @@ def test_batches_hold_what_their_boxes_say(mosaic: float) -> None:
     assert seen > (30 if mosaic == 0 else 60)
 
 
-def test_without_changes_a_image_stays_itself() -> None:
-    images = make_images(4, SIDE)
-    images, targets = AugmentedImages(images, AugmentConfig(), 0.0).__getitems__([2, 0])
-    assert np.array_equal(images.numpy(), images.images[[2, 0]])
-    wanted = [np.insert(images.labels[i], 0, place, 1) for place, i in enumerate((2, 0))]
+def test_without_changes_an_image_stays_itself() -> None:
+    plain = make_images(4, SIDE)
+    images, targets = AugmentedImages(plain, AugmentConfig(), 0.0).__getitems__([2, 0])
+    assert np.array_equal(images.numpy(), plain.images[[2, 0]])
+    wanted = [np.insert(plain.labels[i], 0, place, 1) for place, i in enumerate((2, 0))]
     assert np.allclose(targets.numpy(), np.concatenate(wanted), atol=1e-4)
 
 

@@ -70,7 +70,7 @@ def random_crop(images: Tensor, shift: int) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def paste_marks(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def copy_paste(images: Tensor, masks: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Lay the small marks of each image's neighbour in the batch over that share of the images.
 
     So a defect is seen on many grounds. It stays where it was in its own image, takes on the
@@ -111,7 +111,7 @@ def random_flip(images: Tensor, share: float, dim: int = 3) -> Tensor:
     return torch.where(chosen, images.flip(dim), images)
 
 
-def random_turn(images: Tensor, share: float) -> Tensor:
+def random_rot90(images: Tensor, share: float) -> Tensor:
     """Mirror that share at the diagonal: with both flips, every turn by 90 degrees is possible.
 
     Images that are not square stay as they are.
@@ -135,7 +135,7 @@ def random_erase(images: Tensor, side: float) -> Tensor:
     return torch.where(square, images.mean(dim=(0, 2, 3), keepdim=True), images)
 
 
-def random_light(images: Tensor, amount: float) -> Tensor:
+def color_jitter(images: Tensor, amount: float) -> Tensor:
     """Scale brightness, contrast and each channel by factors in ``[1 - amount, 1 + amount]``."""
     count, channels = images.shape[:2]
     factors = 1 + amount * (2 * torch.rand(count, channels + 2, 1, 1, device=images.device) - 1)

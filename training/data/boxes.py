@@ -1,111 +1,107 @@
-"""Images with boxes: from a listing of either format to arrays in the network's pixels."""
+"""What every format of boxes shares: classes, matching annotations to images, plain mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from ...errors import DataError
-from ...zoo.spec import Color, ModelSpec
-from ...zoo.tasks.boxes import areas
-from ...zoo.tasks.letterbox import letterbox
-from .folders import decode, read_each, warn_left_out
-from .images import ImageSet, Shape, Split, draw
+from .catalog import draw_parts, part_on_path
+from .files import Files, stem_of
+from .images import Split
+from .pixels import ImageHeader
 
-# The labels [k, 5] of an image of (height, width): x1, y1, x2, y2 in its pixels, class.
-ReadBoxes = Callable[[str, tuple[int, int]], np.ndarray]
+_SHARE_LIMIT = 1.001  # boxes of whole pixels whose every corner is below are shares of the sides
 
 
-@dataclass(frozen=True)
-class Frame:
-    """How a network wants an image in its input: colour order, and where the grey goes."""
-
-    color: Color = "rgb"
-    centred: bool = True
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> Frame:
-        return cls(spec.color, centred=spec.is_centred)
+def rows_of(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Boxes as float64 ``[k, 5]``."""
+    return np.array(rows, np.float64).reshape(-1, 5)
 
 
-@dataclass(frozen=True)
-class BoxListing:
-    """Images that are not read yet, and how to get at an image's bytes and at its boxes."""
+def place_boxes(
+    rows: np.ndarray, header: ImageHeader, stated: tuple[int, int] | None
+) -> np.ndarray:
+    """Boxes of an annotation in the upright image.
 
-    name: str
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    read: Callable[[str], bytes]
-    boxes: ReadBoxes
-
-    def pick(self, indices: Iterable[int]) -> BoxListing:
-        return replace(self, names=tuple(self.names[i] for i in indices))
-
-
-@dataclass(frozen=True)
-class _Example:
-    image: np.ndarray  # uint8 [1, C, H, W]
-    labels: np.ndarray  # float32 [k, 5], input pixels
-    dropped: int  # boxes without area in the image
-
-
-def read_boxes(
-    listing: BoxListing, split: Split, shape: Shape | None, sample: int | None, frame: Frame
-) -> ImageSet:
-    """Decode a listing, or a sample of it, letterboxed to ``shape``.
-
-    ``labels`` of the result is an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in
-    pixels of the network's input, cut off at the image's edges, and the class.
-
-    An image or an annotation that cannot be read leaves the pair out; a box that has no area, or
-    none inside of its image, is dropped. Both are named and counted in a warning.
+    Args:
+        rows: float64 ``[k, 5]``, in pixels of the image as the annotation saw it.
+        header: the image's.
+        stated: the ``(height, width)`` that the annotation states; None where it does not.
 
     Raises:
-        DataError: no shape is given, or no image can be read.
+        DataError: it is of an image of another size, or the boxes are no pixels.
     """
-    if shape is None:
-        raise DataError(f"{listing.name}: images of all sizes need the network's input shape")
-    color: Color = "gray" if shape[0] == 1 else frame.color
-    if sample is not None:
-        listing = listing.pick(draw(len(listing.names), sample))
-
-    def one(name: str) -> _Example:
-        image = decode(listing.read(name))
-        boxes = listing.boxes(name, image.shape[:2])
-        canvas, mapping = letterbox(image, shape[1:], color, centred=frame.centred)
-        kept = clip_boxes(boxes, image.shape[:2])
-        kept[:, :4] = mapping.to_input(kept[:, :4])
-        return _Example(canvas, kept.astype(np.float32), len(boxes) - len(kept))
-
-    good, examples = read_each(listing.name, split, listing.names, one)
-    found = list(zip((listing.names[i] for i in good), examples, strict=True))
-    empty = [name for name, example in found for _ in range(example.dropped)]
-    total = sum(len(example.labels) for example in examples) + len(empty)
-    outside = "boxes have no area inside their image"
-    warn_left_out(listing.name, empty, f"of {total} {split} {outside}")
-    images = np.concatenate([example.image for example in examples])
-    labels = as_labels(example.labels for example in examples)
-    return ImageSet(listing.name, split, images, labels, listing.classes)
+    if len(rows) and np.abs(rows[:, :4]).max() <= _SHARE_LIMIT and min(header.size) > 4:
+        raise DataError("the boxes are shares of the sides, where this format has pixels")
+    if stated in (None, header.size):
+        return rows
+    if stated == header.stored:  # the tool ignored EXIF
+        return header.turn_boxes(rows)
+    raise DataError(
+        f"the annotation is of an image of {stated} (height, width), the file is {header.size}"
+    )
 
 
-def clip_boxes(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels ``[k, 5]`` cut off at the edges of an image of ``(height, width)``.
+def parts_by_folder(
+    names: Sequence[str],
+) -> tuple[dict[Split, tuple[str, ...]], bool]:
+    """The parts that folders on the way to each image state; drawn where there are none."""
+    parts: dict[Split, list[str]] = defaultdict(list)
+    for name in names:
+        parts[part_on_path(name) or "train"].append(name)
+    if set(parts) == {"train"} and not all(map(part_on_path, names)):
+        return draw_parts(names), True
+    return {part: tuple(found) for part, found in parts.items()}, False
 
-    Without those that have no area there.
+
+class ImageFinder:
+    """Finds the image that an annotation names: by path, else by file name, else by stem."""
+
+    def __init__(self, files: Files) -> None:
+        self._paths = set(files.images)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for name in files.images:
+            self._by_name[PurePosixPath(name).name].append(name)
+            self._by_stem[stem_of(name)].append(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._paths
+
+    def find(self, stated: str, near: str = "") -> str | None:
+        """The image for ``stated``, preferably below or beside folder ``near``; None for none."""
+        path = stated.replace("\\", "/").lstrip("./")
+        for candidate in (path, f"{near}/{path}", f"images/{path}", f"{near}/images/{path}"):
+            if candidate in self._paths:
+                return candidate
+        name = PurePosixPath(path).name
+        found = self._by_name.get(name) or self._by_stem.get(stem_of(name)) or []
+        close = [candidate for candidate in found if near and candidate.startswith(f"{near}/")]
+        return (close or found)[0] if len(close or found) == 1 else None
+
+
+def class_index(classes: Mapping[str, int], label: str) -> int:
+    """The number of a class.
+
+    Raises:
+        DataError: there is no such class.
     """
-    height, width = size
-    clipped = labels.astype(np.float64)
-    clipped[:, :4] = np.clip(clipped[:, :4], 0, (width, height, width, height))
-    ordered = (clipped[:, 2:4] > clipped[:, :2]).all(axis=1)  # a NaN is not
-    return clipped[ordered & (areas(clipped[:, :4]) > 0)]
+    if label not in classes:
+        raise DataError(f"unknown class {label!r}")
+    return classes[label]
 
 
-def as_labels(rows: Iterable[np.ndarray]) -> np.ndarray:
-    """An object array ``[N]`` of the arrays, even where all of them have one shape."""
-    listed = list(rows)
-    labels = np.empty(len(listed), object)
-    for index, array in enumerate(listed):
-        labels[index] = array
-    return labels
+def corners_of(points: Sequence[Sequence[float]]) -> list[float]:
+    """The upright box x1, y1, x2, y2 around points.
+
+    Raises:
+        DataError: fewer than two points.
+    """
+    if len(points) < 2:
+        raise DataError(f"a shape of {len(points)} points")
+    xs, ys = [float(p[0]) for p in points], [float(p[1]) for p in points]
+    return [min(xs), min(ys), max(xs), max(ys)]

@@ -1,9 +1,10 @@
-"""Labelled images that fit into memory."""
+"""Labelled images as arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ...errors import DataError
 from ...zoo.tasks.images import to_input
+from .store import Array, take_rows
 
 Split = Literal["train", "val", "test"]
 Shape = tuple[int, int, int]  # channels, height, width
@@ -21,20 +23,22 @@ Shape = tuple[int, int, int]  # channels, height, width
 class ImageSet(Dataset):
     """``images`` uint8 ``[N, C, H, W]`` in 0..255, and what is known of each of them.
 
+    Large ones are kept on disk and read as they are asked for (:mod:`.store`).
+
     ``labels`` is int64 ``[N]`` for classification, uint8 masks ``[N, H, W]`` for segmentation, and
     for detection an object array ``[N]`` of float32 ``[k, 5]``: x1, y1, x2, y2 in pixels of
     ``images``, class. ``classes`` are the names behind the numbers. Where the data set has them,
-    ``groups`` names each image's category, and ``numbers`` are such that images of one object
-    are neighbours.
+    ``groups`` names each image's category, and ``sequence_index`` orders images such that those of
+    one object are neighbours.
     """
 
     name: str
     split: str
-    images: np.ndarray
-    labels: np.ndarray
+    images: Array
+    labels: Any
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
-    numbers: np.ndarray | None = None
+    sequence_index: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,8 +48,9 @@ class ImageSet(Dataset):
         return torch.from_numpy(self.images[indices]), torch.from_numpy(self.labels[indices])
 
     def subset(self, indices: np.ndarray) -> ImageSet:
-        fields = {key: getattr(self, key) for key in ("images", "labels", "groups", "numbers")}
-        return replace(self, **{k: v[indices] for k, v in fields.items() if v is not None})
+        keys = ("images", "labels", "groups", "sequence_index")
+        known = {key: value for key in keys if (value := getattr(self, key)) is not None}
+        return replace(self, **{key: take_rows(value, indices) for key, value in known.items()})
 
     def head(self, count: int | None) -> ImageSet:
         """The first ``count`` images (all of them for None)."""
@@ -59,10 +64,13 @@ class ImageSet(Dataset):
         between its numbers.
         """
         if not 0 < count < len(self):
-            raise DataError(f"cannot hold out {count} of the {len(self)} images of {self.name}")
+            raise DataError(
+                f"{self.name} has {len(self)} images to train on, too few to hold out {count} for "
+                "validation"
+            )
         groups = np.zeros(len(self)) if self.groups is None else self.groups
-        if self.numbers is not None:
-            held = held_out_ranges(self.numbers, groups, count / len(self))
+        if self.sequence_index is not None:
+            held = held_out_ranges(self.sequence_index, groups, count / len(self))
         else:
             held = held_out_draw(groups, count / len(self))
         return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))
@@ -75,8 +83,8 @@ class ImageSet(Dataset):
         """The same images in a network's ``(channels, height, width)``; None keeps theirs."""
         if shape is None or self.images.shape[1:] == shape:
             return self
-        images = [to_input(p.transpose(1, 2, 0), shape[1:], shape[0]) for p in self.images]
-        return replace(self, images=np.concatenate(images))
+        pictures = [to_input(p.transpose(1, 2, 0), shape[1:], shape[0]) for p in self.images]
+        return replace(self, images=np.concatenate(pictures))
 
 
 def held_out_draw(groups: np.ndarray, share: float) -> np.ndarray:
@@ -114,3 +122,12 @@ def held_out_ranges(numbers: np.ndarray, groups: np.ndarray, share: float) -> np
 def draw(total: int, count: int) -> np.ndarray:
     """The indices of a sample: the same ones every time."""
     return np.random.default_rng(0).permutation(total)[:count]
+
+
+def as_labels(rows: Iterable[np.ndarray]) -> np.ndarray:
+    """An object array ``[N]`` of the arrays, even where all of them have one shape."""
+    listed = list(rows)
+    labels = np.empty(len(listed), object)
+    for index, array in enumerate(listed):
+        labels[index] = array
+    return labels

@@ -1,163 +1,193 @@
-"""Images with a mask each: the magnetic tiles, and a folder of one's own.
+"""Masks: from the stored values, colours or palette of a file to class indices, and resizing.
 
-A set's labels are masks uint8 ``[N, H, W]`` at the network's size, as
-:mod:`edgeark.zoo.tasks.segmentation` defines them: 0 and 1, or indices of classes.
+A mask is uint8 ``[h, w]`` as :mod:`edgeark.zoo.tasks.segmentation` defines it: 0 and 1, or indices
+of classes; ``IGNORE`` marks pixels that count nowhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ...errors import DataError
-from ...zoo.tasks.images import to_input
-from ...zoo.tasks.segmentation import has_foreground
-from .folders import (
-    SPLIT_FILE,
-    SUFFIXES,
-    decode,
-    drawn_part,
-    read_each,
-    read_file,
-    read_split,
-    require,
-)
-from .images import ImageSet, Shape, Split, draw
+from ...zoo.tasks.segmentation import IGNORE
+from .pixels import ImageHeader, open_image
 
+CLASSES_FILE = "classes.txt"
 _HALF = 127  # of 255: masks are stored as 0 and 255, a lossy file's with noise around both
-_CLASSES_FILE = "classes.txt"
+_LOSSY_TINT = 40  # between the channels of a gray pixel in a JPEG file
+_FEW = 32  # values up to here are indices of classes, not noise around 0
+_VOC_VOID = (224, 224, 192)  # the colour of PASCAL VOC's border of unknown pixels, at index 255
+_BLACK = (0, 0, 0)
+
+Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class MaskListing:
-    """Images and masks that are not read yet: names of the files below ``root``.
+class MaskRule:
+    """How the masks of a data set are to be understood.
 
-    ``read_mask`` turns a file's stored values into a mask; ``classes`` has the background's name
-    only where there are several.
+    ``classes`` are those of ``classes.txt``, the background first; empty for one foreground.
+    ``colors`` is the class of each colour, where the data set states it. ``ignore`` is a stored
+    value whose pixels count nowhere.
     """
 
-    name: str
-    root: Path
-    images: tuple[str, ...]
-    masks: tuple[str, ...]
-    classes: tuple[str, ...]
-    read_mask: Callable[[np.ndarray], np.ndarray]
+    classes: tuple[str, ...] = ()
+    colors: Mapping[Rgb, int] | None = None
+    ignore: int | None = None
 
-    def pick(self, indices: np.ndarray) -> MaskListing:
-        images, masks = (tuple(names[i] for i in indices) for names in (self.images, self.masks))
-        return replace(self, images=images, masks=masks)
+    def read(self, content: bytes, header: ImageHeader) -> np.ndarray:
+        """The mask in a file, upright as its image is.
+
+        Raises:
+            DataError: it is no image, or its values mean nothing here.
+        """
+        with open_image(content) as (stored, own):
+            # A mask drawn on the stored image turns with it; one drawn on the upright one fits.
+            follows = own.stored == header.stored != header.size and own.orientation == 1
+            file = (header if follows else own).turn(stored)
+            is_lossy = own.format == "JPEG"
+            if self.colors is not None:
+                return self._by_color(np.asarray(file.convert("RGB")))
+            if file.mode == "P":
+                return self._by_palette(np.asarray(file), file.getpalette("RGB") or [])
+            if file.mode in ("1", "L"):
+                return self._by_value(np.asarray(file.convert("L")), is_lossy)
+            if file.mode.startswith("I"):
+                values = np.asarray(file)
+                if values.max(initial=0) > 255:
+                    raise DataError(f"the mask has the value {values.max()}; 255 is the largest")
+                return self._by_value(values.astype(np.uint8))
+            rgb = np.asarray(file.convert("RGB"))
+        if np.ptp(rgb, axis=2).max(initial=0) <= (_LOSSY_TINT if is_lossy else 0):
+            return self._by_value(rgb[..., 1], is_lossy)
+        return self._by_free_color(rgb)
+
+    def _by_value(self, values: np.ndarray, is_lossy: bool = False) -> np.ndarray:
+        void = np.zeros(values.shape, bool) if self.ignore is None else values == self.ignore
+        kept = np.where(void, 0, values)
+        largest = int(kept.max(initial=0))
+        if self.classes:
+            if largest >= len(self.classes):
+                hint = "; pass --ignore 255 if it marks void" if largest == 255 else ""
+                raise DataError(
+                    f"the mask has the value {largest}, {CLASSES_FILE} names "
+                    f"{len(self.classes)} classes{hint}"
+                )
+            found = kept
+        elif 1 < largest <= _HALF:
+            raise DataError(
+                f"a mask of values up to {largest}: name its classes in {CLASSES_FILE}, "
+                "or save it as 0 and 255"
+            )
+        elif largest <= 1:
+            found = kept
+        else:
+            between = [value for value in np.unique(kept).tolist() if 0 < value < 255]
+            if not is_lossy and largest == 255 and between and between[-1] <= _FEW:
+                raise DataError(
+                    f"a mask with the values 0, {', '.join(map(str, between))}, 255: pass "
+                    "--ignore 255 if 255 marks void, or save it as 0 and 255"
+                )
+            found = kept > _HALF
+        return np.where(void, IGNORE, found).astype(np.uint8)
+
+    def _by_palette(self, indices: np.ndarray, palette: Sequence[int]) -> np.ndarray:
+        """By index where the file's classes are numbered, by colour where it is black and white."""
+        table = np.array(palette, np.uint8).reshape(-1, 3)
+        table = np.concatenate([table, np.zeros((256 - len(table), 3), np.uint8)])
+        present = np.unique(indices).tolist()
+        colors = [tuple(table[index].tolist()) for index in present]
+        grays = all(max(color) - min(color) == 0 for color in colors)
+        extremes = all(max(color) < 64 or min(color) > 192 for color in colors)
+        identity = all(color[0] == index for index, color in zip(present, colors, strict=True))
+        if extremes and not identity and any(min(color) > 192 for color in colors):
+            void = 255 in present and tuple(table[255].tolist()) == _VOC_VOID
+            if not void:
+                return self._by_value(table[indices, 1] // 128 * 255, True).clip(max=1)
+        if grays and not self.classes and not identity and len(present) > 2:
+            return self._by_value(table[indices, 0])
+        if self.ignore is None and 255 in present and tuple(table[255].tolist()) == _VOC_VOID:
+            return MaskRule(self.classes, None, 255)._by_value(indices)
+        if not self.classes and len(present) == 2 and _BLACK in colors and colors[0] != _BLACK:
+            return (indices != present[colors.index(_BLACK)]).astype(np.uint8)
+        return self._by_value(indices)
+
+    def _by_color(self, rgb: np.ndarray) -> np.ndarray:
+        assert self.colors is not None
+        codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
+        found = np.zeros(codes.shape, np.uint8)
+        for code in np.unique(codes).tolist():
+            color = (code >> 16, code >> 8 & 255, code & 255)
+            index = self.colors.get(color)
+            if index is None and color != _VOC_VOID:
+                raise DataError(f"the mask has the colour {color}, which no class has")
+            found[codes == code] = IGNORE if index is None else index
+        return found
+
+    def _by_free_color(self, rgb: np.ndarray) -> np.ndarray:
+        """Colours that nothing names: one beside black is a foreground."""
+        codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
+        present = np.unique(codes).tolist()
+        colors = [(code >> 16, code >> 8 & 255, code & 255) for code in present]
+        if len(present) == 2 and _BLACK in colors and not self.classes:
+            return (codes != 0).astype(np.uint8)
+        shown = ", ".join(f"{r} {g} {b}" for r, g, b in colors[:4])
+        raise DataError(
+            f"a mask of {len(present)} colours ({shown} ...): write a line `name R G B` a class to "
+            f"{CLASSES_FILE}, the background first"
+        )
 
 
-def load_magnetic_tile(
-    split: Split, data: Path | None, shape: Shape | None, sample: int | None
-) -> ImageSet:
-    """Magnetic tiles with surface defects (Huang et al.): 1,074 and 270, of 103x222 to 632x403.
+def parse_classes(lines: Sequence[str], name: str) -> MaskRule:
+    """The rule in ``classes.txt`` (a name a line) or CVAT's ``labelmap.txt`` (``name:r,g,b::``).
 
-    Most are clean. ``groups`` are the folders: Blowhole, Break, Crack, Fray, Uneven and Free.
-    ``numbers`` are those in the files' names: the exposures of one tile are neighbours.
-    """
-    root = require("magnetic_tile", SPLIT_FILE, data)
-    names = tuple(read_split(root / SPLIT_FILE)[split])
-    masks = tuple(str(PurePosixPath(n).with_suffix(".png")) for n in names)
-    listing = MaskListing("magnetic_tile", root, names, masks, ("defect",), _over_half)
-    found, kept = _read(listing, split, shape or (1, 224, 224), sample)
-    return replace(
-        found,
-        groups=np.array([PurePosixPath(n).parts[0].removeprefix("MT_") for n in kept]),
-        numbers=np.array([_number(n) for n in kept], np.int64),
-    )
-
-
-def load_mask_folder(
-    split: Split, data: Path | None, shape: Shape | None, sample: int | None
-) -> ImageSet:
-    """Images of one's own: ``<data>/images/*`` and ``<data>/masks/<same stem>.png``.
-
-    Or both folders in ``<data>/train`` and in ``<data>/test``, or a file ``<data>/split.tsv`` that
-    lists ``images/...``; without these every fifth image, drawn once and for all, is a test
-    image. A mask marks what is over half of 255, or is 1 in a file of 0 and 1. With a file
-    ``<data>/classes.txt``, a name a line and the background first, its values are indices of these
-    classes. ``groups`` are ``marked`` and ``clean``.
-    """
-    if data is None or not data.is_dir():
-        raise DataError("name the folder of your images with --data: images and masks inside")
-    table = data / SPLIT_FILE
-    parts = all((data / part).is_dir() for part in ("train", "test")) and not table.exists()
-    root = data / split if parts else data
-    if table.exists():
-        files = [PurePosixPath(name).name for name in read_split(table)[split]]
-    else:
-        files = sorted(p.name for p in (root / "images").glob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise DataError(f"no images in {root / 'images'}")
-    classes = _read_classes(data / _CLASSES_FILE)
-    read_mask = _indices_below(len(classes)) if classes else _marked
-    listing = MaskListing(
-        data.resolve().name,
-        root,
-        tuple(f"images/{f}" for f in files),
-        tuple(f"masks/{PurePosixPath(f).stem}.png" for f in files),
-        classes or ("foreground",),
-        read_mask,
-    )
-    if not parts and not table.exists():
-        listing = listing.pick(drawn_part(len(files), split))
-    found = _read(listing, split, shape, sample)[0]
-    return replace(found, groups=np.where(has_foreground(found.labels), "marked", "clean"))
-
-
-def _read(
-    listing: MaskListing, split: Split, shape: Shape | None, sample: int | None
-) -> tuple[ImageSet, list[str]]:
-    """The set, and its images' names; ``shape`` None takes the first image's."""
-    if sample is not None:
-        listing = listing.pick(draw(len(listing.images), sample))
-    if shape is None:
-        first = decode(read_file(listing.root, listing.images[0]))
-        shape = (3, *first.shape[:2])
-    channels, *size = shape
-    shrink = resize_indices if len(listing.classes) > 1 else resize_marks
-    mask_of = dict(zip(listing.images, listing.masks, strict=True))
-
-    def one(name: str) -> tuple[np.ndarray, np.ndarray]:
-        image = decode(read_file(listing.root, name))
-        mask = listing.read_mask(decode_mask(read_file(listing.root, mask_of[name])))
-        if mask.shape != image.shape[:2]:
-            raise DataError(f"the image is {image.shape[:2]}, its mask {mask.shape}")
-        return to_input(image, (size[0], size[1]), channels), shrink(mask, (size[0], size[1]))
-
-    good, found = read_each(listing.name, split, listing.images, one)
-    images = np.concatenate([image for image, _ in found])
-    masks = np.stack([mask for _, mask in found])
-    kept = [listing.images[i] for i in good]
-    return ImageSet(listing.name, split, images, masks, listing.classes), kept
-
-
-def decode_mask(content: bytes) -> np.ndarray:
-    """The stored values of a mask, uint8 ``[h, w]``; of a palette file the indices.
+    A name may be followed by its colour: ``scratch 255 0 0``. The background comes first; CVAT's
+    is moved there.
 
     Raises:
-        DataError: it is no image, a truncated one, or in colour.
+        DataError: fewer than two classes, or colours for some of them alone.
     """
-    try:
-        with Image.open(BytesIO(content)) as file:
-            if file.mode not in ("1", "L", "P"):
-                raise DataError(f"a mask is gray or has a palette, this one is {file.mode}")
-            return np.asarray(file).astype(np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"not a readable mask: {error}") from None
+    names: list[str] = []
+    colors: list[Rgb] = []
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        found = re.fullmatch(r"(.+?)\s*[:\s]\s*(\d+)[,\s]+(\d+)[,\s]+(\d+)\s*:*.*", line)
+        names.append(found[1] if found else line)
+        if found:
+            colors.append((int(found[2]), int(found[3]), int(found[4])))
+    if len(names) < 2:
+        raise DataError(f"{name} names {len(names)} classes; the background is one of them")
+    if not colors:
+        return MaskRule(tuple(names))
+    if len(colors) != len(names):
+        raise DataError(f"{name} has colours for {len(colors)} of its {len(names)} classes")
+    order = sorted(range(len(names)), key=lambda i: names[i].lower() != "background")
+    pairs = [(names[i], colors[i]) for i in order]
+    return MaskRule(tuple(n for n, _ in pairs), {c: i for i, (_, c) in enumerate(pairs)})
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int], num_classes: int) -> np.ndarray:
+    """A mask at ``(height, width)``: of one class by area, of several by what lies under a pixel's
+    centre."""
+    if num_classes > 1:
+        return resize_indices(mask, size)
+    marks = resize_marks(mask == 1, size)
+    if not (mask == IGNORE).any():
+        return marks
+    return np.where(resize_marks(mask == IGNORE, size) == 1, IGNORE, marks).astype(np.uint8)
 
 
 def resize_marks(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask of 0 and 1 at ``(height, width)``: a pixel is 1 where half of its area or more is."""
-    rows, columns = (_area_matrix(old, new) for old, new in zip(mask.shape, size, strict=True))
-    return (rows @ mask.astype(np.float64) @ columns.T >= 0.5 - 1e-9).astype(np.uint8)
+    shares = np.asarray(mask, np.float32 if mask.size > 2**24 else np.float64)
+    for axis in (0, 1):
+        shares = _area_means(shares, size[axis], axis)
+    return (shares >= 0.5 - 1e-6).astype(np.uint8)
 
 
 def resize_indices(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -169,53 +199,14 @@ def resize_indices(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return mask[rows[:, None], columns]
 
 
-def _area_matrix(old: int, new: int) -> np.ndarray:
-    """Averages along one axis, ``[new, old]``: the share of each old pixel in a new one."""
-    ratio = old / new
-    start, pixel = np.arange(new)[:, None] * ratio, np.arange(old)[None]
-    return np.clip(np.minimum(start + ratio, pixel + 1) - np.maximum(start, pixel), 0, None) / ratio
-
-
-def _over_half(values: np.ndarray) -> np.ndarray:
-    return (values > _HALF).astype(np.uint8)
-
-
-def _marked(values: np.ndarray) -> np.ndarray:
-    largest = int(values.max())
-    if 1 < largest <= _HALF:
-        raise DataError(
-            f"a mask of values up to {largest}: name its classes in {_CLASSES_FILE}, "
-            "or save it as 0 and 255"
-        )
-    return values if largest <= 1 else _over_half(values)
-
-
-def _indices_below(count: int) -> Callable[[np.ndarray], np.ndarray]:
-    def check(values: np.ndarray) -> np.ndarray:
-        if values.max() >= count:
-            raise DataError(
-                f"the mask has the value {values.max()}, {_CLASSES_FILE} names {count} classes"
-            )
-        return values
-
-    return check
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    """The names in ``classes.txt``; empty where there is no such file."""
-    if not path.exists():
-        return ()
-    try:
-        names = tuple(path.read_text(encoding="utf-8").split("\n"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    classes = tuple(name.strip() for name in names if name.strip())
-    if len(classes) < 2:
-        raise DataError(f"{path} names {len(classes)} classes; the background is one of them")
-    return classes
-
-
-def _number(name: str) -> int:
-    """The number at the end of a file's name; 0 for none."""
-    found = re.search(r"(\d+)$", PurePosixPath(name).stem)
-    return int(found[1]) if found else 0
+def _area_means(values: np.ndarray, new: int, axis: int) -> np.ndarray:
+    """Means over ``new`` equal stretches of an axis: differences of its running sum."""
+    old = values.shape[axis]
+    sums = np.concatenate(
+        [np.zeros_like(values.take([0], axis)), values.cumsum(axis)], axis=axis, dtype=np.float64
+    )
+    edges = np.arange(new + 1) * (old / new)
+    low = np.minimum(edges.astype(int), old - 1)
+    share = (edges - low).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    at = sums.take(low, axis) * (1 - share) + sums.take(low + 1, axis) * share
+    return np.diff(at, axis=axis) * (new / old)

@@ -126,7 +126,7 @@ def random_matrix(
     tilt = np.eye(3)
     tilt[2, 0] = tilt_x * config.perspective / (size[1] / 2)
     tilt[2, 1] = tilt_y * config.perspective / (size[0] / 2)
-    signs = [-1 if mirror < config.flip else 1, -1 if upside_down < config.upend else 1]
+    signs = [-1 if mirror < config.hflip else 1, -1 if upside_down < config.vflip else 1]
     flip = np.diag([*signs, 1])
     back = _shift(
         size[1] * (0.5 + move_x * config.translate), size[0] * (0.5 + move_y * config.translate)

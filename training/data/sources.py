@@ -1,4 +1,4 @@
-"""Where a data set is: ``--data``, ``$EDGEARK_DATA``, ``../shared/data``, or else a download."""
+"""Where a data set is: ``--data``, ``$EDGEARK_DATA``, or else the user's cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ...errors import DataError
 from ...settings import cache_folder
 
 DATA_VARIABLE = "EDGEARK_DATA"
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def candidate_folders(name: str, data: Path | None = None) -> list[Path]:
@@ -26,7 +25,7 @@ def candidate_folders(name: str, data: Path | None = None) -> list[Path]:
     folders = []
     if variable := os.environ.get(DATA_VARIABLE):
         folders += [Path(variable) / name, Path(variable)]
-    folders += [base / "../shared/data" / name for base in (Path.cwd(), _REPOSITORY)]
+    folders.append(download_folder(name))
     folders.append(download_folder(name) / name.upper() / "raw")  # as torchvision lays it out
     return list(dict.fromkeys(folder.resolve() for folder in folders))
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_LARGE, _LONG = 2**26, 2**14  # values, and pixels a side, above which an image is shrunk in bands
+
 
 def to_input(image: np.ndarray, input_size: tuple[int, int], channels: int) -> np.ndarray:
     """An image as a network's raw input: uint8 ``[1, channels, height, width]`` in 0..255.
@@ -18,7 +20,7 @@ def to_input(image: np.ndarray, input_size: tuple[int, int], channels: int) -> n
     Raises:
         ValueError: the array is not a uint8 image.
     """
-    return resize(to_planes(image, channels), input_size)[None]
+    return resize(to_planes(shrink_large(image, input_size), channels), input_size)[None]
 
 
 def to_planes(image: np.ndarray, channels: int) -> np.ndarray:
@@ -45,6 +47,30 @@ def resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
     resized = np.einsum("ih,hwc,jw->cij", rows, planes, columns, optimize=True)
     return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+
+
+def shrink_large(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A large image with no side longer than ``(height, width)``, by bands; others as they are.
+
+    Neither a dense matrix nor a float copy of the image is made. The side that shrinks most comes
+    first; one that does not shrink stays.
+    """
+    if image.ndim < 2 or (image.size <= _LARGE and max(image.shape[:2]) <= _LONG):
+        return image
+    for axis in sorted((0, 1), key=lambda axis: size[axis] / image.shape[axis]):
+        old, new = image.shape[axis], size[axis]
+        if new >= old:
+            continue
+        ratio = old / new
+        bands = []
+        for index in range(new):
+            centre = (index + 0.5) * ratio - 0.5
+            start, stop = max(0, int(centre - ratio)), min(old, int(centre + ratio) + 2)
+            weights = np.maximum(0, 1 - np.abs(np.arange(start, stop) - centre) / ratio)
+            part = image[start:stop] if axis == 0 else image[:, start:stop]
+            bands.append(np.tensordot(weights / weights.sum(), part, axes=(0, axis)))
+        image = np.clip(np.rint(np.stack(bands, axis=axis)), 0, 255).astype(np.uint8)
+    return image
 
 
 def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

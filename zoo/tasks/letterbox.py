@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from .images import resize, to_planes
+from .images import resize, shrink_large, to_planes
 
 GREY = 114  # what YOLOv5 and YOLOX were trained with
 
@@ -61,12 +61,14 @@ def letterbox(
     Raises:
         ValueError: the array is not a uint8 image.
     """
-    planes = to_planes(image, 1 if color == "gray" else 3)
-    if color == "bgr":
-        planes = planes[..., ::-1]
-    image_size = planes.shape[:2]
+    if image.ndim < 2 or not image.size:
+        raise ValueError(f"an image is uint8 [h, w] or [h, w, 3], got {image.shape}")
+    image_size = (image.shape[0], image.shape[1])
     ratio = min(new / old for new, old in zip(input_size, image_size, strict=True))
     height, width = (max(1, round(side * ratio)) for side in image_size)
+    planes = to_planes(shrink_large(image, (height, width)), 1 if color == "gray" else 3)
+    if color == "bgr":
+        planes = planes[..., ::-1]
     top = (input_size[0] - height) // 2 if centred else 0
     left = (input_size[1] - width) // 2 if centred else 0
     canvas = np.full((1, planes.shape[2], *input_size), GREY, np.uint8)

@@ -2,7 +2,7 @@
 
 A network's raw output is logits ``[N, classes, h, w]``. A mask is uint8 ``[N, H, W]``. With one
 class, 1 is that class and 0 is the rest; with several, a pixel's value is the index of its class,
-and class 0 is the background.
+and class 0 is the background. Pixels of a true mask that are ``IGNORE`` count nowhere.
 
 Images go in through :func:`edgeark.zoo.tasks.images.to_input`, stretched to the network's size;
 :func:`resize_logits` stretches the answer back.
@@ -16,6 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .images import resize_matrix
+
+IGNORE = 255  # of a true mask: pixels that belong to no class and count nowhere
 
 Rgb = tuple[int, int, int]
 _PALETTE: tuple[Rgb, ...] = ((230, 60, 50), (60, 130, 240), (70, 190, 90), (240, 190, 40))
@@ -104,7 +106,7 @@ def iou(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
 
 def has_foreground(wanted: np.ndarray) -> np.ndarray:
     """Which images have anything in their true mask ``[N, h, w]``: bool ``[N]``."""
-    return np.any(wanted, axis=(1, 2))
+    return np.any((wanted != 0) & (wanted != IGNORE), axis=(1, 2))
 
 
 def foreground_dice(found: np.ndarray, wanted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -132,7 +134,8 @@ def false_positive_rate(found: np.ndarray, wanted: np.ndarray) -> float:
     in: 0.
     """
     clean = ~has_foreground(wanted)
-    return float(found[clean].any(axis=(1, 2)).mean()) if clean.any() else 0.0
+    counted = (found != 0) & (wanted != IGNORE)
+    return float(counted[clean].any(axis=(1, 2)).mean()) if clean.any() else 0.0
 
 
 def _areas(
@@ -144,7 +147,7 @@ def _areas(
     values = range(1, 2) if num_classes == 1 else range(num_classes)
     both, sizes = [], []
     for value in values:
-        a, b = found == value, wanted == value
+        a, b = (found == value) & (wanted != IGNORE), wanted == value
         both.append((a & b).sum(axis=(1, 2)))
         sizes.append(a.sum(axis=(1, 2)) + b.sum(axis=(1, 2)))
     return np.stack(both, axis=1), np.stack(sizes, axis=1)

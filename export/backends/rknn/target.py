@@ -23,6 +23,7 @@ from ...targets.base import (
     Placement,
     Precision,
 )
+from ...targets.board import BoardRuntime
 from ...targets.isolated import (
     IsolatedTarget,
     borrowed_packages,
@@ -82,6 +83,13 @@ class Rknn(IsolatedTarget):
         python=">=3.10,<3.13",
         download_mb=179,
         hints=HINTS,
+    )
+    board = BoardRuntime(
+        HERE / "board",
+        input_type="uint8",
+        input_layout="NHWC",
+        normalized_by="model",
+        takes_sources=True,
     )
 
     def supported_precisions(self) -> tuple[Precision, ...]:
