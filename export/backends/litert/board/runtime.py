@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 
 import importlib
 import os
+import re
 
 _MODULES = ("ai_edge_litert", "tflite_runtime")
 
@@ -23,7 +24,7 @@ class Runtime:
         )
         self.runner = self.interpreter.get_signature_runner()
         (self.input,) = self.runner.get_input_details()
-        self.outputs = [output["name"] for output in facts["outputs"]]
+        self.outputs = sorted(self.runner.get_output_details(), key=_numbers)
 
     @staticmethod
     def add_options(add):
@@ -35,6 +36,11 @@ class Runtime:
 
     def versions(self):
         return {"name": self.module, "version": _version(self.module)}
+
+
+def _numbers(name):
+    """The converter numbers the outputs in the network's order; output_10 comes after output_2."""
+    return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
 def _import():
