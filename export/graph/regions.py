@@ -6,6 +6,8 @@ Whoever looks for operators, or replaces one, needs them in the network's graph.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
@@ -55,7 +57,7 @@ def _inline(node: fx.Node, root: fx.GraphModule) -> None:
     index, body = found
     inputs = [one for one in body.graph.nodes if one.op == "placeholder"]
     placed = dict(zip(inputs, node.args[index + 1 :][-len(inputs) :], strict=True))
-    results: object = ()
+    results: Any = ()
     with root.graph.inserting_before(node):
         for one in body.graph.nodes:
             if one.op == "output":
