@@ -6,7 +6,7 @@ Whoever looks for operators, or replaces one, needs them in the network's graph.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -71,7 +71,7 @@ def _inline(node: fx.Node, root: fx.GraphModule) -> None:
     if not isinstance(results, (list, tuple)):
         node.replace_all_uses_with(results)
     for user in list(node.users):  # each picks one of the results
-        user.replace_all_uses_with(results[user.args[1]])
+        user.replace_all_uses_with(results[cast(int, user.args[1])])
         root.graph.erase_node(user)
     root.graph.erase_node(node)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -20,6 +21,9 @@ from .base import Group, Target
 
 _ALL = "all"
 ENTRY_POINTS = "edgeark.targets"
+logger = logging.getLogger(__name__)
+
+_LAST = 1000
 GROUPS = (_ALL, *get_args(Group))
 
 
@@ -120,14 +124,10 @@ def _families() -> Mapping[str, str]:
     """The module and class of each family, ``module:Class``, by name; no target is imported.
 
     Raises:
-        TargetError: two backends claim one name, or an installed one has no ``TARGETS``.
+        TargetError: two backends claim one name.
     """
     found: dict[str, str] = {}
-    for package in _backends():
-        try:
-            targets = import_module(package).TARGETS
-        except (ImportError, AttributeError) as error:
-            raise TargetError(f"backend {package}: {error}; uninstall it or fix it") from error
+    for package, targets in _backends():
         for name, cls in targets.items():
             if name in found:
                 raise TargetError(f"target {name} is in {found[name]} and in {package}")
@@ -135,11 +135,17 @@ def _families() -> Mapping[str, str]:
     return found
 
 
-def _backends() -> list[str]:
-    """The packages of edgeark's own backends, then of installed ones."""
+def _backends() -> list[tuple[str, Mapping[str, str]]]:
+    """Packages with their targets: edgeark's own backends by rank, then installed ones by name."""
     own = import_module("..backends", __name__)
     names = [f"{own.__name__}.{module.name}" for module in pkgutil.iter_modules(own.__path__)]
-    return names + sorted(entry.value for entry in entry_points(group=ENTRY_POINTS))
+    ranked = [(import_module(name).RANK, name, import_module(name).TARGETS) for name in names]
+    for name in sorted(entry.value for entry in entry_points(group=ENTRY_POINTS)):
+        try:
+            ranked.append((_LAST, name, import_module(name).TARGETS))
+        except (ImportError, AttributeError) as error:
+            logger.warning("the installed backend %s is left out: %s", name, error)
+    return [(name, targets) for _, name, targets in sorted(ranked, key=lambda each: each[:2])]
 
 
 def _family(name: str) -> type[Target]:

@@ -4,3 +4,4 @@ TARGETS = {
     "k210-nncase": "Nncase",
     "k210-nncase-tflite": "NncaseTflite",
 }  # family name: class in target.py
+RANK = 160  # its place in listings
