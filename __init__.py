@@ -3,7 +3,7 @@
 The front door. Everything is imported on first use, so ``import edgeark`` costs next to nothing::
 
     model = edgeark.create_model("mnist", pretrained=True)
-    rows = edgeark.export_model("mnist", targets=["onnxruntime", "rknn:rk3588"], int8=True)
+    rows = edgeark.export_model("mnist", to=["onnxruntime", "rknn:rk3588"], int8=True)
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
+
+from ..errors import EdgearkError
 
 if TYPE_CHECKING:
     from ..export.targets.base import Quantization
@@ -30,6 +33,33 @@ InputShapeOption = Annotated[
 DataDir = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--data", help="Folder of the data set. Default: $EDGEARK_DATA, then the cache."),
+]
+ImagesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--images",
+        help="Folder of your own images (or .npy, .npz arrays), no labels needed: half of it "
+        "calibrates int8, half is compared on.",
+    ),
+]
+MeanOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--mean", help="Mean per channel in 0..255, as 123.7,116.3,103.5. Default: 0."),
+]
+StdOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--std", help="Standard deviation per channel in 0..255. Default: 255."),
+]
+ColorOption = Annotated[
+    Optional[Literal["rgb", "bgr", "gray"]],  # noqa: UP045
+    typer.Option("--color", help="Order of the image's channels. Default: rgb."),
+]
+MetricOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--metric", help="FILE.py:FUNCTION that scores raw outputs, 0 to 1."),
+]
+RewriteFlag = Annotated[
+    bool, typer.Option("--rewrite", help="First replace what the targets lack by what is equal.")
 ]
 PretrainedFlag = Annotated[
     bool, typer.Option("--pretrained", help="Load timm's or torchvision's published weights.")
@@ -80,3 +110,20 @@ def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantizat
     from ..export.targets.base import Quantization
 
     return Quantization(count, algorithm, mixed)
+
+
+def numbers(text: str | None) -> list[float] | None:
+    """The numbers of ``123.7,116.3,103.5``.
+
+    Raises:
+        EdgearkError: something else is in it.
+    """
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(math.isfinite(value) for value in values):
+        raise EdgearkError(f"{text!r}: write numbers with commas, as 123.7,116.3,103.5")
+    return values

@@ -10,6 +10,7 @@ from .console import err, out, print_table
 
 if TYPE_CHECKING:
     from ..export.lint import Finding
+    from ..export.list_rules import ListedRule
     from ..export.results.schema import ExportResult, Metric
     from ..export.targets.base import Placement
 
@@ -52,6 +53,14 @@ def print_findings(title: str, findings: Sequence[Finding]) -> None:
     ]
     columns = ["target", "severity", "module", "source", "reason", "what to do", "rule"]
     print_table(title, columns, rows)
+
+
+def print_rules(rules: Sequence[ListedRule]) -> None:
+    """Every rule, a line each; examples are in the JSON and in the pages of docs."""
+    rows = [
+        [_listed(rule.targets), rule.name, rule.severity, rule.reason, rule.fix] for rule in rules
+    ]
+    print_table("rules", ["targets", "rule", "severity", "reason", "what to do"], rows)
 
 
 def print_rows(title: str, rows: Sequence[ExportResult], details: bool = False) -> None:

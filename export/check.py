@@ -15,7 +15,7 @@ from .lint.rule import Finding, check
 from .sources import Source
 from .targets.base import Target
 
-_TRACE_RULE, _INPUTS_RULE = "static-graph", "inputs"
+_TRACE_RULE, INPUTS_RULE = "static-graph", "inputs"
 
 
 def check_model(
@@ -39,7 +39,7 @@ def check_source(source: Source, targets: Sequence[Target]) -> list[Finding]:
     refused = {t: t.refuse_inputs(source.spec, t.supported_precisions()[0]) for t in targets}
     fix = "give it one image of 1 or 3 channels, or choose a target that takes tensors"
     findings = [
-        Finding(target.full_name, _INPUTS_RULE, "error", "", "", reason, fix)
+        Finding(target.full_name, INPUTS_RULE, "error", "", "", reason, fix)
         for target, reason in refused.items()
         if reason
     ]

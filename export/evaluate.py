@@ -52,7 +52,7 @@ def evaluate_model(
                     target=PYTORCH,
                     precision="float32",
                     status="ok",
-                    evidence=Evidence.EXECUTED,
+                    evidence=Evidence.EXECUTED.value,
                     metric=metric,
                 )
             )

@@ -152,7 +152,7 @@ def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
     ]
     for (target, precision), evidence in lines.items():
         found = [cells.get((model, target, precision), "") for model in models]
-        rows.append([f"`{target}`", precision, evidence.value if evidence else "", *found])
+        rows.append([f"`{target}`", precision, evidence or "", *found])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

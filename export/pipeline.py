@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,17 +17,23 @@ from torch import nn
 
 from ..errors import EdgearkError
 from ..training.data import ImageSet
-from ..zoo.spec import spec_of
-from .check import fits, fits_zoo_model
+from ..zoo.spec import ModelSpec, spec_of
+from .check import INPUTS_RULE, fits, fits_zoo_model
+from .graph.files import output_names
 from .lint import LintError, check
-from .prepare import EvalContext, prepare
-from .results.compare import Parity, compare, failed_checks, score, task_figures
+from .prepare import EvalContext, MetricFunction, prepare, prepare_source
+from .results.compare import Parity, compare, score
 from .results.folder import LOG, staged_folder, write_golden
 from .results.manifest import write_manifest
 from .results.schema import Calibration, ExportResult, Metric, SourceResult, Status
+from .results.tables import ResultList
+from .results.verdict import Judged
+from .results.verdict import judge as judge_row
+from .sources import InputOptions, open_source
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
+    FLOAT16_LIMITS,
     Artifact,
     Conversion,
     Evidence,
@@ -45,31 +50,49 @@ from .toolchains.parallel import map_in_order
 
 logger = logging.getLogger(__name__)
 
+FLOAT16_LIMITS_DB = FLOAT16_LIMITS.sqnr_db or 0.0
+ROW_COLUMNS = {
+    **{"model": "model", "target": "target", "precision": "precision", "status": "status"},
+    **{"evidence": "evidence", "max_abs_error": "max abs", "sqnr_db": "SQNR dB"},
+    **{"metric": "PyTorch > target", "message": "message"},
+}
+
 
 def export_model(
-    model: str | nn.Module,
-    targets: Sequence[str],
+    network: str | Path | nn.Module,
+    to: Sequence[str],
     *,
     int8: bool = False,
-    out: Path = Path("exports"),
-    weights: Path | None = None,
-    data: Path | None = None,
+    out: Path | str = Path("exports"),
+    inputs: InputOptions | None = None,
+    images: Path | str | None = None,
+    metric: MetricFunction | None = None,
+    rewrite: bool = False,
+    weights: Path | str | None = None,
+    pretrained: bool = False,
+    data: Path | str | None = None,
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
-) -> list[ExportResult]:
+) -> ResultList[ExportResult]:
     """Export to every target, in float and, if asked, int8; a failure does not stop the others.
 
     Args:
-        model: a name of the zoo, or a model of :func:`create_model`.
-        targets: names like ``onnxruntime`` or ``rknn:rk3588``, or groups like ``all``.
+        network: a model of the zoo, or a network of one's own; see :func:`open_source`.
+        to: names like ``onnxruntime`` or ``rknn:rk3588``, or groups like ``all``.
         int8: quantise as well, where the target can.
         out: each export goes to ``out/<model>/<target>/<precision>``.
-        weights: a safetensors file; by default the weights that ship.
-        data: where the data set is.
-        limit: at most so many test images.
+        inputs: shapes, mean, std and colour of a network of one's own.
+        images: a folder of samples of one's own, without labels; half of it calibrates int8, the
+            other half is compared on. Without it a network of one's own is compared on noise.
+        metric: the user's own metric of raw outputs, in 0..1.
+        rewrite: first replace what the targets lack by what is equal; the manifest lists it.
+        weights: a weights file; by default the weights that ship.
+        pretrained: load timm's or torchvision's published weights.
+        data: where the data set of a model of the zoo is.
+        limit: at most so many test samples.
         quantization: how int8 is made.
         tools: programs of the user's that a backend can use, by name: ``{"pplnn": path}``.
         jobs: so many exports at a time; an image's time is measured well with 1 alone.
@@ -78,25 +101,46 @@ def export_model(
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
-    if isinstance(model, str):
-        fit = fits_zoo_model(model)
+    names = ",".join([to] if isinstance(to, str) else to)
+    source = None
+    if images is not None or rewrite or metric is not None or not _has_dataset(network):
+        find_targets(names)  # a mistyped name is said before the network is made
+        weights = None if weights is None else Path(weights)
+        source = open_source(network, inputs, weights=weights, pretrained=pretrained)
+        fit = fits(source.model, *source.spec.input_shapes)
+    elif isinstance(network, nn.Module):
+        fit = fits(network, *spec_of(network).input_shapes)
     else:
-        fit = fits(model, spec_of(model).input_shape)
-    chosen = find_targets(",".join(targets), fit)
+        fit = fits_zoo_model(str(network))
+    chosen = find_targets(names, fit)
     require_known(quantization, chosen)
     set_tools(chosen, tools)
     if int8:
         announce_float_only(chosen)
+    common: dict[str, Any] = {"limit": limit, "quantization": quantization}
     with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
-        context = prepare(
-            model,
-            Path(scratch),
-            weights=weights,
-            data=data,
-            limit=limit,
-            quantization=quantization,
-        )
-        return export_all(context, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
+        if source is not None:
+            common |= {"images": None if images is None else Path(images), "metric": metric}
+            if rewrite:
+                common |= {"rewrite_for": chosen}
+            context = prepare_source(source, Path(scratch), **common)
+        else:
+            model = network if isinstance(network, nn.Module) else str(network)
+            paths = {"weights": weights, "data": data}
+            common |= {k: None if v is None else Path(v) for k, v in paths.items()}
+            context = prepare(model, Path(scratch), **common)
+        rows = export_all(context, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
+    return ResultList(rows, ROW_COLUMNS)
+
+
+def _has_dataset(network: str | Path | nn.Module) -> bool:
+    """Whether it is a model of the zoo, whose own data set measures it."""
+    if isinstance(network, nn.Module):
+        spec = getattr(network, "spec", None)
+        return isinstance(spec, ModelSpec) and bool(spec.dataset)
+    return (
+        Path(network).name == str(network) and not Path(network).suffix and ":" not in str(network)
+    )
 
 
 def announce_float_only(targets: Sequence[Target]) -> None:
@@ -166,7 +210,7 @@ def _prove(
 ) -> ExportResult:
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
-    _refuse_what_cannot_be(context, target)
+    _refuse_what_cannot_be(context, target, row.precision)
     for toolchain in target.toolchains():
         toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), context.graph.seconds
@@ -185,26 +229,37 @@ def _prove(
         name: judge(answer) for name, answer in target.run_sources(artifact, test.images).items()
     }
     source_limits = target.source_limits(row.precision)
-    judged = [(source_limits, *found) for found in sources.values()]
-    if parity and metric:
-        judged.append((target.limits(row.precision), parity, metric))
-    allowed: dict[str, Any] = {
-        "foreign": context.is_proxy_dataset,
-        "drop_factor": get_task(context.spec.task).metric_drop_factor,
-    }
-    missed = [words for each in judged for words in failed_checks(*each, **allowed)]
-    missed += [diagnostic.words for diagnostic in artifact.diagnostics if diagnostic.fatal]
+    judged = [Judged(source_limits, *found) for found in sources.values()]
+    if parity:
+        judged.append(Judged(target.limits(row.precision), parity, metric))
+    is_short = parity is not None and parity.sqnr_db < FLOAT16_LIMITS_DB
+    half_db = context.half_db if is_short and row.precision == "float16" else None
+    status, missed = judge_row(
+        judged,
+        precision=row.precision,
+        half_db=half_db,
+        foreign=context.is_proxy_dataset,
+        drop_factor=get_task(context.spec.task).metric_drop_factor,
+    )
+    if fatal := [diagnostic.words for diagnostic in artifact.diagnostics if diagnostic.fatal]:
+        status, missed = "failed", missed + fatal
     notes = missed + [
         diagnostic.words for diagnostic in artifact.diagnostics if not diagnostic.fatal
     ]
     evidence = target.evidence_of(artifact, result)
     source_results = tuple(
-        SourceResult(file=name, **asdict(parity), metric=metric)
+        SourceResult(
+            file=name,
+            max_abs_error=parity.max_abs_error,
+            sqnr_db=parity.sqnr_db,
+            peak=parity.peak,
+            metric=metric,
+        )
         for name, (parity, metric) in sources.items()
     )
     row = row.replace(
-        status="failed" if missed else "ok",
-        evidence=evidence,
+        status=status,
+        evidence=evidence.value + context.provenance,
         message="; ".join(notes) or ("" if result else _unrun(target, evidence, source_results)),
         max_abs_error=parity and parity.max_abs_error,
         sqnr_db=parity and parity.sqnr_db,
@@ -220,15 +275,20 @@ def _prove(
         log=final / LOG,
     )
     write_golden(folder, test.images, row.outputs, reference)
-    write_manifest(folder, context.spec, target, artifact, reference, row)
+    names = output_names(context.graph.model, len(reference))
+    write_manifest(
+        *(folder, context.spec, target, artifact, reference, row),
+        rewrites=context.rewrites,
+        names=names,
+    )
     return row
 
 
 def _judge(
     context: EvalContext, test: ImageSet, reference: list[np.ndarray], result: RunResult
-) -> tuple[Parity, Metric]:
+) -> tuple[Parity, Metric | None]:
     parity = compare(reference, result.outputs)
-    figures = task_figures(context.spec, result.outputs, test)
+    figures = context.measure(result.outputs, test)
     return parity, score(context.spec, context.figures(len(test)), figures, test)
 
 
@@ -242,8 +302,10 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     )
 
 
-def _refuse_what_cannot_be(context: EvalContext, target: Target) -> None:
+def _refuse_what_cannot_be(context: EvalContext, target: Target, precision: Precision) -> None:
     """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
+    if reason := target.refuse_inputs(context.spec, precision):
+        raise LintError(f"{reason} [{INPUTS_RULE}]")
     rules = target.rules()
     findings = check(context.graph.network, rules, target.full_name) if rules else []
     for finding in findings:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -16,10 +17,27 @@ from ..training.data import Frame, ImageSet, load_images
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, name_of, spec_of
 from .graph.files import Graph
-from .results.compare import task_figures
-from .targets.base import DEFAULT_QUANTIZATION, Quantization
+from .results.compare import compare, task_figures
+from .rewrite import rewrite
+from .sources import Source, SourceError
+from .sources.network import Reference, named_as
+from .sources.samples import (
+    MOST,
+    NOISE,
+    NOISE_COUNT,
+    as_image_set,
+    noise_samples,
+    read_samples,
+    split_files,
+)
+from .targets.base import DEFAULT_QUANTIZATION, Quantization, Target
 
 logger = logging.getLogger(__name__)
+
+MetricFunction = Callable[[Sequence[np.ndarray], ImageSet], dict[str, float]]
+"""A metric of raw outputs ``[N, ...]`` on samples, by name; the first figure is judged."""
+
+_HALF_COUNT = 16
 
 
 @dataclass(frozen=True)
@@ -33,9 +51,11 @@ class EvalContext:
     reference: list[np.ndarray]
     read_calibration: Callable[[], ImageSet]
     quantization: Quantization = DEFAULT_QUANTIZATION
-    is_proxy_dataset: bool = (
-        False  # the images stand in for those of the data set it was trained on
-    )
+    is_proxy_dataset: bool = False  # the images stand in for those of the network's data set
+    reference_name: Reference = "pytorch"
+    on_noise: bool = False
+    metric: MetricFunction | None = None
+    rewrites: tuple[Mapping[str, Any], ...] = ()
     _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
@@ -50,8 +70,33 @@ class EvalContext:
         """
         if count not in self._figures:
             outputs = [output[:count] for output in self.reference]
-            self._figures[count] = task_figures(self.spec, outputs, self.test.head(count))
+            self._figures[count] = self.measure(outputs, self.test.head(count))
         return self._figures[count]
+
+    def measure(self, outputs: Sequence[np.ndarray], test: ImageSet) -> dict[str, float]:
+        """The task's figures of raw outputs, or those of the user's own metric."""
+        if self.metric is not None:
+            return self.metric(outputs, test)
+        return task_figures(self.spec, outputs, test)
+
+    @functools.cached_property
+    def half_db(self) -> float | None:
+        """What ``half()`` of the same network reaches in PyTorch, in dB; None: it cannot run so."""
+        test = self.test.head(_HALF_COUNT)
+        reference = [output[: len(test)] for output in self.reference]
+        try:
+            outputs = self.graph.half_reference(test.images)
+            return compare(reference, outputs).sqnr_db
+        except (RuntimeError, EdgearkError) as error:  # an operator without a half kernel
+            logger.debug("no half() of %s: %s", self.name, error)
+            return None
+
+    @property
+    def provenance(self) -> str:
+        """What the evidence rests on, beyond PyTorch and real samples; '' where it is these."""
+        noise = " on noise" if self.on_noise else ""
+        against = "" if self.reference_name == "pytorch" else f" against {self.reference_name}"
+        return noise + against
 
 
 def prepare(
@@ -100,6 +145,73 @@ def load_test_images(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]
             raise
         _warn_once(f"using scikit-learn's digits instead of MNIST: {error}")
         return "digits", load_images("digits", "test", shape=shape)
+
+
+def prepare_source(
+    source: Source,
+    folder: Path,
+    *,
+    images: Path | None = None,
+    limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
+    metric: MetricFunction | None = None,
+    rewrite_for: Sequence[Target] = (),
+) -> EvalContext:
+    """A network of a user's own, with samples and the answers to compare with.
+
+    Args:
+        source: what is exported.
+        folder: where its files go.
+        images: a folder of samples, calibrated and compared on; None: seeded noise.
+        limit: at most so many samples to compare on.
+        quantization: how int8 is made.
+        metric: the user's own.
+        rewrite_for: targets whose rules are rewritten away first; the original's answers count.
+
+    Raises:
+        DataError: the folder holds nothing that the network takes.
+        SourceError: the network's outputs cannot be compared.
+    """
+    spec = source.spec
+    if images is None:
+        name, files = NOISE, None
+        test = as_image_set(NOISE, "test", noise_samples(spec, limit or NOISE_COUNT))
+    else:
+        name, files = images.resolve().name, split_files(images, spec)
+        test = as_image_set(name, "test", read_samples(files[1], spec, limit or MOST))
+
+    def read_calibration() -> ImageSet:
+        if files is None:
+            samples = noise_samples(spec, min(quantization.count, NOISE_COUNT), seed=1)
+        else:
+            samples = read_samples(files[0], spec, quantization.count)
+        return as_image_set(name, "calibration", samples)
+
+    original = graph = source.make_graph(folder)
+    rewrites: list[dict[str, Any]] = []
+    if rewrite_for:
+        if len(spec.input_shapes) > 1:
+            raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
+        done = rewrite(source.model, spec.input_shapes[0], rewrite_for)
+        rewrites = [change.to_dict() for change in done.changes]
+        (folder / "rewritten").mkdir()
+        graph = replace(source, model=named_as(done.model, source)).make_graph(folder / "rewritten")
+    reference = original.reference(test.images, batch=1)
+    if any(len(output) != len(test) for output in reference):
+        raise SourceError("an output has no batch of 1 in front: return it with one")
+    return EvalContext(
+        name=source.name,
+        spec=spec,
+        graph=graph,
+        test=test,
+        reference=reference,
+        read_calibration=read_calibration,
+        quantization=quantization,
+        reference_name=source.reference,
+        on_noise=images is None,
+        metric=metric,
+        rewrites=tuple(rewrites),
+    )
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from .results.folder import MANIFEST
 from .results.manifest import Manifest, ManifestError, read_manifest
 from .results.schema import VerifyResult
 from .targets import TargetError, find_target
-from .targets.base import Artifact, RunResult, Target
+from .targets.base import Artifact, Evidence, RunResult, Target
 from .toolchains import ToolchainUnavailable
 from .toolchains.environment import log_folder
 
@@ -147,14 +147,14 @@ def verify_export(export: Reopened) -> VerifyResult:
 
 
 def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyResult:
-    target, artifact = export.target, export.artifact
+    target, artifact, found = export.target, export.artifact, export.manifest
     result = _run(export, golden.images)
     if result is None:
         message = f"the files are whole; nothing here runs {target.full_name}"
         return row.replace(status="ok", message=message)
     parity = compare(golden.reference, result.outputs)
     row = row.replace(
-        evidence=target.evidence_of(artifact, result),
+        evidence=_again(found.evidence, target.evidence_of(artifact, result)),
         max_abs_error=parity.max_abs_error,
         sqnr_db=parity.sqnr_db,
         log=export.log if export.log.exists() else None,
@@ -167,7 +167,16 @@ def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyRes
     if repeated.max_abs_error > allowed:
         words = f"it answered otherwise when it was written: by {repeated.max_abs_error:.2e}"
         return row.replace(message=f"{words}, more than {allowed:.1e}")
+    if found.status not in (None, "ok"):
+        words = f"unchanged, but it was {found.status} when it was written: {found.message}"
+        return row.replace(status=found.status, message=words)
     return row.replace(status="ok")
+
+
+def _again(before: str | None, now: Evidence) -> str:
+    """The evidence of today, on the same samples and against the same reference as before."""
+    _, _, rest = (before or "").partition(" ")
+    return f"{now.value} {rest}".strip()
 
 
 def _run(export: Reopened, images: np.ndarray) -> RunResult | None:

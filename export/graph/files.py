@@ -8,6 +8,7 @@ dynamo exporter silently writes 18, so what was written is always checked.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import logging
 import threading
@@ -152,6 +153,22 @@ class Graph:
         """PyTorch's own answer in float32: raw ``[N, C, H, W]`` 0..255 in, one array an output."""
         return run_pytorch(self.model, self.spec, images, batch)
 
+    def half_reference(self, images: np.ndarray) -> list[np.ndarray]:
+        """PyTorch's answer where weights and activations are float16, as float32.
+
+        Raises:
+            RuntimeError: an operator has no kernel for it on this machine.
+        """
+        model = copy.deepcopy(self.model).half()
+        chunks = []
+        with torch.inference_mode():
+            for index in range(len(images)):
+                inputs = network_inputs(images[index : index + 1], self.spec.mean, self.spec.std)
+                answer = model(*(torch.from_numpy(x).half() for x in inputs))
+                answers = answer if isinstance(answer, (tuple, list)) else (answer,)
+                chunks.append([a.float().numpy() for a in answers])
+        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
 
 @torch.inference_mode()
 def run_pytorch(
@@ -245,6 +262,14 @@ def write_onnx(
     onnx.save(onnx.shape_inference.infer_shapes(proto), path)
 
 
+def output_names(model: nn.Module, count: int) -> list[str]:
+    """The names of a network's outputs: its own, where it has any, else ``output0`` and so on."""
+    names: Sequence[str] = getattr(model, "output_names", ())
+    if len(names) == count:
+        return list(names)
+    return ["output"] if count == 1 else [f"output{index}" for index in range(count)]
+
+
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Without its remarks: what it wrote is checked."""
@@ -264,11 +289,7 @@ def _quiet_exporter() -> Iterator[None]:
 @torch.no_grad()
 def _output_names(model: nn.Module, examples: Sequence[torch.Tensor]) -> list[str]:
     answer = model(*examples)
-    count = len(answer) if isinstance(answer, (tuple, list)) else 1
-    names: Sequence[str] = getattr(model, "output_names", ())
-    if len(names) == count:
-        return list(names)
-    return ["output"] if count == 1 else [f"output{i}" for i in range(count)]
+    return output_names(model, len(answer) if isinstance(answer, (tuple, list)) else 1)
 
 
 def _clean(proto: onnx.ModelProto) -> None:

@@ -6,10 +6,10 @@ from . import predicates
 from .rule import Predicate, Rule, op_rule
 
 
-def antialias(*kinds: str, reason: str, look: Predicate = predicates.antialias) -> Rule:
+def antialias(*kinds: str, reason: str, predicate: Predicate = predicates.antialias) -> Rule:
     """``kinds`` of resizing with a filter."""
     fix = "resize without antialias, or pool first"
-    return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(look)
+    return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(predicate)
 
 
 def circular_padding(reason: str) -> Rule:

@@ -68,10 +68,10 @@ def nearest_rounding(engine: str, place: Place) -> Rule:
         reason=f"{engine} {_WAYS[place]}: rounding takes other pixels",
         fix="double it (any whole factor will do), or use bilinear resizing",
     )
-    return rule(lambda op: _look(op, place))
+    return rule(lambda op: _other_pixels(op, place))
 
 
-def _look(op: Op, place: Place) -> str | None:
+def _other_pixels(op: Op, place: Place) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
     factors = op.arguments["scale_factors"] or (None, None)
     for n, m, factor in zip(before, after, factors, strict=True):

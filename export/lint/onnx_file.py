@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from . import common
-from .rule import Rule
+from .rule_set import RuleSet
 
-RULES: tuple[Rule, ...] = (
-    common.divisor_override("PyTorch's ONNX exporter leaves the divisor out: the values are wrong"),
+rules = RuleSet(examples=f"{__package__}.shared_examples")
+rules.add(
+    common.divisor_override("PyTorch's ONNX exporter leaves the divisor out: the values are wrong")
 )

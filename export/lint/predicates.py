@@ -122,7 +122,12 @@ def is_mean_of_map(op: Op) -> bool:
     return sorted(dim % 4 for dim in op.arguments.get("dim") or ()) == [2, 3]
 
 
+def depth_multiplier(op: Op) -> int:
+    """How many filters a depthwise convolution has for each input channel; 0: it is not one."""
+    groups, channels = op.arguments["groups"], op.input_shapes[0][1]
+    return op.shape[1] // channels if groups == channels > 1 else 0
+
+
 def is_depthwise(op: Op) -> bool:
     """A filter, or several, for each input channel."""
-    groups = op.arguments["groups"]
-    return groups > 1 and groups == op.input_shapes[0][1]
+    return depth_multiplier(op) > 0

@@ -1,4 +1,4 @@
-"""Rules: a target's limits, each with its reason and its fix."""
+"""Rules: a target's limits, each with its reason, its fix and its examples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..graph.network import Network, Op
+from .examples import Example, load_examples
 
 Severity = Literal["error", "warning"]
 Predicate = Callable[[Op], str | None]
@@ -23,21 +24,36 @@ class Match:
 
 @dataclass(frozen=True)
 class Rule:
-    """One limit of a target.
+    """One limit of a target. A :class:`~.rule_set.RuleSet` makes and holds it.
 
     Args:
         name: in kebab-case, what is wrong: ``dilation``, ``align-corners``.
         severity: an ``error`` cannot be exported, or not correctly; a ``warning`` costs something.
         reason: what the target does with it, in one sentence.
         fix: what to write instead.
-        find: where it fires.
+        match: where it fires.
+        operators: of ``aten``, that it looks at; none named: any.
+        chips: the chips that have this limit; none named: all.
+        error_on: the chips on which this warning is an error.
+        examples_module: the module with the rule's examples; it is imported when they are read.
     """
 
     name: str
     severity: Severity
     reason: str
     fix: str
-    find: Callable[[Network], Iterable[Match]]
+    match: Callable[[Network], Iterable[Match]]
+    operators: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+    error_on: tuple[str, ...] = ()
+    examples_module: str = ""
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Networks on which the rule fires, each with one on which it does not."""
+        if not self.examples_module:
+            return ()
+        return tuple(e for e in load_examples(self.examples_module) if e.rule == self.name)
 
 
 @dataclass(frozen=True)
@@ -62,24 +78,23 @@ class Finding:
 
 
 def op_rule(
-    *kinds: str, name: str, reason: str, fix: str, severity: Severity = "error"
+    *kinds: str,
+    name: str,
+    reason: str,
+    fix: str,
+    severity: Severity = "error",
+    chips: tuple[str, ...] = (),
+    error_on: tuple[str, ...] = (),
 ) -> Callable[[Predicate], Rule]:
-    """Make a rule of a function that looks at one operator of ``kinds`` (none named: of any).
+    """Make a rule of a function that looks at one operator of ``kinds``; none named: of any."""
 
-    For example::
-
-        @op_rule("conv2d", name="dilation", reason="the KPU has no dilated kernels", fix="...")
-        def dilation(op: Op) -> str | None:
-            return f"dilation {op.pair('dilation')}" if op.pair("dilation") != (1, 1) else None
-    """
-
-    def decorate(look: Predicate) -> Rule:
-        def find(network: Network) -> Iterator[Match]:
+    def decorate(predicate: Predicate) -> Rule:
+        def match(network: Network) -> Iterator[Match]:
             for op in network.of_kind(*kinds) if kinds else network.ops:
-                if seen := look(op):
+                if seen := predicate(op):
                     yield Match(op, seen)
 
-        return Rule(name, severity, reason, fix, find)
+        return Rule(name, severity, reason, fix, match, kinds, chips, error_on)
 
     return decorate
 
@@ -87,18 +102,18 @@ def op_rule(
 def check(network: Network, rules: Sequence[Rule], target: str) -> list[Finding]:
     """What ``rules`` find, in the order of computation; the whole network's come last."""
     order = {op.node: index for index, op in enumerate(network.ops)}
-    found = [(sight, rule) for rule in rules for sight in rule.find(network)]
+    found = [(match, rule) for rule in rules for match in rule.match(network)]
     found.sort(key=lambda pair: order[pair[0].op.node] if pair[0].op else len(order))
     findings = [
         Finding(
             target=target,
             rule=rule.name,
             severity=rule.severity,
-            module=sight.op.module if sight.op else "",
-            source=sight.op.source if sight.op else "",
-            reason=f"{sight.seen}: {rule.reason}",
+            module=match.op.module if match.op else "",
+            source=match.op.source if match.op else "",
+            reason=f"{match.seen}: {rule.reason}",
             fix=rule.fix,
         )
-        for sight, rule in found
+        for match, rule in found
     ]
     return list(dict.fromkeys(findings))  # a module that is called twice is one finding

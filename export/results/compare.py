@@ -26,11 +26,13 @@ class Parity:
     ``sqnr_db`` is the signal-to-error ratio of the part of the output that depends on the input:
     the mean over the images is removed from the signal, since a network that answers its bias
     to everything would else look perfect. ``peak`` is the largest magnitude in PyTorch's answers.
+    ``variation_db`` is the power of that part beside all of the answers'; a single sample has 0.
     """
 
     max_abs_error: float
     sqnr_db: float
     peak: float = 0.0
+    variation_db: float = 0.0
 
 
 def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Parity:
@@ -41,17 +43,20 @@ def compare(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> P
     """
     if len(reference) != len(outputs):
         raise EdgearkError(f"the target gave {len(outputs)} outputs, PyTorch {len(reference)}")
-    errors, ratios, peaks = [], [], []
+    errors, ratios, peaks, variations = [], [], [], []
     for index, (wanted, got) in enumerate(zip(reference, outputs, strict=True)):
         if wanted.shape != got.shape:
             raise EdgearkError(f"output {index} is {got.shape}, PyTorch's is {wanted.shape}")
-        if not np.isfinite(got).all():
-            raise EdgearkError(f"output {index} holds infinite or undefined values")
+        for whose, values in (("PyTorch's", wanted), ("the target's", got)):
+            if not np.isfinite(values).all():
+                raise EdgearkError(f"{whose} output {index} holds infinite or undefined values")
         signal, error = wanted.astype(np.float64), got.astype(np.float64) - wanted
         errors.append(float(np.abs(error).max()))
         peaks.append(float(np.abs(signal).max()))
-        ratios.append(sqnr_db(signal - signal.mean(axis=0), error))
-    return Parity(max(errors), min(ratios), max(peaks))
+        varying = signal - signal.mean(axis=0) if len(signal) > 1 else signal
+        ratios.append(sqnr_db(varying, error))
+        variations.append(-sqnr_db(signal, varying) if signal.any() else -SQNR_CAP_DB)
+    return Parity(max(errors), min(ratios), max(peaks), min(variations))
 
 
 def sqnr_db(signal: np.ndarray, error: np.ndarray) -> float:
@@ -70,8 +75,13 @@ def ratio_db(power: float, noise: float) -> float:
 
 def score(
     spec: ModelSpec, wanted: Mapping[str, float], got: Mapping[str, float], test: ImageSet
-) -> Metric:
-    """The metric of the model's task: PyTorch's :func:`task_figures` beside the target's."""
+) -> Metric | None:
+    """The metric of the model's task: PyTorch's :func:`task_figures` beside the target's.
+
+    None where the task measures nothing.
+    """
+    if not wanted:
+        return None
     name, *others = wanted
     return Metric(
         name=name,
@@ -102,7 +112,7 @@ def task_figures(
 def failed_checks(
     limits: Limits,
     parity: Parity,
-    metric: Metric,
+    metric: Metric | None,
     *,
     foreign: bool = False,
     drop_factor: float = 1.0,
@@ -120,7 +130,7 @@ def failed_checks(
             missed.append(f"max abs error {parity.max_abs_error:.2e} > {allowed:.1e}")
     if limits.sqnr_db is not None and parity.sqnr_db < limits.sqnr_db:
         missed.append(f"SQNR {parity.sqnr_db:.1f} dB < {limits.sqnr_db:.0f} dB")
-    if limits.metric_drop is not None:
+    if limits.metric_drop is not None and metric is not None:
         allowed = limits.metric_drop * drop_factor
         allowed = max(allowed, FOREIGN_DATA_DROP) if foreign else allowed
         drop = metric.float - metric.value

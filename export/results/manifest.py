@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from ...errors import EdgearkError
 from ...training.data import Frame
-from ...zoo.spec import Color, Head, ModelSpec
+from ...zoo.spec import Color, Head, ModelSpec, TensorInput
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target, list_files
 from ..tasks import get_task, list_tasks
@@ -59,7 +59,7 @@ class LetterboxSection(_Section):
 class InputSection(_Section):
     """What the file takes; ``normalization`` says who applies ``mean`` and ``std``."""
 
-    shape: tuple[Literal[1], PositiveInt, PositiveInt, PositiveInt]
+    shape: tuple[PositiveInt, ...]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     color: Color
     range: tuple[int, int] = (0, 255)
@@ -69,7 +69,15 @@ class InputSection(_Section):
     letterbox: LetterboxSection | None = None
 
 
+class TensorSection(_Section):
+    """An input that is no image: float32, not normalised."""
+
+    name: str
+    shape: tuple[PositiveInt, ...]
+
+
 class OutputSection(_Section):
+    name: str = ""
     shape: tuple[int, ...]
 
 
@@ -105,7 +113,9 @@ class Manifest(ProvenResult):
     sources: tuple[FileName, ...] = ()
     input: InputSection
     outputs: tuple[OutputSection, ...]
-    classes: tuple[str, ...] = Field(min_length=1)
+    tensors: tuple[TensorSection, ...] = ()
+    rewrites: tuple[dict[str, Any], ...] = ()
+    classes: tuple[str, ...] = ()
     strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
     head: Head = ""
@@ -118,7 +128,10 @@ class Manifest(ProvenResult):
     @property
     def spec(self) -> ModelSpec:
         """How the network is fed and read; nothing of where it comes from."""
-        sides = self.input.shape[1:3] if self.input.layout == "NHWC" else self.input.shape[2:]
+        is_last = self.input.layout == "NHWC"
+        sides = self.input.shape[1:3] if is_last else self.input.shape[2:4]
+        if self.tensors:
+            sides = (1, 1)
         return ModelSpec(
             task=self.task,
             input_size=(sides[0], sides[1]),
@@ -133,6 +146,7 @@ class Manifest(ProvenResult):
             strides=self.strides,
             anchors=self.anchors,
             head=self.head,
+            inputs=tuple(TensorInput(each.name, each.shape) for each in self.tensors),
         )
 
 
@@ -143,6 +157,8 @@ def write_manifest(
     artifact: Artifact,
     outputs: Sequence[np.ndarray],
     row: ExportResult,
+    rewrites: Sequence[Mapping[str, Any]] = (),
+    names: Sequence[str] = (),
 ) -> None:
     """Write the manifest of an export into its folder.
 
@@ -153,6 +169,8 @@ def write_manifest(
         artifact: what was converted.
         outputs: raw outputs ``[N, ...]`` in PyTorch's layout, for their shapes.
         row: what was found.
+        rewrites: what was changed in the network first.
+        names: of the outputs.
     """
     from ... import __version__
 
@@ -169,7 +187,7 @@ def write_manifest(
         sources=artifact.sources,
         input=InputSection.model_validate(
             {
-                "shape": _shape(spec.input_shape, layout),
+                "shape": _shape(spec.input_shapes[0], layout),
                 "layout": layout,
                 "color": spec.color,
                 "mean": spec.mean,
@@ -178,7 +196,12 @@ def write_manifest(
                 "letterbox": _letterbox(spec),
             }
         ),
-        outputs=tuple(OutputSection(shape=_shape((1, *o.shape[1:]), layout)) for o in outputs),
+        outputs=tuple(
+            OutputSection(name=name, shape=_shape((1, *o.shape[1:]), layout))
+            for o, name in zip(outputs, [*names, *[""] * len(outputs)], strict=False)
+        ),
+        tensors=tuple(TensorSection(name=i.name, shape=i.shape) for i in spec.inputs),
+        rewrites=tuple(map(dict, rewrites)),
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,
@@ -211,7 +234,7 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"]))
         raise ManifestError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
     except ValueError as error:
-        raise ManifestError(f"{path} is not JSON: {error}") from None
+        raise ManifestError(f"{path}: not JSON: {error}") from None
 
 
 def manifest_schema() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Status = Literal["ok", "failed", "inconclusive", "error", "unavailable"]
+
+
+_KINDS = "|".join(each.value for each in Evidence)
+# ``executed``, or ``executed on noise``, or ``executed on noise against onnxruntime``.
+EvidenceText = Annotated[
+    str, Field(pattern=rf"^({_KINDS})( on noise)?( against (onnxruntime|torchscript))?$")
+]
 
 
 class Record(BaseModel):
@@ -68,7 +75,7 @@ class SourceResult(Record):
     max_abs_error: float
     sqnr_db: float
     peak: float
-    metric: Metric
+    metric: Metric | None = None
 
 
 class Calibration(Record):
@@ -96,7 +103,7 @@ class Result(Record):
     target: str
     precision: Precision
     status: Status
-    evidence: Evidence | None = None
+    evidence: EvidenceText | None = None
     max_abs_error: float | None = None
     sqnr_db: float | None = None
 

@@ -12,7 +12,7 @@ from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
 from ..lint.predicates import expand_to_ntuple
-from .rule import RewriteRule, constant, reshape, rewrite_rule
+from .rule import ABSENT, constant, reshape, rewrite_rule
 
 _aten = torch.ops.aten
 
@@ -23,27 +23,30 @@ _DECOMPOSED = {
     "hardshrink": "a where of a comparison",
     "softshrink": "a where of a comparison",
 }
-decomposed = tuple(
-    RewriteRule(
-        (name,), done, decomposition_table[getattr(_aten, name).default], suits_readers=True
-    )
-    for name, done in _DECOMPOSED.items()
-)
+for _name, _done in _DECOMPOSED.items():
+    rewrite_rule(
+        _name,
+        done=_done,
+        serves=(*ABSENT, "activation", "unread-operator", "pool-across-activation"),
+        suits_readers=True,
+    )(decomposition_table[getattr(_aten, _name).default])
 
 
-@rewrite_rule("addcmul", done="a product and a sum")
+@rewrite_rule("addcmul", done="a product and a sum", serves=ABSENT)
 def addcmul(x: Tensor, y: Tensor, z: Tensor, value: float) -> Tensor:
     return x + y * z * value
 
 
-@rewrite_rule("channel_shuffle", done="reshape and transpose")
+@rewrite_rule("channel_shuffle", done="reshape and transpose", serves=(*ABSENT, "transpose"))
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     _, channels, *size = x.shape
     grouped = reshape(x, [1, groups, channels // groups, *size])
     return reshape(grouped.transpose(1, 2), x.shape)
 
 
-@rewrite_rule("pixel_unshuffle", done="a convolution that takes a pixel each")
+@rewrite_rule(
+    "pixel_unshuffle", done="a convolution that takes a pixel each", serves=(*ABSENT, "transpose")
+)
 def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
     if x.ndim != 4:
         return None
@@ -53,32 +56,47 @@ def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
     return f.conv2d(x, kernels, stride=factor, groups=channels)
 
 
-@rewrite_rule("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum")
+@rewrite_rule("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum", serves=ABSENT)
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     return start + (end - start) * weight
 
 
-@rewrite_rule("log_sigmoid", done="the smaller of x and 0, less a logarithm of 1 and more")
+@rewrite_rule(
+    "log_sigmoid",
+    done="the smaller of x and 0, less a logarithm of 1 and more",
+    serves=(*ABSENT, "activation"),
+)
 def log_sigmoid(x: Tensor) -> Tensor:
     return x.clamp(max=0) - (-x.abs()).exp().log1p()
 
 
-@rewrite_rule("logaddexp", done="the larger one, and a logarithm of 1 and more")
+@rewrite_rule(
+    "logaddexp",
+    done="the larger one, and a logarithm of 1 and more",
+    serves=(*ABSENT, "log-of-exponentials"),
+)
 def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y) + (-(x - y).abs()).exp().log1p()
 
 
-@rewrite_rule("hardsigmoid", done="relu6(x + 3) / 6", suits_readers=True)
+@rewrite_rule(
+    "hardsigmoid", done="relu6(x + 3) / 6", serves=("hardsigmoid-gate",), suits_readers=True
+)
 def hardsigmoid(x: Tensor) -> Tensor:
     return f.relu6(x + 3) / 6
 
 
-@rewrite_rule("tanh", done="2 * sigmoid(2 * x) - 1", suits_warnings=True)
+@rewrite_rule("tanh", done="2 * sigmoid(2 * x) - 1", serves=("large-tanh",), suits_warnings=True)
 def tanh(x: Tensor) -> Tensor:
     return (x * 2).sigmoid() * 2 - 1
 
 
-@rewrite_rule("gelu", done="its formula, with erf or a sigmoid", suits_warnings=True)
+@rewrite_rule(
+    "gelu",
+    done="its formula, with erf or a sigmoid",
+    serves=("gelu", "large-tanh", "unread-operator", "pool-across-activation"),
+    suits_warnings=True,
+)
 def gelu(x: Tensor, approximate: str) -> Tensor:
     """Hendrycks and Gimpel, 2016; tanh(u) is 2 * sigmoid(2 * u) - 1."""
     if approximate == "none":
@@ -86,7 +104,11 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
     return x * ((x * x * x * 0.044715 + x) * math.sqrt(8 / math.pi)).sigmoid()
 
 
-@rewrite_rule("linalg_vector_norm", done="written out: squares, their sum, its root")
+@rewrite_rule(
+    "linalg_vector_norm",
+    done="written out: squares, their sum, its root",
+    serves=(*ABSENT, "norm-over-all", "reduction-of-all"),
+)
 def vector_norm(
     x: Tensor, order: float, dims: list[int] | None, keepdim: bool, dtype: Any
 ) -> Tensor | None:
@@ -97,13 +119,21 @@ def vector_norm(
     return _reduced(x * x, dims, keepdim, torch.sum).sqrt()
 
 
-@rewrite_rule("cosine_similarity", done="written out: a sum of products of x / max(norm, eps)")
+@rewrite_rule(
+    "cosine_similarity",
+    done="written out: a sum of products of x / max(norm, eps)",
+    serves=(*ABSENT, "norm-over-all"),
+)
 def cosine_similarity(x: Tensor, y: Tensor, dim: int, eps: float) -> Tensor:
     x, y = (one / (one * one).sum(dim, True).sqrt().clamp(min=eps) for one in (x, y))
     return (x * y).sum(dim)
 
 
-@rewrite_rule("logsumexp", done="written out: exponentials of what is below the maximum")
+@rewrite_rule(
+    "logsumexp",
+    done="written out: exponentials of what is below the maximum",
+    serves=(*ABSENT, "norm-over-all"),
+)
 def logsumexp(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
     peak = x.amax(dims, True)
     total = (x - peak).exp().sum(dims, True).log() + peak
@@ -113,6 +143,7 @@ def logsumexp(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
 @rewrite_rule(
     "mean.dim",
     done="a mean that keeps its dimensions, and a reshape",
+    serves=("cpu-mean", "portable-reduction", "mean", "reduction-of-all"),
     suits_warnings=True,
 )
 def keeping_mean(x: Tensor, dims: list[int] | None, keepdim: bool, dtype: Any) -> Tensor | None:
@@ -138,24 +169,23 @@ def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
     return reshape(x, [n for axis, n in enumerate(x.shape) if axis not in gone])
 
 
-def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> RewriteRule:
+def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> None:
     def stepwise(x: Tensor, dims: list[int] | None, keepdim: bool, *dtype: Any) -> Tensor | None:
         is_whole = x.ndim == 4 and sorted(dim % 4 for dim in dims or ()) == [1, 2, 3]
         is_plain = is_whole and dtype in ((), (None,))
         return _reduced(x, dims or (), keepdim, reduce) if is_plain else None
 
-    return RewriteRule((operator,), "one over height and width, then one over channels", stepwise)
+    done = "one over height and width, then one over channels"
+    rewrite_rule(operator, done=done, serves=("reduction-of-all",))(stepwise)
 
 
-in_steps = (
-    _in_steps("mean.dim", torch.mean),
-    _in_steps("sum.dim_IntList", torch.sum),
-    _in_steps("amax", torch.amax),
-    _in_steps("amin", torch.amin),
-)
+_in_steps("mean.dim", torch.mean)
+_in_steps("sum.dim_IntList", torch.sum)
+_in_steps("amax", torch.amax)
+_in_steps("amin", torch.amin)
 
 
-def _spread(kind: str, is_root: bool) -> list[RewriteRule]:
+def _spread(kind: str, is_root: bool) -> None:
     """Variance and standard deviation: written out, as means of squares."""
 
     def spread(x: Tensor, dims: list[int] | None, keepdim: bool, less: float) -> Tensor | None:
@@ -175,13 +205,20 @@ def _spread(kind: str, is_root: bool) -> list[RewriteRule]:
         return spread(x, dims, keepdim, 1 if correction is None else correction)
 
     done = f"written out: {'the root of ' * is_root}a mean of squares"
-    return [
-        RewriteRule((f"{kind}.dim",), done, of_flag),
-        RewriteRule((f"{kind}.correction",), done, of_number),
-    ]
+    serves = (*ABSENT, "reduction-of-all")
+    rewrite_rule(f"{kind}.dim", done=done, serves=serves)(of_flag)
+    rewrite_rule(f"{kind}.correction", done=done, serves=serves)(of_number)
 
 
-@rewrite_rule("group_norm", done="a layer norm of each group, times weight, plus bias")
+_spread("var", False)
+_spread("std", True)
+
+
+@rewrite_rule(
+    "group_norm",
+    done="a layer norm of each group, times weight, plus bias",
+    serves=("unknown-operator", "normalization", "norm", "norm-behind-reshape", "norm-of-vector"),
+)
 def group_norm(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
 ) -> Tensor:
@@ -191,7 +228,11 @@ def group_norm(
     return _affine(y, weight, bias, by_channel)
 
 
-@rewrite_rule("layer_norm", done="a layer norm of one dimension, times weight, plus bias")
+@rewrite_rule(
+    "layer_norm",
+    done="a layer norm of one dimension, times weight, plus bias",
+    serves=("normalization", "norm", "layer-norm-of-maps"),
+)
 def layer_norm(
     x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float, _: bool
 ) -> Tensor | None:
@@ -211,24 +252,30 @@ def _affine(
     return x
 
 
-@rewrite_rule("softmax.int", done="over the last of three dimensions")
+@rewrite_rule(
+    "softmax.int",
+    done="over the last of three dimensions",
+    serves=("softmax-over-width", "softmax", "softmax-1d"),
+)
 def softmax(x: Tensor, dim: int, dtype: Any) -> Tensor | None:
     if x.ndim != 4 or dim % 4 != 3 or dtype is not None:
         return None
     return reshape(x.flatten(1, 2).softmax(2), x.shape)
 
 
-@rewrite_rule("unsqueeze", done="a reshape")
+@rewrite_rule("unsqueeze", done="a reshape", serves=("two-new-axes",))
 def unsqueeze(x: Tensor, dim: int) -> Tensor | None:
     return None if dim == 0 else reshape(x, _aten.unsqueeze(x, dim).shape)
 
 
-@rewrite_rule("squeeze", done="a reshape")
+@rewrite_rule("squeeze", done="a reshape", serves=("squeeze-of-all", "output-without-batch"))
 def squeeze(x: Tensor) -> Tensor:
     return x.reshape([n for n in x.shape if n != 1])
 
 
-@rewrite_rule("add.Tensor", done="both made as large first")
+@rewrite_rule(
+    "add.Tensor", done="both made as large first", serves=("sum-behind-convolution", "two-tensors")
+)
 def expanded_sum(x: Tensor, y: Tensor | float, alpha: float) -> Tensor | None:
     if not isinstance(y, Tensor) or x.shape == y.shape or alpha != 1:
         return None
@@ -244,7 +291,12 @@ def _expanded(x: Tensor, size: Sequence[int]) -> Tensor:
     return x.expand([-1 if own == n else n for own, n in zip(kept, size, strict=True)])
 
 
-@rewrite_rule("matmul", "mv", done="a product with a matrix of one column or row")
+@rewrite_rule(
+    "matmul",
+    "mv",
+    done="a product with a matrix of one column or row",
+    serves=("matrix-by-vector", "product"),
+)
 def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
     if min(x.ndim, y.ndim) > 1 or max(x.ndim, y.ndim) == 1:
         return None
@@ -253,9 +305,7 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor | None:
     return reshape(torch.matmul(x.reshape(1, -1), y), [*y.shape[:-2], y.shape[-1]])
 
 
-def _of_numbers(
-    *operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]
-) -> RewriteRule:
+def _of_numbers(*operators: str, done: str, join: Callable[[Tensor, Tensor], Tensor]) -> None:
     """A condition of two conditions, by arithmetic with 0 and 1."""
 
     def joined(x: Tensor, y: Tensor | bool) -> Tensor | None:
@@ -263,34 +313,40 @@ def _of_numbers(
             return None
         return join(x.float(), y.float()) > 0.5
 
-    return RewriteRule(operators, done, joined)
+    rewrite_rule(*operators, done=done, serves=ABSENT)(joined)
 
 
-conditions = (
-    _of_numbers(
-        *("__or__.Tensor", "logical_or", "bitwise_or.Tensor"),
-        done="a sum of 0 and 1, compared",
-        join=torch.add,
-    ),
-    _of_numbers(
-        *("__and__.Tensor", "logical_and", "bitwise_and.Tensor"),
-        done="a product of 0 and 1, compared",
-        join=torch.mul,
-    ),
-    _of_numbers(
-        *("__xor__.Tensor", "logical_xor", "bitwise_xor.Tensor"),
-        done="a difference of 0 and 1, compared",
-        join=lambda x, y: (x - y).abs(),
-    ),
+_of_numbers(
+    *("__or__.Tensor", "logical_or", "bitwise_or.Tensor"),
+    done="a sum of 0 and 1, compared",
+    join=torch.add,
+)
+_of_numbers(
+    *("__and__.Tensor", "logical_and", "bitwise_and.Tensor"),
+    done="a product of 0 and 1, compared",
+    join=torch.mul,
+)
+_of_numbers(
+    *("__xor__.Tensor", "logical_xor", "bitwise_xor.Tensor"),
+    done="a difference of 0 and 1, compared",
+    join=lambda x, y: (x - y).abs(),
 )
 
 
-@rewrite_rule("lt.Tensor", "lt.Scalar", done="a greater of the other way round")
+@rewrite_rule(
+    "lt.Tensor", "lt.Scalar", done="a greater of the other way round", serves=(*ABSENT, "less-than")
+)
 def turned_round(x: Tensor, y: Tensor | float) -> Tensor:
     return y > x if isinstance(y, Tensor) else -x > -y
 
 
-@rewrite_rule("conv1d", "conv2d", "conv3d", done="padding behind it, and then the bias")
+@rewrite_rule(
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    done="padding behind it, and then the bias",
+    serves=("padded-1x1", "padding"),
+)
 def padded_behind(
     x: Tensor,
     weight: Tensor,
@@ -312,17 +368,21 @@ def padded_behind(
     return y if bias is None else y + bias.reshape(-1, *[1] * dims)
 
 
-def _reshaped(kind: str) -> RewriteRule:
+def _reshaped(kind: str) -> None:
     """For what takes the rows of a 1-D convolution for a map."""
 
     def reshaped(*given: Any) -> Tensor:
         y = getattr(_aten, kind)(*given)
         return reshape(y, y.shape)
 
-    return RewriteRule((kind,), "a reshape behind it", reshaped)
+    rewrite_rule(kind, done="a reshape behind it", serves=("output-of-conv1d",))(reshaped)
 
 
-@rewrite_rule("conv_transpose1d", done="the same in two dimensions")
+_reshaped("conv1d")
+_reshaped("conv_transpose1d")
+
+
+@rewrite_rule("conv_transpose1d", done="the same in two dimensions", serves=("unknown-operator",))
 def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> Tensor:
     stride, padding, more, groups, dilation = given
     y = f.conv_transpose2d(
@@ -336,21 +396,3 @@ def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any)
         (1, *dilation),
     )
     return y.squeeze(2)
-
-
-RULES = (
-    *(*decomposed, addcmul, channel_shuffle, pixel_unshuffle, lerp, log_sigmoid, logaddexp),
-    *(hardsigmoid, tanh, gelu),
-    *(vector_norm, cosine_similarity, logsumexp, *in_steps, keeping_mean),
-    *(
-        *_spread("var", False),
-        *_spread("std", True),
-        group_norm,
-        layer_norm,
-        softmax,
-        unsqueeze,
-        squeeze,
-    ),
-    *(expanded_sum, matrix_product, *conditions, turned_round),
-    *(padded_behind, _reshaped("conv1d"), _reshaped("conv_transpose1d"), transposed_rows),
-)

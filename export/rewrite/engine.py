@@ -1,8 +1,8 @@
 """A user's own network, rewritten for its targets and proven equal.
 
-The rules of ``edgeark check`` say where; :mod:`.maps` and :mod:`.algebra` know the same function in
-other operators. A rule is kept only where the rules then find less, so that none leads to another
-finding, and the whole network has to answer as it did.
+The rules of ``edgeark check`` say where; the rewrites of :func:`.rule.rewrites` know the same
+function in other operators. A rewrite is kept only where the rules then find less, so that none
+leads to another finding, and the whole network has to answer as it did.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from ...zoo.modes import evaluating
 from ..graph.network import LintError, Network, Op, export_program
 from ..lint.rule import Finding, Match, Rule, check
 from ..targets.base import Target
-from . import algebra, maps
 from .draft import Draft, RewriteError, begin
-from .rule import RewriteRule
+from .rule import RewriteRule, rewrites
 
 _IMAGES = 3
 _TOLERANCE = 1e-4  # of the largest answer, or of 1
 _FLIPPED = 1e-3  # the share of whole numbers that rounding in front of them may turn
-_RULES = (*maps.RULES, *algebra.RULES)
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _next(draft: Draft, rules: Sequence[Rule], unfixable: set[_Key]) -> tuple[Dr
         op = match.op
         if op is None or (key := _key(rule, op)) in unfixable:
             continue
-        for culprit, rewriting in _candidates(op):
+        for culprit, rewriting in _candidates(op, rule):
             if rule.severity == "warning" and not rewriting.suits_warnings:
                 continue
             other = draft.replace(culprit, rewriting.function)
@@ -115,7 +113,7 @@ def _next(draft: Draft, rules: Sequence[Rule], unfixable: set[_Key]) -> tuple[Dr
 
 
 def _look(network: Network, rules: Sequence[Rule]) -> list[tuple[Rule, Match]]:
-    return [(rule, match) for rule in rules for match in rule.find(network)]
+    return [(rule, match) for rule in rules for match in rule.match(network)]
 
 
 def _weight(matches: Sequence[tuple[Rule, Match]]) -> tuple[int, int]:
@@ -124,12 +122,14 @@ def _weight(matches: Sequence[tuple[Rule, Match]]) -> tuple[int, int]:
     return count["error"], count["warning"]
 
 
-def _candidates(op: Op) -> Iterator[tuple[Op, RewriteRule]]:
+def _candidates(op: Op, rule: Rule) -> Iterator[tuple[Op, RewriteRule]]:
     """Mends of the operator and of those in front of it: some rules are about two of them."""
-    for rule in _RULES:
-        for culprit in (op, *op.inputs) if rule.suits_readers else (op,):
-            if culprit is not None and _operator(culprit) in rule.operators:
-                yield culprit, rule
+    for rewriting in rewrites():
+        if rule.name not in rewriting.serves:
+            continue
+        for culprit in (op, *op.inputs) if rewriting.suits_readers else (op,):
+            if culprit is not None and _operator(culprit) in rewriting.operators:
+                yield culprit, rewriting
 
 
 def _operator(op: Op) -> str:

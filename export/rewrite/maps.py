@@ -1,9 +1,4 @@
-"""Mends of what moves or joins pixels: resizing, padding, pools, slices and index lists.
-
-What interpolates is a linear function of each row and each column. Its matrix is what PyTorch
-makes of the unit vectors, so that the rewritten network has PyTorch's own coefficients, whatever
-the mode.
-"""
+"""Rewrites of what moves or joins pixels: padding, pools, slices and index lists."""
 
 from __future__ import annotations
 
@@ -16,118 +11,31 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as f
 
 from ..lint.predicates import expand_to_ntuple
-from .rule import RewriteRule, constant, reshape, rewrite_rule
+from .rule import ABSENT, constant, rewrite_rule
 
 _aten = torch.ops.aten
 _LEAST = torch.finfo(torch.float32).min
 _POOLS = {1: _aten.avg_pool1d, 2: _aten.avg_pool2d, 3: _aten.avg_pool3d}
-
-_INTERPOLATIONS = (
-    *("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
-    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+_AVERAGES = (
+    *("divisor-override", "average-ceil-mode", "uncounted-padding", "unread-average"),
+    *("pool", "pool-without-stride", "pool-ceil-mode", "int8-uncounted-padding"),
 )
-_NEAREST = (
-    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
-    *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
-)
-
-
-Resize = Callable[[Tensor], Tensor]
-"""Of one side of a map; the others have two pixels, and keep them.
-
-With one, PyTorch 2.15 computes ``antialias`` wrongly.
-"""
-
-
-def _side_by_side(
-    kind: str, along: Callable[[Tensor, int, Resize], Tensor]
-) -> Callable[..., Tensor | None]:
-    """Resizing one side after another, each by ``along(x, axis, resize)``."""
-    overload = getattr(_aten, kind).vec
-
-    def resized(x: Tensor, size: list[int] | None, *options: Any) -> Tensor | None:
-        if kind.endswith("_aa") and 1 in (*x.shape[2:], *overload(x, size, *options).shape[2:]):
-            return None  # what PyTorch makes of it hangs on the layout in memory
-        *flags, factors = options
-        for side in range(x.ndim - 2):
-
-            def resize(line: Tensor, side: int = side) -> Tensor:
-                return overload(line, _alone(size, side, 2), *flags, _alone(factors, side, 1.0))
-
-            x = along(x, side + 2, resize)
-        return x
-
-    return resized
-
-
-def _alone(values: Sequence[Any] | None, side: int, other: Any) -> list[Any] | None:
-    if values is None:
-        return None
-    return [value if index == side else other for index, value in enumerate(values)]
-
-
-def _resize_rows(rows: Tensor, dims: int, axis: int, resize: Resize) -> Tensor:
-    """Each of ``rows``, as a channel of a map of so many dimensions that varies along ``axis``."""
-    count, length = rows.shape
-    shape = [1, count, *(length if a == axis else 1 for a in range(2, dims))]
-    size = [1, count, *(length if a == axis else 2 for a in range(2, dims))]
-    resized = resize(rows.reshape(shape).expand(size).contiguous())
-    return resized.movedim(axis, 2).reshape(count, resized.shape[axis], -1)[..., 0]
-
-
-def _take(x: Tensor, axis: int, resize: Resize) -> Tensor:
-    """The pixels that nearest resizing takes."""
-    length, dims = x.shape[axis], x.ndim
-
-    def places() -> Tensor:
-        return _resize_rows(torch.arange(float(length))[None], dims, axis, resize)[0].long()
-
-    return x.index_select(axis, constant(places))
-
-
-def _weigh(x: Tensor, axis: int, resize: Resize) -> Tensor:
-    """The product with the matrix of what makes weighted sums along ``axis``."""
-    length, dims = x.shape[axis], x.ndim
-    matrix = constant(lambda: _resize_rows(torch.eye(length), dims, axis, resize))
-    if axis == dims - 1:
-        return torch.matmul(x, matrix)
-    matrix = constant(lambda: matrix.T)
-    if axis == dims - 2:
-        return torch.matmul(matrix, x)
-    after = [*x.shape[:axis], matrix.shape[0], *x.shape[axis + 1 :]]
-    return reshape(torch.matmul(matrix, x.flatten(axis + 1)), after)
-
-
-interpolations = tuple(
-    RewriteRule(
-        (f"{kind}.vec",),
-        "a product with a constant matrix on each side",
-        _side_by_side(kind, _weigh),
-    )
-    for kind in _INTERPOLATIONS
-)
-nearest = tuple(
-    RewriteRule((f"{kind}.vec",), "an index_select of constant places", _side_by_side(kind, _take))
-    for kind in _NEAREST
-)
-
-
-@rewrite_rule("adaptive_avg_pool2d", done="a pool with a fixed kernel", suits_warnings=True)
-def even_pool(x: Tensor, size: list[int]) -> Tensor | None:
-    kernel = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
-    is_even = all(n % m == 0 for n, m in zip(x.shape[2:], size, strict=True))
-    return f.avg_pool2d(x, kernel) if is_even else None
-
-
-@rewrite_rule("adaptive_avg_pool2d", done="a product with a constant matrix on each side")
-def uneven_pool(x: Tensor, size: list[int]) -> Tensor:
-    high, wide = size
-    x = _weigh(x, 2, lambda line: f.adaptive_avg_pool2d(line, (high, 2)))
-    return _weigh(x, 3, lambda line: f.adaptive_avg_pool2d(line, (2, wide)))
 
 
 @rewrite_rule(
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", done="a plain pool, times what the divisors differ"
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    done="a plain pool, times what the divisors differ",
+    serves=(
+        "divisor-override",
+        "average-ceil-mode",
+        "uncounted-padding",
+        "unread-average",
+        "pool",
+        "pool-without-stride",
+        "pool-ceil-mode",
+    ),
 )
 def plain_average(x: Tensor, *given: Any) -> Tensor | None:
     """Without ``ceil_mode``, another divisor or uncounted padding, where the size stays."""
@@ -139,7 +47,22 @@ def plain_average(x: Tensor, *given: Any) -> Tensor | None:
 
 
 @rewrite_rule(
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", done="zeros around it, and a pool without padding"
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    done="zeros around it, and a pool without padding",
+    serves=(
+        "divisor-override",
+        "average-ceil-mode",
+        "uncounted-padding",
+        "unread-average",
+        "padded-average",
+        "padded-average-3d",
+        "pool",
+        "pool-without-stride",
+        "pool-ceil-mode",
+        "int8-uncounted-padding",
+    ),
 )
 def padded_average(x: Tensor, *given: Any) -> Tensor | None:
     """With ``ceil_mode`` by a row or a column more."""
@@ -193,7 +116,17 @@ def _margins(
     return [one for pair in reversed(margins) for one in pair]
 
 
-@rewrite_rule("max_pool2d", done="the same pool, without ceil_mode and with its stride written out")
+@rewrite_rule(
+    "max_pool2d",
+    done="the same pool, without ceil_mode and with its stride written out",
+    serves=(
+        "pool-without-stride",
+        "pool",
+        "pool-ceil-mode",
+        "padded-max-pool",
+        "pytorch-route-alone",
+    ),
+)
 def plain_maximum(
     x: Tensor,
     kernel: list[int],
@@ -209,7 +142,12 @@ def plain_maximum(
     return None if is_cut else _aten.max_pool2d(x, *given)
 
 
-@rewrite_rule("pad", "constant_pad_nd", done="a slice")
+@rewrite_rule(
+    "pad",
+    "constant_pad_nd",
+    done="a slice",
+    serves=("negative-padding", "padding-layer", "padding-of-rows", "uneven-padding"),
+)
 def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """Negative padding; what of it is positive stays."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -224,7 +162,18 @@ def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     return f.pad(x, rest, value=value) if any(rest) else x
 
 
-@rewrite_rule("pad", done="an index_select of constant places")
+@rewrite_rule(
+    "pad",
+    done="an index_select of constant places",
+    serves=(
+        "circular-padding",
+        "padding-of-rows",
+        "padding-mode",
+        "padding-layer",
+        "portable-padding",
+        "pytorch-route-alone",
+    ),
+)
 def mirrored(x: Tensor, pads: list[int], mode: str, _: float | None) -> Tensor | None:
     """Circular, reflecting and replicating padding."""
     if mode == "constant" or min(pads) < 0:
@@ -242,7 +191,19 @@ def _padded_places(length: int, pair: Sequence[int], mode: str) -> Tensor:
     )
 
 
-@rewrite_rule("pad", "constant_pad_nd", done="a cat with what was padded", suits_readers=True)
+@rewrite_rule(
+    "pad",
+    "constant_pad_nd",
+    done="a cat with what was padded",
+    serves=(
+        "uneven-padding",
+        "padding-layer",
+        "padding-before-1x1",
+        "padded-1x1",
+        "padded-max-pool",
+    ),
+    suits_readers=True,
+)
 def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """For what a runtime makes of padding in front of a convolution or a pool."""
     mode, value = options if len(options) == 2 else ("constant", *options)
@@ -260,6 +221,7 @@ def joined(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
 @rewrite_rule(
     "slice.Tensor",
     done="a 1x1 depthwise convolution of ones with a stride",
+    serves=("portable-slice", "slice", "strided-slice"),
     suits_warnings=True,
 )
 def strided_slice(
@@ -278,7 +240,11 @@ def strided_slice(
     return f.conv2d(x, ones, stride=stride, groups=channels)
 
 
-@rewrite_rule("index.Tensor", done="an index_select of constant places, counted from the front")
+@rewrite_rule(
+    "index.Tensor",
+    done="an index_select of constant places, counted from the front",
+    serves=("unknown-operator", "negative-index"),
+)
 def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     """One list of constant places along one axis."""
     given = [(axis, one) for axis, one in enumerate(lists) if one is not None]
@@ -291,12 +257,12 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     return x.index_select(axis, constant(lambda: places.long() % length))
 
 
-@rewrite_rule("flip", done="an index_select of constant places")
+@rewrite_rule("flip", done="an index_select of constant places", serves=ABSENT)
 def flipped(x: Tensor, axes: list[int]) -> Tensor:
     return _flip(x, axes)
 
 
-@rewrite_rule("rot90", done="an index_select of constant places, and a transpose")
+@rewrite_rule("rot90", done="an index_select of constant places, and a transpose", serves=ABSENT)
 def rotated(x: Tensor, times: int, axes: list[int]) -> Tensor:
     first, second = axes
     turned = _flip(x, {0: [], 1: [second], 2: axes, 3: [first]}[times % 4])
@@ -313,7 +279,11 @@ def _backwards(length: int) -> Tensor:
     return constant(lambda: torch.arange(length).flip(0))
 
 
-@rewrite_rule("max_pool2d", done="the maximum of shifted slices")
+@rewrite_rule(
+    "max_pool2d",
+    done="the maximum of shifted slices",
+    serves=("dilated-pool", "pool", "global-max-pool", "pytorch-route-alone"),
+)
 def dilated_maximum(
     x: Tensor,
     kernel: list[int],
@@ -350,10 +320,3 @@ def dilated_maximum(
             first = torch.maximum(first, other)
         x = first
     return x
-
-
-RULES = (
-    *(*interpolations, *nearest, even_pool, uneven_pool, plain_average, padded_average),
-    *(plain_maximum, crop, mirrored, joined, strided_slice, counted),
-    *(flipped, rotated, dilated_maximum),
-)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from torch import Tensor
 from torch._subclasses.fake_tensor import unset_fake_temporarily
@@ -19,6 +20,7 @@ class RewriteRule:
     Args:
         operators: of ``aten``: ``mish``, or with an overload, ``mean.dim``.
         done: what was done, in few words that follow "it is".
+        serves: the rules for whose findings it is tried.
         function: takes an operator's arguments in the order of its schema, and computes the same up
             to the rounding of floats; None where it does not apply. It is traced by
             ``torch.export`` for fixed shapes; what is to be computed now, and kept as a constant,
@@ -31,16 +33,40 @@ class RewriteRule:
 
     operators: tuple[str, ...]
     done: str
+    serves: tuple[str, ...]
     function: Function
     suits_warnings: bool = False
     suits_readers: bool = False
 
 
+ABSENT = ("unknown-operator", "unsupported-operator", "unlisted-operator", "later-operator")
+"""The rules about operators that a target does not have at all."""
+_REWRITES: list[RewriteRule] = []
+_MODULES = ("resizing", "maps", "algebra")
+
+
+def rewrites() -> tuple[RewriteRule, ...]:
+    """All rewrites in the order in which they are tried: as their modules define them."""
+    for name in _MODULES:
+        import_module(f".{name}", __package__)
+    return tuple(_REWRITES)
+
+
 def rewrite_rule(
-    *operators: str, done: str, suits_warnings: bool = False, suits_readers: bool = False
+    *operators: str,
+    done: str,
+    serves: tuple[str, ...],
+    suits_warnings: bool = False,
+    suits_readers: bool = False,
 ) -> Callable[[Function], RewriteRule]:
-    """Make a rule of a function."""
-    return lambda function: RewriteRule(operators, done, function, suits_warnings, suits_readers)
+    """Make a rule of a function, and register it."""
+
+    def register(function: Function) -> RewriteRule:
+        rule = RewriteRule(operators, done, serves, function, suits_warnings, suits_readers)
+        _REWRITES.append(rule)
+        return rule
+
+    return register
 
 
 def constant(make: Callable[[], Tensor]) -> Tensor:

@@ -24,13 +24,7 @@ def make_network(name: str) -> nn.Module:
     Raises:
         SourceError: nothing of that name, it fails, or it makes no ``nn.Module``.
     """
-    where, _, attribute = name.rpartition(":")
-    if not where or not attribute:
-        raise SourceError(f"{name}: write MODULE:FACTORY, as my_net.py:MyNet")
-    module = _import(where)
-    factory = getattr(module, attribute, None)
-    if factory is None:
-        raise SourceError(f"{where} has no {attribute}{_known_factories(module)}")
+    factory = load_attribute(name)
     if isinstance(factory, nn.Module):
         return factory
     if not callable(factory):
@@ -47,6 +41,22 @@ def make_network(name: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise SourceError(f"{name} gives a {type(model).__name__}, not an nn.Module")
     return model
+
+
+def load_attribute(name: str) -> Any:
+    """What ``MODULE:NAME`` names.
+
+    Raises:
+        SourceError: there is no such module, or nothing of that name in it.
+    """
+    where, _, attribute = name.rpartition(":")
+    if not where or not attribute:
+        raise SourceError(f"{name}: write MODULE:FACTORY, as my_net.py:MyNet")
+    module = _import(where)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise SourceError(f"{where} has no {attribute}{_known_factories(module)}")
+    return found
 
 
 def _known_factories(module: Any) -> str:

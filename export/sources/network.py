@@ -86,6 +86,15 @@ class FlatOutputs(nn.Module):
         return tuple(leaf for leaf in pytree.tree_leaves(answer) if isinstance(leaf, Tensor))
 
 
+def named_as(model: nn.Module, source: Source) -> nn.Module:
+    """Another form of a source's network, with its name, spec and output names."""
+    model.name, model.spec = source.name, source.spec  # type: ignore[assignment]
+    names = getattr(source.model, "output_names", None)
+    if names is not None:
+        model.output_names = names
+    return model
+
+
 def _dotted(path: Sequence[Any]) -> str:
     parts = []
     for key in path:

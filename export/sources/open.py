@@ -13,6 +13,7 @@ from torch import nn
 
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
+from ...zoo.weights import packaged_weights
 from .factory import make_network
 from .network import FlatOutputs, Source, SourceError
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
@@ -73,7 +74,8 @@ def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Sourc
         if len(shape) != 3:
             raise SourceError(f"--input-shape {options.shapes}: {name} takes CxHxW, as 3x224x224")
         arguments = {"in_channels": shape[0], "input_size": shape[1:]}
-    model = create_model(name, weights=weights, **arguments)
+    has_weights = packaged_weights(name).exists() and not arguments
+    model = create_model(name, pretrained=has_weights, weights=weights, **arguments)
     return Source(name, model.eval(), spec_of(model))
 
 

@@ -18,12 +18,12 @@ from ..graph.files import sample_type
 
 NOISE = "noise"
 MOST = 256  # samples to compare on, unless the user says otherwise
-_NOISE_COUNT = 16
+NOISE_COUNT = 16
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 _ARRAYS = {".npy", ".npz"}
 
 
-def noise_samples(spec: ModelSpec, count: int = _NOISE_COUNT, *, seed: int = 0) -> np.ndarray:
+def noise_samples(spec: ModelSpec, count: int = NOISE_COUNT, *, seed: int = 0) -> np.ndarray:
     """Seeded noise: images of every frequency, or records of normally distributed numbers."""
     rng = np.random.default_rng(seed)
     if spec.inputs:

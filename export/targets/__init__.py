@@ -36,6 +36,11 @@ def list_targets() -> list[str]:
     ]
 
 
+def every_target() -> list[Target]:
+    """One target for each name of :func:`list_targets`."""
+    return [find_target(name) for name in list_targets()]
+
+
 def find_target(full_name: str) -> Target:
     """The target of ``family[:chip]``.
 

@@ -1,6 +1,6 @@
 """Tasks by name: all that edgeark knows of one is in its class. See :class:`Task`."""
 
-from . import classification, detection, segmentation  # they register themselves
+from . import classification, detection, raw, segmentation  # they register themselves
 from .base import Answer, ModelInput, Sample, Task, get_task, list_tasks, register_task
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "detection",
     "get_task",
     "list_tasks",
+    "raw",
     "register_task",
     "segmentation",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from edgeark.export.prepare import EvalContext
 from edgeark.export.report import write_report
 from edgeark.export.run import answer_image
 from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Limits
 from edgeark.export.tasks import (
     Answer,
     ModelInput,
@@ -99,12 +99,11 @@ def make_dots(count: int) -> ImageSet:
     return ImageSet("dots", "test", images, xy[:, None] + 0.5, ("tip",))
 
 
-def make_context(folder: Path, labels_off: int = 0) -> EvalContext:
+def make_context(folder: Path) -> EvalContext:
     network = nn.Conv2d(1, 1, 3, padding=1)
     with torch.no_grad():
         network.weight[:] = torch.tensor([[0, -0.25, 0], [-0.25, 1, -0.25], [0, -0.25, 0]])
     test = make_dots(12)
-    test = replace(test, labels=test.labels + labels_off)
     graph = Graph(network.eval(), SPEC, folder)
     reference = graph.reference(test.images)
     return EvalContext("dot_net", SPEC, graph, test, reference, lambda: test)
@@ -118,7 +117,7 @@ def test_a_new_task_goes_from_the_image_to_the_report(keypoints: None, tmp_path:
     assert (row.metric.name, row.metric.float, row.metric.value) == ("pck", 1.0, 1.0)
     assert (row.metric.n, list(row.metric.details)) == (12, ["pck_4px"])
 
-    pixels = np.zeros((2 * SIDE, 4 * SIDE), np.uint8)  # letterboxed: a quarter of its size
+    pixels = np.zeros((2 * SIDE, 4 * SIDE), np.uint8)  # four times as wide as the input
     pixels[8:12, 20:24] = 255
     Image.fromarray(pixels).save(tmp_path / "dot.png")
     assert row.artifact is not None
@@ -144,10 +143,7 @@ def test_a_task_decides_how_far_its_metric_may_drop(
         return result
 
     monkeypatch.setattr(target, "run", worse)
-    monkeypatch.setattr(target, "limits", lambda _: base_limits)
-    from edgeark.export.targets.base import Limits
-
-    base_limits = Limits(metric_drop=0.05)
+    monkeypatch.setattr(target, "limits", lambda _: Limits(metric_drop=0.05))
     context = make_context(tmp_path)
     (row,) = export_all(context, [target], tmp_path / "out")
     assert row.status == "ok", "8.3 points are within twice 5"

@@ -16,6 +16,8 @@ from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion, Precision, Target
 from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.toolchains import Toolchain, call
+from edgeark.words import format_shape
+from edgeark.zoo import ModelSpec
 from torch import Tensor, nn
 from torch.nn import functional as f
 
@@ -61,6 +63,17 @@ class Try:
     sqnr_db: float = -200.0
 
 
+class Networks(nn.Module):
+    """Several networks that read one image, each with an output of its own."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(x) for part in self.parts)
+
+
 def findings(target: Target, function: Function) -> set[str]:
     """The names of the rules that fire."""
     network = capture_network(Between(function), SPEC.input_shape)
@@ -90,26 +103,42 @@ def try_each(
         without: fixes that the worker is to leave out.
         around: makes the network.
     """
-    images = make_images(4, SPEC.input_shape[1:], seed=0)
+    networks = [(around(function), SPEC) for function in functions]
+    return try_networks(target, networks, folder, precision=precision, runs=runs, without=without)
+
+
+def try_networks(
+    target: WorkerTarget,
+    networks: Sequence[tuple[nn.Module, ModelSpec]],
+    folder: Path,
+    *,
+    precision: Precision = "float32",
+    runs: bool = True,
+    without: Sequence[str] = (),
+) -> list[Try]:
+    """The same of whole networks, each with its input's size."""
     is_int8 = precision == "int8"
-    graphs, jobs = [], []
-    for name, function in [("control", f.relu), *((str(i), g) for i, g in enumerate(functions))]:
-        out = folder / name
+    graphs, jobs, arrays = [], [], {}
+    for index, (model, spec) in enumerate([(Between(f.relu), SPEC), *networks]):
+        out = folder / ("control" if index == 0 else str(index - 1))
         out.mkdir()
-        graphs.append(Graph(around(function), SPEC, out))
-        calibration = images if is_int8 else None
-        job = Conversion(graphs[-1], precision, out, out / "log.txt", calibration)
+        graphs.append(Graph(model, spec, out))
+        key = format_shape(spec.input_shape)
+        arrays[key] = images = make_images(4, spec.input_shape[1:], seed=0)
+        job = Conversion(graphs[-1], precision, out, out / "log.txt", images if is_int8 else None)
         arguments = _arguments(target, job)
         file = Path(arguments["out"])
         run = {**arguments, "folder": str(file.parent), "files": [file.name]}
-        jobs.append([["convert", arguments, is_int8], *([["run", run, True]] if runs else [])])
+        steps = [["convert", arguments, key if is_int8 else ""]]
+        jobs.append([*steps, *([["run", run, key]] if runs else [])])
     toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
-    values, arrays = call(toolchain, "try_each", given, {"images": images}, log=folder / "log.txt")
+    values, answers = call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
     tries = []
     for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
+        images = arrays[format_shape(graph.spec.input_shape)]
         try:
-            sqnr = compare(graph.reference(images), [arrays[f"{index} output0"]]).sqnr_db
+            sqnr = compare(graph.reference(images), [answers[f"{index} output0"]]).sqnr_db
         except (EdgearkError, KeyError):
             sqnr = -200.0
         tries.append(Try(said.get("error", ""), said, sqnr))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def try_each(arguments, arrays):
-    """Each job's steps are ``[function, arguments]``, or one with True, which gets ``arrays``.
+    """Each job's steps are ``[function, arguments, array]``: the name of its images, or ''.
 
     The value ``tries`` holds a dictionary for each job: the values of its steps, or ``error``. What
     a step of job 3 answers in ``output0`` is the array ``3 output0``. ``without`` names functions
@@ -30,8 +30,9 @@ def try_each(arguments, arrays):
         os.chdir(f"job{index}")
         said = {}
         try:
-            for function, given, with_arrays in steps:
-                values, outputs = getattr(worker, function)(given, arrays if with_arrays else {})
+            for function, given, name in steps:
+                images = {"images": arrays[name]} if name else {}
+                values, outputs = getattr(worker, function)(given, images)
                 said.update(values)
                 answers.update({f"{index} {name}": value for name, value in outputs.items()})
         except Exception as error:  # noqa: BLE001

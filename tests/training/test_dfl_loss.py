@@ -41,15 +41,15 @@ def places() -> Places:
 def slow_assign(
     targets: np.ndarray, scores: np.ndarray, boxes: np.ndarray, centres: np.ndarray
 ) -> dict[tuple[int, int], tuple[int, float]]:
-    """(picture, place) to (box, score), box by box and cell by cell, as TOOD describes it."""
+    """(image, place) to (box, score), box by box and cell by cell, as TOOD describes it."""
     wanted: dict[int, list[tuple[float, float, int]]] = {}  # box: (alignment, IoU, place)
-    for index, (picture, x1, y1, x2, y2, kind) in enumerate(targets):
+    for index, (image, x1, y1, x2, y2, kind) in enumerate(targets):
         found = []
         for place, (x, y) in enumerate(centres):
             if x1 < x < x2 and y1 < y < y2:
-                drawn = boxes[int(picture), place]
+                drawn = boxes[int(image), place]
                 (iou,) = pairwise_iou(drawn[None], targets[index : index + 1, 1:5])[0]
-                score = scores[int(picture), place, int(kind)]
+                score = scores[int(image), place, int(kind)]
                 found.append((score**0.5 * iou**6, iou, place))
         wanted[index] = sorted(found, reverse=True)[:10]
     owners: dict[tuple[int, int], tuple[float, float, int]] = {}
@@ -82,7 +82,7 @@ def test_cells_are_those_of_the_description(count: int, seed: int) -> None:
     boxes = torch.cat([middle - half, middle + half], 2)
     scores = uniform(0.01, 1, 2, len(cells.strides), CLASSES)
     found = assign(targets, scores, boxes, cells)
-    pairs = zip(found.picture, found.place, found.box, found.score, strict=True)
+    pairs = zip(found.image, found.place, found.box, found.score, strict=True)
     got = {(int(i), int(p)): (int(b), float(s)) for i, p, b, s in pairs}
     wanted = slow_assign(
         targets.numpy(), scores.numpy(), boxes.numpy(), cells.centres.double().numpy()
@@ -114,13 +114,13 @@ def test_a_box_smaller_than_a_cell_has_one() -> None:
     assert torch.equal(found.score, torch.ones(len(found.box)))
 
 
-def perfect(targets: Tensor, pictures: int) -> list[Tensor]:
+def perfect(targets: Tensor, images: int) -> list[Tensor]:
     """Raw maps that say at every cell in a box exactly that box, and nothing elsewhere."""
     outputs = []
     for stride, size in zip(STRIDES, SIZES, strict=True):
-        box = torch.zeros(pictures, 4, BINS, size, size)
-        classes = torch.full((pictures, CLASSES, size, size), -20.0)
-        for picture, x1, y1, x2, y2, kind in targets.tolist():
+        box = torch.zeros(images, 4, BINS, size, size)
+        classes = torch.full((images, CLASSES, size, size), -20.0)
+        for image, x1, y1, x2, y2, kind in targets.tolist():
             for row in range(size):
                 for column in range(size):
                     x, y = (column + 0.5) * stride, (row + 0.5) * stride
@@ -131,14 +131,14 @@ def perfect(targets: Tensor, pictures: int) -> list[Tensor]:
                     low = sides.floor().long()[:, None]
                     share.scatter_(1, low, 1 - (sides[:, None] - low))
                     share.scatter_(1, low + 1, sides[:, None] - low)
-                    box[int(picture), :, :, row, column] = (share + 1e-9).log()
-                    classes[int(picture), int(kind), row, column] = 20.0
+                    box[int(image), :, :, row, column] = (share + 1e-9).log()
+                    classes[int(image), int(kind), row, column] = 20.0
         outputs += [box.flatten(1, 2), classes]
     return outputs
 
 
-def labels_of(targets: Tensor, pictures: int) -> list[np.ndarray]:
-    return [targets[targets[:, 0] == i][:, 1:].numpy() for i in range(pictures)]
+def labels_of(targets: Tensor, images: int) -> list[np.ndarray]:
+    return [targets[targets[:, 0] == i][:, 1:].numpy() for i in range(images)]
 
 
 def test_perfect_maps_draw_the_boxes_and_have_full_marks() -> None:

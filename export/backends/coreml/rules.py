@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from ...graph.network import Op
 from ...lint import common
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
 
 _REFUSED = "coremltools refuses it"
 
 
-@op_rule(
+@rules.op(
     *("addcmul", "cdist", "celu", "channel_shuffle", "fmod", "hardshrink", "index_add", "lerp"),
     *("log_sigmoid", "max_pool2d_with_indices", "pixel_unshuffle", "prod", "rot90", "softshrink"),
     *("trunc", "upsample_bicubic2d", "_upsample_nearest_exact2d", "upsample_nearest3d"),
@@ -25,28 +27,24 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-antialias = common.antialias(
-    "_upsample_bilinear2d_aa",
-    reason="coremltools drops the filter without a word: the values are wrong",
+rules.add(
+    common.antialias(
+        "_upsample_bilinear2d_aa",
+        reason="coremltools drops the filter without a word: the values are wrong",
+    )
 )
 
 
-fractional = common.fractional_size("upsample_bilinear2d", reason=_REFUSED)
+rules.add(common.fractional_size("upsample_bilinear2d", reason=_REFUSED))
 
 
-dilated_pool = common.dilated_pool(_REFUSED)
+rules.add(common.dilated_pool(_REFUSED))
 
 
-divisor_override = common.divisor_override(_REFUSED)
+rules.add(common.divisor_override(_REFUSED))
 
 
-circular_padding = common.circular_padding(_REFUSED)
+rules.add(common.circular_padding(_REFUSED))
 
 
-negative_padding = common.negative_padding(_REFUSED)
-
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, antialias, fractional, dilated_pool, divisor_override, circular_padding),
-    negative_padding,
-)
+rules.add(common.negative_padding(_REFUSED))

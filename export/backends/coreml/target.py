@@ -13,7 +13,7 @@ from ...targets.base import Artifact, Conversion, Evidence, RunResult
 from ...targets.isolated import WorkerTarget, borrowed_packages
 from ...toolchains import Toolchain
 from ..torchscript.target import run_torchscript
-from .rules import RULES
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ class CoreMl(WorkerTarget):
     )
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         trace = job.out / _TRACE

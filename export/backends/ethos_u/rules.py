@@ -12,14 +12,23 @@ from dataclasses import replace
 from ....words import format_shape
 from ...graph.network import Op
 from ...lint import predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
 from ..litert import rules as litert
 
+# All is int8 here: a float32 file helps nobody.
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(
+    replace(rule, severity="error") if rule.name == "int8-uncounted-padding" else rule
+    for rule in litert.rules
+)
+
+SMALL_CHIPS = ("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512")
+U85_CHIPS = ("u85-128", "u85-256", "u85-512", "u85-1024", "u85-2048")
 _CPU = "Vela leaves it to the microcontroller's CPU"
 _DOUBLE = "double the map: nearest, or bilinear with align_corners=False"
 
 
-@op_rule(
+@rules.op(
     "argmax",
     name="argmax",
     reason="Vela refuses the file",
@@ -29,7 +38,7 @@ def argmax(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     "mean",
     name="cpu-mean",
     severity="warning",
@@ -41,7 +50,7 @@ def cpu_mean(op: Op) -> str | None:
     return "a mean of a map without keepdim" if drops else None
 
 
-@op_rule(
+@rules.op(
     *("abs", "amax", "exp", "floor", "gt", "index", "leaky_relu", "log", "round", "sin", "sqrt"),
     *("group_norm", "instance_norm"),
     name="cpu-operator",
@@ -54,10 +63,11 @@ def cpu_operator(op: Op) -> str | None:
     return op.kind.replace("_", " ")
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     name="cpu-resize",
     severity="warning",
+    chips=U85_CHIPS,
     reason=_CPU,
     fix=_DOUBLE,
 )
@@ -66,11 +76,12 @@ def resize_of_u85(op: Op) -> str | None:
     return None if is_power else _resizing(op)
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     "upsample_nearest2d",
     name="cpu-resize",
     severity="warning",
+    chips=SMALL_CHIPS,
     reason=_CPU,
     fix=_DOUBLE,
 )
@@ -81,10 +92,11 @@ def resize(op: Op) -> str | None:
     return None if is_taken else _resizing(op)
 
 
-@op_rule(
+@rules.op(
     "conv_transpose2d",
     name="cpu-transposed-convolution",
     severity="warning",
+    chips=SMALL_CHIPS,
     reason=_CPU,
     fix="use stride 2",
 )
@@ -93,10 +105,11 @@ def transposed(op: Op) -> str | None:
     return None if is_taken else f"a transposed convolution with stride {format_shape(op.stride)}"
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="cpu-depthwise-stride",
     severity="warning",
+    chips=SMALL_CHIPS,
     reason=_CPU,
     fix="use stride 2 or 3, or a dense convolution",
 )
@@ -104,12 +117,6 @@ def depthwise_stride(op: Op) -> str | None:
     if predicates.is_depthwise(op) and max(op.stride) > 3:
         return f"a depthwise convolution with stride {format_shape(op.stride)}"
     return None
-
-
-def rules_of(chip: str) -> tuple[Rule, ...]:
-    """Of one of Vela's accelerators, without ``ethos-``: ``u55-128``."""
-    own = (resize_of_u85,) if chip.startswith("u85") else (resize, transposed, depthwise_stride)
-    return (*_OF_LITERT, argmax, cpu_mean, cpu_operator, *own)
 
 
 def _factors(op: Op) -> set[float]:
@@ -121,10 +128,3 @@ def _factors(op: Op) -> set[float]:
 
 def _resizing(op: Op) -> str:
     return f"resizing {format_shape(op.input_shapes[0][2:])} to {format_shape(op.shape[2:])}"
-
-
-# All is int8 here: a float32 file helps nobody.
-_OF_LITERT = tuple(
-    replace(rule, severity="error") if rule is litert.uncounted_padding else rule
-    for rule in litert.RULES
-)

@@ -24,7 +24,7 @@ from ...targets.base import (
 )
 from ...targets.isolated import WorkerTarget, read_placement, write_placement
 from ..litert.target import LiteRt
-from .rules import rules_of
+from .rules import SMALL_CHIPS, U85_CHIPS, rules
 
 _ARTIFACT, _SOURCE = "model.tflite", "source/model.tflite"
 _PLACEMENT = "source/placement.json"
@@ -44,13 +44,10 @@ class EthosU(WorkerTarget):
     normalization = LiteRt.normalization
     toolchain = LiteRt.toolchain
     group = "mcu"
-    chips = (
-        *("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512"),
-        *("u85-128", "u85-256", "u85-512", "u85-1024", "u85-2048"),
-    )
+    chips = (*SMALL_CHIPS, *U85_CHIPS)
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of(self.chip or "")
+        return rules.of(self.chip or "")
 
     def source_limits(self, precision: Precision) -> Limits:
         """What is compiled is int8 already."""

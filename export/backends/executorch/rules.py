@@ -8,12 +8,14 @@ from __future__ import annotations
 from ....words import format_shape
 from ...graph.network import Op
 from ...lint import common, predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
 
 _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
 
 
-@op_rule(
+@rules.op(
     "adaptive_max_pool2d",
     name="adaptive-max-pool",
     reason="ExecuTorch refuses it",
@@ -23,7 +25,7 @@ def adaptive_max_pool(op: Op) -> str | None:
     return f"an adaptive max pool to {format_shape(op.shape[2:])}"
 
 
-@op_rule(
+@rules.op(
     "max",
     name="max-with-place",
     reason="ExecuTorch refuses it",
@@ -33,16 +35,19 @@ def max_with_place(op: Op) -> str | None:
     return "max over a dimension" if op.arguments.get("keepdim") is False else None
 
 
-negative_padding = common.negative_padding("ExecuTorch's runtime stops there")
+rules.add(common.negative_padding("ExecuTorch's runtime stops there"))
 
 
-fractional = common.fractional_size(
-    "upsample_bilinear2d",
-    reason="XNNPACK goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+rules.add(
+    common.fractional_size(
+        "upsample_bilinear2d",
+        reason="XNNPACK goes by the ratio of the sizes, PyTorch by the factor: the values are "
+        "wrong",
+    )
 )
 
 
-@op_rule(
+@rules.op(
     *("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
     "_upsample_bilinear2d_aa",
     name="portable-resize",
@@ -55,7 +60,7 @@ def portable_resize(op: Op) -> str | None:
     return f"resizing by {mode.replace('2d', '').replace('_', ' ')}"
 
 
-@op_rule(
+@rules.op(
     *("avg_pool2d", "adaptive_avg_pool2d", "max_pool2d"),
     name="portable-pool",
     severity="warning",
@@ -79,7 +84,7 @@ def portable_pool(op: Op) -> str | None:
     return "an average pool that counts its padding" if counts else None
 
 
-@op_rule(
+@rules.op(
     *("mean", "amax", "sum", "var", "std", "linalg_vector_norm"),
     name="portable-reduction",
     severity="warning",
@@ -97,7 +102,7 @@ def portable_reduction(op: Op) -> str | None:
     return None if is_taken else "a mean over other dimensions than height and width"
 
 
-portable_slice = op_rule(
+rules.op(
     "slice",
     name="portable-slice",
     severity="warning",
@@ -106,7 +111,7 @@ portable_slice = op_rule(
 )(predicates.strided_slice)
 
 
-@op_rule(
+@rules.op(
     "softmax",
     name="softmax-over-width",
     reason="XNNPACK has the channels last and takes it over them: the values are wrong",
@@ -117,7 +122,7 @@ def softmax_over_width(op: Op) -> str | None:
     return "softmax over the width of a map" if len(op.shape) == 4 and is_last else None
 
 
-@op_rule(
+@rules.op(
     "softmax",
     name="portable-softmax",
     severity="warning",
@@ -129,7 +134,7 @@ def portable_softmax(op: Op) -> str | None:
     return None if dim == last else f"softmax over dimension {dim}"
 
 
-@op_rule(
+@rules.op(
     "pad",
     name="portable-padding",
     severity="warning",
@@ -141,7 +146,7 @@ def portable_padding(op: Op) -> str | None:
     return None if mode == "constant" else f"padding mode {mode}"
 
 
-@op_rule(
+@rules.op(
     *("elu", "selu", "log_softmax", "erf"),
     *("layer_norm", "group_norm", "instance_norm"),
     *("chunk", "split", "index", "repeat", "expand", "where", "argmax", "flip"),
@@ -155,7 +160,7 @@ def portable_operator(op: Op) -> str | None:
     return op.kind.replace("_", " ")
 
 
-@op_rule(
+@rules.op(
     *("mish", "softplus"),
     name="int8-stop",
     severity="warning",
@@ -164,10 +169,3 @@ def portable_operator(op: Op) -> str | None:
 )
 def int8_stop(op: Op) -> str | None:
     return op.kind
-
-
-RULES: tuple[Rule, ...] = (
-    *(adaptive_max_pool, max_with_place, negative_padding, fractional, softmax_over_width),
-    *(portable_resize, portable_pool, portable_reduction, portable_slice, portable_softmax),
-    *(portable_padding, portable_operator, int8_stop),
-)

@@ -10,7 +10,7 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.isolated import IsolatedTarget, borrowed_packages
 from ...toolchains import Toolchain
-from .rules import RULES
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,7 +36,7 @@ class ExecuTorch(IsolatedTarget):
     )
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         return {**super().arguments(artifact), "packages": borrowed_packages(self.toolchain)}

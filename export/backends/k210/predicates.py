@@ -7,7 +7,6 @@ None where all is well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import Literal
@@ -17,8 +16,7 @@ from torch import Tensor, fx
 from ...graph.network import Network, Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...kpu.layer import KpuTensor
-
-Predicate = Callable[[Op], "str | None"]
+from ...lint.predicates import depth_multiplier
 
 KERNELS = ((1, 1), (3, 3))
 _POOL_SIDES = (2, 4)
@@ -60,11 +58,6 @@ def _roots(network: Network) -> dict[fx.Node, Op | None]:
     return found
 
 
-def is_depthwise(op: Op) -> bool:
-    out_channels, per_output = op.arguments["weight"].shape[:2]
-    return per_output == 1 and op.arguments["groups"] == out_channels > 1
-
-
 def padding(op: Op) -> tuple[int, int]:
     """Of a convolution, vertical and horizontal; ``"same"`` is a number too."""
     given = op.arguments.get("padding")
@@ -90,7 +83,7 @@ def other_kernel(op: Op) -> str | None:
 
 def grouped(op: Op) -> str | None:
     groups = op.arguments["groups"]
-    return None if groups == 1 or is_depthwise(op) else f"{groups} groups"
+    return None if groups == 1 or depth_multiplier(op) == 1 else f"{groups} groups"
 
 
 def dilated(op: Op) -> str | None:
@@ -183,7 +176,7 @@ def pool_of_a_skip(op: Op) -> str | None:
 
 def lonely_depthwise_stride(op: Op) -> str | None:
     """Its stride is the next 1x1 convolution's to take."""
-    if not is_depthwise(op) or op.stride != (2, 2):
+    if depth_multiplier(op) != 1 or op.stride != (2, 2):
         return None
     if all(reader is not None and _takes_stride(reader) for reader in _readers(op, op)):
         return None
@@ -232,7 +225,7 @@ def kpu_rows(op: Op) -> int:
     channels, height, width = shape_in(op)
     outputs = op.arguments["weight"].shape[0]
     end = _pooled(op)
-    high, wide = (height, width) if is_depthwise(op) else end.shape[2:]
+    high, wide = (height, width) if depth_multiplier(op) == 1 else end.shape[2:]
     return KpuTensor(0, (channels, height, width)).rows + KpuTensor(0, (outputs, high, wide)).rows
 
 

@@ -22,7 +22,7 @@ from ...kpu.timing import CYCLES_PER_MS
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Placement, RunResult, Target
 from ...targets.isolated import read_placement, write_placement
-from . import rules as lint
+from .rules import rules
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class K210(Target):
         return {"edgeark": __version__}
 
     def rules(self) -> tuple[Rule, ...]:
-        return lint.RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         assert job.calibration is not None

@@ -1,8 +1,8 @@
 """What litert-torch refuses, or LiteRT gets wrong: rules for ``edgeark check``.
 
-Each was seen with litert-torch 0.10 and LiteRT 2.3, and ``tests/test_litert_rules.py`` sees it
-again. What its worker fixes has no rule: nearest resizing by other than whole factors, repetitions,
-views.
+Each was seen with litert-torch 0.10 and LiteRT 2.3, and ``tests/export/lint/test_rule_examples.py``
+sees it again. What its worker fixes has no rule: nearest resizing by other than whole factors,
+repetitions, views.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from ....words import format_shape
 from ...graph.network import Op
 from ...lint import common, predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
 
 _REFUSED = "litert-torch refuses it"
 
 
-@op_rule(
+@rules.op(
     *("adaptive_max_pool2d", "argsort", "sort", "topk", "_upsample_bilinear2d_aa"),
     name="unknown-operator",
     reason="litert-torch or LiteRT does not know it",
@@ -26,7 +28,7 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     "conv_transpose2d",
     name="transposed-padding",
     reason=_REFUSED,
@@ -44,14 +46,16 @@ def transposed_padding(op: Op) -> str | None:
     return None
 
 
-fractional = common.fractional_size(
-    "upsample_bilinear2d",
-    "upsample_nearest2d",
-    reason="LiteRT goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+fractional = rules.add(
+    common.fractional_size(
+        "upsample_bilinear2d",
+        "upsample_nearest2d",
+        reason="LiteRT goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
+    )
 )
 
 
-@op_rule(
+@rules.op(
     "max_pool2d_with_indices",
     name="pool-indices",
     reason="they come out wrong",
@@ -61,7 +65,7 @@ def pool_indices(op: Op) -> str | None:
     return "the indices of a max pool"
 
 
-@op_rule(
+@rules.op(
     *("elu", "mish", "softplus"),
     name="int8-exponential",
     severity="warning",
@@ -72,7 +76,7 @@ def int8_exponential(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     name="int8-uncounted-padding",
     severity="warning",
@@ -83,8 +87,3 @@ def uncounted_padding(op: Op) -> str | None:
     sides = zip(op.kernel, op.stride, op.pair("padding", 0), strict=True)
     is_same = all(stride == 1 and 2 * padding == kernel - 1 for kernel, stride, padding in sides)
     return None if is_same else predicates.uncounted_padding(op)
-
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, transposed_padding, fractional, pool_indices, int8_exponential, uncounted_padding),
-)

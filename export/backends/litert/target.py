@@ -9,7 +9,7 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.isolated import IsolatedTarget, borrowed_packages
 from ...toolchains import Toolchain
-from .rules import RULES
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,7 +38,7 @@ class LiteRt(IsolatedTarget):
     layout: ClassVar[str] = "NHWC"
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         settings = self.write_tflite(job, _ARTIFACT)

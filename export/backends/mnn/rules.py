@@ -1,6 +1,6 @@
 """What MNN refuses or gets wrong: rules for ``edgeark check``.
 
-Each was seen with MNN 3.6.1, and ``tests/test_cpu_engine_rules.py`` sees it again.
+Each was seen with MNN 3.6.1, and ``tests/export/lint/test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from torch import fx
 from ...graph.network import Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_inverse, nearest_rounding
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 _REFUSED = "MNN's converter refuses it"
 _WRONG = "MNN gives other values, without a word"
 _REFLECTION = 2  # the number of grid_sample's mode
 
 
-@op_rule(
+@rules.op(
     *("atan2", "col2im", "isnan", "mish", "nan_to_num", "xlogy"),
     name="unknown-operator",
     reason=_REFUSED,
@@ -28,7 +31,7 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     *("fmod", "index_put"),
     name="wrong-operator",
     reason=_WRONG,
@@ -38,7 +41,7 @@ def wrong(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     *("eq", "ne"),
     name="equal-floats",
     reason=_WRONG,
@@ -49,7 +52,7 @@ def equal_floats(op: Op) -> str | None:
     return f"{op.kind} of floats" if values.dtype == torch.float32 else None
 
 
-@op_rule(
+@rules.op(
     "lt",
     name="less-than",
     reason="MNN compares the bits of floats as integers: two negative ones come out the wrong way",
@@ -63,7 +66,7 @@ def less_than(op: Op) -> str | None:
     return None if is_positive else "less than"
 
 
-@op_rule(
+@rules.op(
     *("linalg_vector_norm", "cosine_similarity", "logsumexp"),
     name="norm-over-all",
     reason="MNN takes it over every dimension: values and sizes are wrong",
@@ -73,7 +76,7 @@ def norm_over_all(op: Op) -> str | None:
     return op.kind.replace("_", " ")
 
 
-@op_rule(
+@rules.op(
     "upsample_bicubic2d",
     name="bicubic-enlarged",
     reason=_WRONG,
@@ -83,19 +86,21 @@ def bicubic_enlarged(op: Op) -> str | None:
     return "bicubic" if predicates.is_larger(op) and not op.arguments["align_corners"] else None
 
 
-antialias = common.antialias(
-    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-    reason="MNN drops the filter without a word: the values are wrong",
+rules.add(
+    common.antialias(
+        *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+        reason="MNN drops the filter without a word: the values are wrong",
+    )
 )
 
 
-circular_padding = common.circular_padding(_REFUSED)
+rules.add(common.circular_padding(_REFUSED))
 
 
-dilated_pool = common.dilated_pool("MNN leaves the dilation out: sizes and values are wrong")
+rules.add(common.dilated_pool("MNN leaves the dilation out: sizes and values are wrong"))
 
 
-@op_rule(
+@rules.op(
     "avg_pool3d",
     name="padded-average-3d",
     reason=_WRONG,
@@ -110,10 +115,10 @@ def padded_average_3d(op: Op) -> str | None:
     )
 
 
-negative_index = common.negative_index(_WRONG)
+rules.add(common.negative_index(_WRONG))
 
 
-@op_rule(
+@rules.op(
     "grid_sampler",
     name="grid-sample-mode",
     reason=_WRONG,
@@ -126,7 +131,7 @@ def grid_sample_mode(op: Op) -> str | None:
     )
 
 
-@op_rule(
+@rules.op(
     *("conv1d", "conv_transpose1d"),
     name="output-of-conv1d",
     reason="MNN's output has a fourth axis",
@@ -140,10 +145,10 @@ def output_of_conv1d(op: Op) -> str | None:
     return "a 1-D convolution as an output" if last.is_output else None
 
 
-nearest = nearest_rounding("MNN", by_inverse)
+rules.add(nearest_rounding("MNN", by_inverse))
 
 
-@op_rule(
+@rules.op(
     "upsample_trilinear3d",
     name="trilinear",
     reason="MNN writes beside its memory and dies as it runs it",
@@ -151,11 +156,3 @@ nearest = nearest_rounding("MNN", by_inverse)
 )
 def trilinear(op: Op) -> str | None:
     return "trilinear resizing"
-
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, wrong, equal_floats, less_than, norm_over_all, bicubic_enlarged, antialias),
-    *(circular_padding, dilated_pool, padded_average_3d, negative_index, grid_sample_mode),
-    *(output_of_conv1d, nearest, trilinear),
-    *onnx_file.RULES,
-)

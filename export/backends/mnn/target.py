@@ -11,7 +11,7 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
-from .rules import RULES
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,7 +28,7 @@ class Mnn(IsolatedTarget):
     toolchain = Toolchain("mnn", home=HERE, packages=("mnn",), python=">=3.10", download_mb=35)
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.mnn"

@@ -11,7 +11,10 @@ from ....words import format_shape
 from ...graph.network import Network, Op
 from ...lint import common, predicates
 from ...lint.nearest import by_inverse, nearest_rounding
-from ...lint.rule import Match, Rule, op_rule
+from ...lint.rule import Match
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
 
 _NOT_LOADED = "pnnx writes a layer that ncnn does not load"
 _WRONG = "ncnn computes something else, without a word"
@@ -19,7 +22,7 @@ _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "where")
 _DECISIONS = ("argmax", "argmin", "topk", "sort", "_upsample_nearest_exact2d")
 
 
-strided_slice = op_rule(
+rules.op(
     "slice",
     name="strided-slice",
     reason=f"ncnn slices with step 1 alone: {_NOT_LOADED}",
@@ -28,7 +31,7 @@ strided_slice = op_rule(
 )(predicates.strided_slice)
 
 
-@op_rule(
+@rules.op(
     *_DECISIONS,
     *("channel_shuffle", "index", "var", "std", "bmm"),
     *_COMPARISONS,
@@ -41,10 +44,10 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
-dilated_pool = common.dilated_pool(_NOT_LOADED)
+rules.add(common.dilated_pool(_NOT_LOADED))
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     name="average-ceil-mode",
     reason=f"it does not fill the last window: {_WRONG}",
@@ -54,13 +57,13 @@ def average_ceil_mode(op: Op) -> str | None:
     return "an average pool with ceil_mode" if op.arguments["ceil_mode"] else None
 
 
-circular_padding = common.circular_padding(_WRONG)
+rules.add(common.circular_padding(_WRONG))
 
 
-nearest = nearest_rounding("ncnn", by_inverse)
+rules.add(nearest_rounding("ncnn", by_inverse))
 
 
-@op_rule(
+@rules.op(
     "layer_norm",
     name="layer-norm-of-maps",
     reason=f"ncnn normalises over one or two dimensions: {_WRONG}",
@@ -71,7 +74,7 @@ def layer_norm_of_maps(op: Op) -> str | None:
     return f"layer norm over {len(shape)} dimensions" if len(shape) > 2 else None
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     "max_pool2d",
     name="pool-without-stride",
@@ -82,21 +85,12 @@ def pool_without_stride(op: Op) -> str | None:
     return "a pool by its function, without a stride" if op.arguments["stride"] == [] else None
 
 
-def _without_batch(network: Network) -> Iterator[Match]:
+@rules.network(
+    name="output-without-batch",
+    reason="ncnn knows no batch axis, so that one is put in front of every output",
+    fix="keep the batch axis: flatten(1), not flatten(0), view(-1) or squeeze()",
+)
+def without_batch(network: Network) -> Iterator[Match]:
     for op in network.ops:
         if op.is_output and op.shape[:1] != (1,):
             yield Match(op, f"an output of {format_shape(op.shape) or 'one number'}")
-
-
-without_batch = Rule(
-    "output-without-batch",
-    "error",
-    "ncnn knows no batch axis, so that one is put in front of every output",
-    "keep the batch axis: flatten(1), not flatten(0), view(-1) or squeeze()",
-    _without_batch,
-)
-
-RULES: tuple[Rule, ...] = (
-    *(strided_slice, unknown, dilated_pool, average_ceil_mode, circular_padding),
-    *(nearest, layer_norm_of_maps, pool_without_stride, without_batch),
-)

@@ -13,8 +13,12 @@ from ....words import format_shape
 from ...graph.network import Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...lint import common, onnx_file, predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule import Predicate
+from ...lint.rule_set import RuleSet
 from ..k210 import predicates as kpu
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 _RESIZES = (
     *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
@@ -22,7 +26,7 @@ _RESIZES = (
 )
 
 
-@op_rule(
+@rules.op(
     name="gelu",
     reason="nncase stops at its Erf (Unsupported unary op for nnil)",
     fix="use SiLU or Hardswish",
@@ -32,7 +36,7 @@ def gelu(op: Op) -> str | None:
     return "exact GELU" if exact else None
 
 
-@op_rule(
+@rules.op(
     "conv_transpose2d",
     name="transposed-convolution",
     reason="nncase has no emitter for it but with a 3x3 kernel and stride 2",
@@ -44,7 +48,7 @@ def transposed(op: Op) -> str | None:
     return f"a transposed convolution of {op.kernel[0]}x{op.kernel[1]}"
 
 
-@op_rule(
+@rules.op(
     *("pad", "constant_pad_nd"),
     name="padding-layer",
     reason="nncase dies of a computed padding (SIGABRT)",
@@ -54,7 +58,7 @@ def padding_layer(op: Op) -> str | None:
     return "a padding between layers"
 
 
-@op_rule(
+@rules.op(
     *_RESIZES,
     name="resize-to-a-size",
     reason="nncase reads factors alone (Can't pull input data)",
@@ -65,7 +69,7 @@ def resize_to_a_size(op: Op) -> str | None:
     return None if size is None else f"a resize to {op.shape[2]}x{op.shape[3]}"
 
 
-fractional = op_rule(
+rules.op(
     "upsample_nearest2d",
     name="fractional-size",
     reason="nncase goes by the ratio of the sizes, PyTorch by the factor: the values are wrong",
@@ -73,7 +77,7 @@ fractional = op_rule(
 )(predicates.fractional_size)
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     name="half-pixel-bilinear",
     reason="nncase computes it as if corners were pixels: it runs, and the answer is wrong",
@@ -84,7 +88,7 @@ def half_pixel_bilinear(op: Op) -> str | None:
     return None if op.arguments["align_corners"] else "bilinear with align_corners=False"
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="depthwise-multiplier",
     reason="nncase computes another network: -4 dB where the CPU's other groups have 32",
@@ -92,15 +96,14 @@ def half_pixel_bilinear(op: Op) -> str | None:
 )
 def depthwise_multiplier(op: Op) -> str | None:
     """Several filters for each input channel."""
-    times = op.shape[1] // op.input_shapes[0][1]
-    several = predicates.is_depthwise(op) and times > 1
-    return f"a depthwise convolution to {times} times as many channels" if several else None
+    times = predicates.depth_multiplier(op)
+    return f"a depthwise convolution to {times} times as many channels" if times > 1 else None
 
 
-dilated_pool = common.dilated_pool("nncase stops (Shapes must be same)")
+rules.add(common.dilated_pool("nncase stops (Shapes must be same)"))
 
 
-@op_rule(
+@rules.op(
     *("max_pool2d", "avg_pool2d"),
     name="pool-ceil-mode",
     reason="nncase expects another shape and stops (Shapes must be same)",
@@ -114,7 +117,7 @@ def pool_ceil_mode(op: Op) -> str | None:
     return "a pool whose last window is cut" if is_cut else None
 
 
-@op_rule(
+@rules.op(
     "instance_norm",
     name="instance-norm",
     severity="warning",
@@ -125,7 +128,7 @@ def instance_norm(op: Op) -> str | None:
     return "instance normalisation"
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     name="padded-average",
     reason="nncase computes it wrongly: 6 dB where a pool without padding has 31",
@@ -135,7 +138,7 @@ def padded_average(op: Op) -> str | None:
     return None if op.pair("padding", 0) == (0, 0) else "an average pool with padding"
 
 
-@op_rule(
+@rules.op(
     *("max_pool2d", "avg_pool2d"),
     name="cpu-pool",
     severity="warning",
@@ -147,7 +150,7 @@ def cpu_pool(op: Op) -> str | None:
     return None if kpu.pool_place(op) in ("KPU", "mean") else f"{op.kind} of {side}"
 
 
-@op_rule(
+@rules.op(
     *("max_pool2d", "avg_pool2d"),
     name="pool-of-a-skip",
     severity="warning",
@@ -158,7 +161,7 @@ def pool_of_a_skip(op: Op) -> str | None:
     return kpu.pool_of_a_skip(op) if kpu.pool_place(op) == "KPU" else None
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="depthwise-stride",
     severity="warning",
@@ -169,7 +172,7 @@ def depthwise_stride(op: Op) -> str | None:
     return kpu.lonely_depthwise_stride(op)
 
 
-@op_rule(
+@rules.op(
     *kpu.ARITHMETIC,
     "batch_norm",
     name="normalization-inside",
@@ -182,7 +185,7 @@ def normalization_inside(op: Op) -> str | None:
     return kpu.channel_constants(op)
 
 
-@op_rule(
+@rules.op(
     name="cpu-operator",
     severity="warning",
     reason="the CPU does it, with maps copied to it and back",
@@ -197,71 +200,65 @@ def cpu_operator(op: Op) -> str | None:
 
 
 def _on_the_cpu(
-    name: str, look: kpu.Predicate, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
-) -> Rule:
-    rule = op_rule(*kinds, name=name, severity="warning", reason=reason, fix=fix)
-    return rule(look)
+    name: str, predicate: Predicate, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
+) -> None:
+    """Register a limit of the KPU's, where the CPU takes the operator."""
+    rules.op(*kinds, name=name, severity="warning", reason=reason, fix=fix)(predicate)
 
 
-RULES: tuple[Rule, ...] = (
-    *(gelu, transposed, padding_layer, resize_to_a_size, fractional, half_pixel_bilinear),
-    *(depthwise_multiplier, dilated_pool, pool_ceil_mode, instance_norm, padded_average),
-    _on_the_cpu(
-        "kernel",
-        kpu.other_kernel,
-        "the KPU has 1x1 and 3x3, so the CPU convolves in float",
-        "use 3x3 ones in its place: two reach as far as a 5x5",
-    ),
-    _on_the_cpu(
-        "groups",
-        kpu.grouped,
-        "the KPU has dense and depthwise convolutions, so the CPU convolves in float",
-        "use groups=1, or as many as channels",
-    ),
-    _on_the_cpu(
-        "dilation",
-        kpu.dilated,
-        "the CPU rearranges the map before and behind it",
-        "use dilation=1, with a stride before it",
-    ),
-    _on_the_cpu(
-        "stride",
-        kpu.other_stride,
-        "the KPU computes every pixel, and the CPU drops most",
-        "use stride 1 or 2",
-    ),
-    _on_the_cpu(
-        "padding",
-        kpu.other_padding,
-        "the KPU pads a 3x3 kernel by one pixel on all sides, so the map is cut or copied",
-        "use padding=1 with 3x3 and padding=0 with 1x1",
-    ),
-    _on_the_cpu(
-        "channels",
-        kpu.many_channels,
-        f"the KPU ends at {MAX_CHANNELS}, so the CPU convolves in float",
-        "make it narrower",
-    ),
-    _on_the_cpu(
-        "large-linear",
-        kpu.many_features,
-        f"the KPU ends at {MAX_CHANNELS} features, so the CPU multiplies in float",
-        "pool to a mean first, or use a 1x1 convolution in front of the pool",
-        ("conv2d", "linear"),
-    ),
-    _on_the_cpu(
-        "small-map",
-        kpu.small_map,
-        f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}, so the CPU computes in float",
-        "use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
-        ("conv2d", "max_pool2d", "avg_pool2d"),
-    ),
-    _on_the_cpu(
-        "large-map",
-        kpu.large_map,
-        f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
-        "use a smaller input",
-    ),
-    *(cpu_pool, pool_of_a_skip, depthwise_stride, normalization_inside, cpu_operator),
-    *onnx_file.RULES,
+_on_the_cpu(
+    "kernel",
+    kpu.other_kernel,
+    "the KPU has 1x1 and 3x3, so the CPU convolves in float",
+    "use 3x3 ones in its place: two reach as far as a 5x5",
+)
+_on_the_cpu(
+    "groups",
+    kpu.grouped,
+    "the KPU has dense and depthwise convolutions, so the CPU convolves in float",
+    "use groups=1, or as many as channels",
+)
+_on_the_cpu(
+    "dilation",
+    kpu.dilated,
+    "the CPU rearranges the map before and behind it",
+    "use dilation=1, with a stride before it",
+)
+_on_the_cpu(
+    "stride",
+    kpu.other_stride,
+    "the KPU computes every pixel, and the CPU drops most",
+    "use stride 1 or 2",
+)
+_on_the_cpu(
+    "padding",
+    kpu.other_padding,
+    "the KPU pads a 3x3 kernel by one pixel on all sides, so the map is cut or copied",
+    "use padding=1 with 3x3 and padding=0 with 1x1",
+)
+_on_the_cpu(
+    "channels",
+    kpu.many_channels,
+    f"the KPU ends at {MAX_CHANNELS}, so the CPU convolves in float",
+    "make it narrower",
+)
+_on_the_cpu(
+    "large-linear",
+    kpu.many_features,
+    f"the KPU ends at {MAX_CHANNELS} features, so the CPU multiplies in float",
+    "pool to a mean first, or use a 1x1 convolution in front of the pool",
+    ("conv2d", "linear"),
+)
+_on_the_cpu(
+    "small-map",
+    kpu.small_map,
+    f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}, so the CPU computes in float",
+    "use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
+    ("conv2d", "max_pool2d", "avg_pool2d"),
+)
+_on_the_cpu(
+    "large-map",
+    kpu.large_map,
+    f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
+    "use a smaller input",
 )

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from ...graph.network import Op
 from ...lint import onnx_file, predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
 from ..litert import rules as litert
 from . import rules as nncase
+
+rules = RuleSet(examples=f"{__package__}.examples_tflite")
 
 _NOT_READ = ("gelu", "elu", "mish", "softplus", "upsample_bicubic2d")
 _OTHER_WAY = "k210-nncase, which goes by ONNX"
 
 
-@op_rule(
+@rules.op(
     name="unread-operator",
     reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
     fix=f"use SiLU, Hardswish or LeakyReLU; or export to {_OTHER_WAY}",
@@ -23,7 +25,7 @@ def unread(op: Op) -> str | None:
     return op.kind if op.kind in _NOT_READ else None
 
 
-unread_average = op_rule(
+rules.op(
     "avg_pool2d",
     name="unread-average",
     reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
@@ -31,7 +33,7 @@ unread_average = op_rule(
 )(predicates.uncounted_padding)
 
 
-@op_rule(
+@rules.op(
     "conv_transpose2d",
     name="transposed-convolution",
     reason="litert-torch or nncase stops at it, but for a stride of 1",
@@ -41,7 +43,7 @@ def transposed(op: Op) -> str | None:
     return None if op.stride == (1, 1) else f"a transposed convolution of stride {op.stride[0]}"
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="groups",
     reason="nncase computes another network, or stops: 3 dB where k210-nncase has 38",
@@ -53,7 +55,7 @@ def groups(op: Op) -> str | None:
     return None if fits else f"{count} groups, {before} to {after} channels"
 
 
-@op_rule(
+@rules.op(
     *("pad", "constant_pad_nd"),
     name="padding-layer",
     severity="warning",
@@ -64,11 +66,11 @@ def padding_layer(op: Op) -> str | None:
     return "a padding between layers"
 
 
-_OWN = (unread, unread_average, transposed, groups, litert.fractional, padding_layer)
+rules.add(litert.fractional)
+
 _ONNX_ALONE = (
     *("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
     "depthwise-multiplier",  # one of its own ``groups``
 )
-_REPLACED = (*_ONNX_ALONE, *(rule.name for rule in (*_OWN, *onnx_file.RULES)))
-
-RULES: tuple[Rule, ...] = (*_OWN, *(r for r in nncase.RULES if r.name not in _REPLACED))
+_REPLACED = {*_ONNX_ALONE, *(rule.name for rule in (*rules, *onnx_file.rules))}
+rules.include(rule for rule in nncase.rules if rule.name not in _REPLACED)

@@ -34,9 +34,9 @@ from ...targets.base import (
 from ...targets.isolated import IsolatedTarget, read_placement, write_placement
 from ...toolchains import Hint, Toolchain, ToolchainError
 from ..litert.target import LiteRtNchw
-from . import rules as lint
-from . import rules_tflite as nncase_tflite
 from .report import NncaseReportError, parse_placement
+from .rules import rules
+from .rules_tflite import rules as tflite_rules
 from .tflite_names import TfliteNames, count_tflite_macs
 
 HERE = Path(__file__).resolve().parent
@@ -91,7 +91,7 @@ class Nncase(IsolatedTarget):
     _network = "source/model.onnx"
 
     def rules(self) -> tuple[Rule, ...]:
-        return lint.RULES
+        return rules.of()
 
     def limits(self, precision: Precision) -> Limits:
         """Its rounding costs more than others': 4 dB beside ``k210`` on ``vgg_kpu``."""
@@ -181,7 +181,7 @@ class NncaseTflite(Nncase):
     _network = "source/model.tflite"
 
     def rules(self) -> tuple[Rule, ...]:
-        return nncase_tflite.RULES
+        return tflite_rules.of()
 
     def versions(self) -> dict[str, str]:
         return {**super().versions(), **LiteRtNchw().versions()}

@@ -1,6 +1,7 @@
 """What ONNX Runtime gets wrong: rules for ``edgeark check``.
 
-Seen with ONNX Runtime's own graph optimisations; ``tests/test_cpu_engine_rules.py`` sees it again.
+Seen with ONNX Runtime's own graph optimisations; ``tests/export/lint/test_rule_examples.py`` sees
+it again.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from ...graph.network import Op
 from ...lint import onnx_file
 from ...lint.nearest import by_quotient, nearest_rounding
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 _NOT_NEGATIVE = ("hardsigmoid", "relu", "relu6", "sigmoid", "softmax")
 
 
-@op_rule(
+@rules.op(
     "max_pool2d",
     name="padded-max-pool",
     reason="ONNX Runtime makes it the pool's own padding, which loses against negative values: "
@@ -35,6 +39,4 @@ def padded_max_pool(op: Op) -> str | None:
     return "zeros around a max pool" if is_zero and not is_harmless else None
 
 
-nearest = nearest_rounding("ONNX Runtime", by_quotient)
-
-RULES: tuple[Rule, ...] = (padded_max_pool, nearest, *onnx_file.RULES)
+rules.add(nearest_rounding("ONNX Runtime", by_quotient))

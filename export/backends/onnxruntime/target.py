@@ -18,7 +18,7 @@ from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
 from ...toolchains import ToolchainError
-from .rules import RULES
+from .rules import rules
 
 
 class OnnxRuntime(Target):
@@ -38,7 +38,7 @@ class OnnxRuntime(Target):
         return {"onnxruntime": version("onnxruntime")}
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"

@@ -1,7 +1,7 @@
 """What OpenCV's ``dnn`` module refuses or gets wrong, 4.x: rules for ``edgeark check``.
 
-Each was seen with OpenCV 4.14, and ``tests/test_opencv_rules.py`` sees it again. ``opencv5.py``
-takes from here what 5.x has kept.
+Each was seen with OpenCV 4.14, and ``tests/export/lint/test_rule_examples.py`` sees it again.
+``rules5.py`` takes from here what 5.x has kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from ...graph.network import Network, Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_double_ratio, nearest_rounding
 from ...lint.rule import Match, Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 REFUSED = "OpenCV refuses it"
 WRONG = "OpenCV gives other values, without a word"
@@ -34,17 +38,19 @@ def unknown_operator(*kinds: str) -> Rule:
     return rule(lambda op: op.kind)
 
 
-unknown = unknown_operator(
-    *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
-    *("upsample_linear1d", "upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
-    *("conv_transpose1d", "conv_transpose3d", "max_pool2d_with_indices"),
-    *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril", "triu"),
-    *("__and__", "__lshift__", "__or__", "__rshift__", "__xor__", "bitwise_not", "logical_xor"),
-    *("atan2", "isfinite", "isinf", "isnan", "lerp", "nan_to_num", "xlogy"),
+rules.add(
+    unknown_operator(
+        *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
+        *("upsample_linear1d", "upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
+        *("conv_transpose1d", "conv_transpose3d", "max_pool2d_with_indices"),
+        *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril", "triu"),
+        *("__and__", "__lshift__", "__or__", "__rshift__", "__xor__", "bitwise_not", "logical_xor"),
+        *("atan2", "isfinite", "isinf", "isnan", "lerp", "nan_to_num", "xlogy"),
+    )
 )
 
 
-@op_rule(
+@rules.op(
     "gelu",
     name="gelu",
     reason="OpenCV dies with SIGSEGV as it reads the file",
@@ -54,22 +60,22 @@ def gelu(op: Op) -> str | None:
     return "gelu" if op.arguments["approximate"] == "none" else None
 
 
-fractional = common.fractional_size("upsample_bilinear2d", reason=BY_RATIO)
+rules.add(common.fractional_size("upsample_bilinear2d", reason=BY_RATIO))
 
 
-nearest = nearest_rounding("OpenCV", by_double_ratio)
+rules.add(nearest_rounding("OpenCV", by_double_ratio))
 
 
-antialias = common.antialias("_upsample_bilinear2d_aa", reason=NO_FILTER)
+rules.add(common.antialias("_upsample_bilinear2d_aa", reason=NO_FILTER))
 
 
-circular_padding = common.circular_padding(REFUSED)
+rules.add(common.circular_padding(REFUSED))
 
 
-negative_padding = common.negative_padding(REFUSED)
+rules.add(common.negative_padding(REFUSED))
 
 
-@op_rule(
+@rules.op(
     "pad",
     name="padding-of-rows",
     reason="OpenCV reflects and replicates maps alone",
@@ -80,7 +86,7 @@ def padding_of_rows(op: Op) -> str | None:
     return f"padding mode {mode}" if len(op.shape) == 3 and mode in _OF_MAPS else None
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="padding-before-1x1",
     reason=f"uneven padding in front of it: {WRONG}",
@@ -96,10 +102,10 @@ def padding_before_1x1(op: Op) -> str | None:
     return "a 1x1 convolution" if is_constant and is_zero and is_uneven else None
 
 
-dilated_pool = common.dilated_pool("OpenCV leaves the dilation out: sizes and values are wrong")
+rules.add(common.dilated_pool("OpenCV leaves the dilation out: sizes and values are wrong"))
 
 
-@op_rule(
+@rules.op(
     "conv_transpose2d",
     name="transposed-dilation",
     reason="OpenCV leaves the dilation out: sizes and values are wrong",
@@ -110,7 +116,7 @@ def transposed_dilation(op: Op) -> str | None:
     return f"a transposed convolution with dilation {dilation}" if dilation != (1, 1) else None
 
 
-uncounted_padding = op_rule(
+rules.op(
     "avg_pool2d",
     name="uncounted-padding",
     reason=f"OpenCV counts it all the same: {WRONG}",
@@ -118,7 +124,7 @@ uncounted_padding = op_rule(
 )(predicates.uncounted_padding)
 
 
-@op_rule(
+@rules.op(
     "adaptive_avg_pool2d",
     name="uneven-pool",
     reason=REFUSED,
@@ -130,7 +136,7 @@ def uneven_pool(op: Op) -> str | None:
     return None if is_even else f"pooling {format_shape(before)} to {format_shape(after)}"
 
 
-@op_rule(
+@rules.op(
     *("amax", "amin", "mean", "std", "sum", "var", "linalg_vector_norm"),
     name="reduction-of-all",
     reason=WRONG,
@@ -144,7 +150,7 @@ def reduction_of_all(op: Op) -> str | None:
     return f"{op.kind} over channels, height and width" if is_all else None
 
 
-@op_rule(
+@rules.op(
     "unsqueeze",
     name="two-new-axes",
     reason=f"the exporter makes one operator of them, and {REFUSED}",
@@ -156,7 +162,7 @@ def two_new_axes(op: Op) -> str | None:
     return "unsqueeze behind unsqueeze" if is_second else None
 
 
-@op_rule(
+@rules.op(
     *("log", "log2", "logaddexp"),
     name="log-of-exponentials",
     reason="OpenCV takes log(exp(x) + y) for softplus(x), whatever y is: the values are wrong",
@@ -175,7 +181,7 @@ def log_of_exponentials(op: Op) -> str | None:
     return "the logarithm of a sum with an exponential" if is_of_exp else None
 
 
-@op_rule(
+@rules.op(
     "mul",
     name="hardsigmoid-gate",
     reason="OpenCV takes x * hardsigmoid(y) for hardswish(y): sizes or values are wrong",
@@ -191,7 +197,7 @@ def hardsigmoid_gate(op: Op) -> str | None:
     return None
 
 
-@op_rule(
+@rules.op(
     "floor_divide",
     name="integer-division",
     reason=REFUSED,
@@ -205,35 +211,25 @@ def integer_division(op: Op) -> str | None:
 def matrix_by_vector(reason: str) -> Rule:
     """Of a product with one dimension on either side."""
 
-    def look(op: Op) -> str | None:
+    def predicate(op: Op) -> str | None:
         least = min(node.meta["val"].ndim for node in op.node.all_input_nodes)
         return "a product with a vector" if least == 1 else None
 
     fix = "multiply by a matrix: (x @ v[:, None])[..., 0]"
-    return op_rule("dot", "matmul", "mv", name="matrix-by-vector", reason=reason, fix=fix)(look)
+    return op_rule("dot", "matmul", "mv", name="matrix-by-vector", reason=reason, fix=fix)(
+        predicate
+    )
 
 
-by_vector = matrix_by_vector("OpenCV refuses it, or gives another axis")
+rules.add(matrix_by_vector("OpenCV refuses it, or gives another axis"))
 
 
-def _of_one_dimension(network: Network) -> Iterator[Match]:
+@rules.network(
+    name="output-of-one-dimension",
+    reason="OpenCV gives it a second axis",
+    fix="keep the batch axis and another one: flatten(1), mean((1, 2, 3), keepdim=True)",
+)
+def one_dimension(network: Network) -> Iterator[Match]:
     for op in network.ops:
         if op.is_output and len(op.shape) == 1:
             yield Match(op, f"an output of {format_shape(op.shape)}")
-
-
-one_dimension = Rule(
-    "output-of-one-dimension",
-    "error",
-    "OpenCV gives it a second axis",
-    "keep the batch axis and another one: flatten(1), mean((1, 2, 3), keepdim=True)",
-    _of_one_dimension,
-)
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, gelu, fractional, antialias, circular_padding, negative_padding, padding_of_rows),
-    *(padding_before_1x1, dilated_pool, transposed_dilation, uncounted_padding, uneven_pool),
-    *(reduction_of_all, two_new_axes, log_of_exponentials, hardsigmoid_gate, integer_division),
-    *(by_vector, nearest, one_dimension),
-    *onnx_file.RULES,
-)

@@ -1,7 +1,8 @@
 """What OpenCV's ``dnn`` module refuses or gets wrong, 5.x: rules for ``edgeark check``.
 
-Each was seen with OpenCV 5.0, and ``tests/test_opencv_rules.py`` sees it again. Its new engine has
-fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at too little.
+Each was seen with OpenCV 5.0, and ``tests/export/lint/test_rule_examples.py`` sees it again. Its
+new engine has fixed most of what 4.x gets wrong, and brings faults of its own: fusions that look at
+too little.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ....words import format_shape
 from ...graph.network import Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_ratio, nearest_rounding
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
 from .rules import (
     BY_RATIO,
     NO_FILTER,
@@ -26,28 +27,36 @@ from .rules import (
     unknown_operator,
 )
 
+rules = RuleSet(examples=f"{__package__}.examples5")
+rules.include(onnx_file.rules)
+rules.include((gelu, hardsigmoid_gate, integer_division, log_of_exponentials))
+
 _RESHAPES = ("flatten", "reshape", "unflatten", "view")
 
-unknown = unknown_operator(
-    *("upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
-    *("__lshift__", "__rshift__", "col2im", "diagonal", "gru", "max_unpool2d", "trace"),
+rules.add(
+    unknown_operator(
+        *("upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
+        *("__lshift__", "__rshift__", "col2im", "diagonal", "gru", "max_unpool2d", "trace"),
+    )
 )
 
 
-fractional = common.fractional_size(*("upsample_bicubic2d", "upsample_bilinear2d"), reason=BY_RATIO)
+rules.add(common.fractional_size(*("upsample_bicubic2d", "upsample_bilinear2d"), reason=BY_RATIO))
 
 
-nearest = nearest_rounding("OpenCV", by_ratio)
+rules.add(nearest_rounding("OpenCV", by_ratio))
 
 
-antialias = common.antialias(
-    *("_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
-    reason=NO_FILTER,
-    look=lambda op: "antialias=True" if predicates.is_smaller(op) else None,
+rules.add(
+    common.antialias(
+        *("_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
+        reason=NO_FILTER,
+        predicate=lambda op: "antialias=True" if predicates.is_smaller(op) else None,
+    )
 )
 
 
-@op_rule(
+@rules.op(
     *("conv1d", "conv2d", "conv3d"),
     name="padded-1x1",
     reason="OpenCV reads past the map: other values at every run, or a crash",
@@ -69,7 +78,7 @@ def _is_zero_pad(op: Op | None) -> bool:
     return not op.arguments["value"] and any(side > 0 for side in sides)
 
 
-average_ceil_mode = op_rule(
+rules.op(
     *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
     name="average-ceil-mode",
     reason="OpenCV divides the last windows by another number: the values are wrong",
@@ -77,7 +86,7 @@ average_ceil_mode = op_rule(
 )(predicates.ceiled_average)
 
 
-@op_rule(
+@rules.op(
     "add",
     name="sum-behind-convolution",
     reason="OpenCV adds only what has the convolution's own size",
@@ -96,7 +105,7 @@ def sum_behind_convolution(op: Op) -> str | None:
     return None
 
 
-@op_rule(
+@rules.op(
     "group_norm",
     name="norm-behind-reshape",
     reason="OpenCV forgets the new shape",
@@ -110,7 +119,7 @@ def norm_behind_reshape(op: Op) -> str | None:
     return "group_norm behind a reshape" if is_behind and not is_mended else None
 
 
-@op_rule(
+@rules.op(
     "group_norm",
     name="norm-of-vector",
     reason=REFUSED,
@@ -120,7 +129,7 @@ def norm_of_vector(op: Op) -> str | None:
     return f"group_norm of {format_shape(op.shape)}" if len(op.shape) == 2 else None
 
 
-grid_sample_mode = op_rule(
+rules.op(
     "grid_sampler",
     name="grid-sample-mode",
     reason=WRONG,
@@ -128,13 +137,13 @@ grid_sample_mode = op_rule(
 )(predicates.bicubic_sample)
 
 
-negative_index = common.negative_index("OpenCV reads in front of the tensor: the values are wrong")
+rules.add(common.negative_index("OpenCV reads in front of the tensor: the values are wrong"))
 
 
-by_vector = matrix_by_vector(REFUSED)
+rules.add(matrix_by_vector(REFUSED))
 
 
-@op_rule(
+@rules.op(
     *("gelu", "tanh"),
     name="large-tanh",
     severity="warning",
@@ -143,11 +152,3 @@ by_vector = matrix_by_vector(REFUSED)
 )
 def large_tanh(op: Op) -> str | None:
     return op.kind if op.kind == "tanh" or op.arguments["approximate"] == "tanh" else None
-
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, gelu, fractional, nearest, antialias, padded_1x1, average_ceil_mode),
-    *(sum_behind_convolution, norm_behind_reshape, norm_of_vector, grid_sample_mode),
-    *(negative_index, by_vector, log_of_exponentials, hardsigmoid_gate, integer_division),
-    *(large_tanh, *onnx_file.RULES),
-)

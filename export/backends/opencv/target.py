@@ -8,8 +8,8 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
-from . import rules as rules_of_4
-from . import rules5 as rules_of_5
+from .rules import rules as rules_of_4
+from .rules5 import rules as rules_of_5
 
 HERE = Path(__file__).resolve().parent
 
@@ -26,7 +26,7 @@ class OpenCv(IsolatedTarget):
     )
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of_4.RULES
+        return rules_of_4.of()
 
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.onnx"
@@ -56,4 +56,4 @@ class OpenCv5(OpenCv):
     )
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of_5.RULES
+        return rules_of_5.of()

@@ -1,6 +1,6 @@
 """What OpenVINO refuses or gets wrong: rules for ``edgeark check``.
 
-Each was seen with OpenVINO 2026.4, and ``tests/test_cpu_engine_rules.py`` sees it again.
+Each was seen with OpenVINO 2026.4, and ``tests/export/lint/test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations
@@ -8,20 +8,25 @@ from __future__ import annotations
 from ...graph.network import Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_quotient, nearest_rounding
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 _NOT_MONOTONE = ("gelu", "hardswish", "mish", "silu")
 
-circular_padding = common.circular_padding("OpenVINO refuses it")
+rules.add(common.circular_padding("OpenVINO refuses it"))
 
 
-antialias = common.antialias(
-    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-    reason="OpenVINO drops the filter without a word: the values are wrong",
+rules.add(
+    common.antialias(
+        *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+        reason="OpenVINO drops the filter without a word: the values are wrong",
+    )
 )
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     name="average-ceil-mode",
     reason="OpenVINO divides the last windows by another number: the values are wrong",
@@ -32,7 +37,7 @@ def average_ceil_mode(op: Op) -> str | None:
     return None if op.pair("padding", 0) == (0, 0) else predicates.ceiled_average(op)
 
 
-@op_rule(
+@rules.op(
     "max_pool2d",
     name="pool-across-activation",
     reason="OpenVINO 2026.4 gives other values without a word where a max pool comes before the "
@@ -48,10 +53,4 @@ def pool_across_activation(op: Op) -> str | None:
     return f"{activation.kind} between two max pools" if is_pool else None
 
 
-nearest = nearest_rounding("OpenVINO", by_quotient)
-
-
-RULES: tuple[Rule, ...] = (
-    *(circular_padding, antialias, average_ceil_mode, pool_across_activation, nearest),
-    *onnx_file.RULES,
-)
+rules.add(nearest_rounding("OpenVINO", by_quotient))

@@ -8,7 +8,7 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.isolated import IsolatedTarget
 from ...toolchains import Toolchain
-from .rules import RULES
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,7 +27,7 @@ class OpenVino(IsolatedTarget):
     )
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
         arguments = {

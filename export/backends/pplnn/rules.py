@@ -10,7 +10,10 @@ from __future__ import annotations
 from ....words import format_shape
 from ...graph.network import Op
 from ...lint import onnx_file
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 # Operators of torch, and what of their ONNX form PPLNN does not have.
 UNKNOWN = {
@@ -39,7 +42,7 @@ _LATER = (
 )
 
 
-@op_rule(
+@rules.op(
     *UNKNOWN,
     name="unknown-operator",
     reason="PPLNN has no such operator",
@@ -49,7 +52,7 @@ def unknown(op: Op) -> str | None:
     return f"{op.kind}, in ONNX {UNKNOWN[op.kind]}"
 
 
-@op_rule(
+@rules.op(
     *_LATER,
     name="later-operator",
     reason="opset 11 has no such operator, and what PPLNN has of later ones leaves out Reshape, "
@@ -60,7 +63,7 @@ def later(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     *("adaptive_avg_pool2d", "adaptive_max_pool2d"),
     name="uneven-pool",
     reason="its windows differ in size, for which opset 11 has no operator",
@@ -73,7 +76,7 @@ def uneven_pool(op: Op) -> str | None:
     return f"pooling {format_shape(before)} to {format_shape(after)}"
 
 
-@op_rule(
+@rules.op(
     "upsample_bicubic2d",
     name="bicubic",
     reason="PPLNN's Resize has no kernel for it",
@@ -83,7 +86,7 @@ def bicubic(op: Op) -> str | None:
     return "bicubic resizing"
 
 
-@op_rule(
+@rules.op(
     "squeeze",
     name="squeeze-of-all",
     reason="PPLNN computes something else, without a word",
@@ -93,7 +96,7 @@ def squeeze_of_all(op: Op) -> str | None:
     return None if "dim" in op.arguments else "squeeze() of every axis"
 
 
-@op_rule(
+@rules.op(
     *("pad", "constant_pad_nd"),
     name="uneven-padding",
     reason="PPLNN computes something else, without a word",
@@ -103,9 +106,3 @@ def uneven_padding(op: Op) -> str | None:
     pads = op.arguments["pad"]
     is_constant = op.arguments.get("mode", "constant") == "constant"
     return f"constant padding by {pads}" if is_constant and pads[::2] != pads[1::2] else None
-
-
-RULES: tuple[Rule, ...] = (
-    *(unknown, later, uneven_pool, bicubic, squeeze_of_all, uneven_padding),
-    *onnx_file.RULES,
-)

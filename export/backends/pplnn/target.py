@@ -22,7 +22,7 @@ from ...targets.tools import ExternalTool
 from ...toolchains import ToolchainError
 from ..onnxruntime.target import run_onnx
 from .onnx_passes import LAST_OPSET, find_unread, rewrite_resizes
-from .rules import RULES
+from .rules import rules
 
 _OPSET = 11  # what its documents ask for: every operator that it has is there
 _MODEL = "model.onnx"
@@ -43,7 +43,7 @@ class PplNn(Target):
     external_tool = ExternalTool("pplnn", "the pplnn program", on_path=True)
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of()
 
     def versions(self) -> dict[str, str]:
         return {"onnx": onnx.__version__}

@@ -7,25 +7,28 @@ outlives its reason fails there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ....words import format_shape
 from ...graph.network import Network, Op
 from ...lint import onnx_file
-from ...lint.rule import Match, Rule, op_rule
+from ...lint.rule import Match, Predicate, Rule, op_rule
+from ...lint.rule_set import RuleSet
 from .fixes import OVERFLOW_MEND
 from .pools import is_misread, is_splittable
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
 _CPU = "it runs on the CPU"
 _MOST_TRANSPOSED = 8192  # pixels of a map
-_SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
-_FLAT_ON_CPU = ("rk3588", "rk3566", "rk3568")
+SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
+FLAT_ON_CPU = ("rk3588", "rk3566", "rk3568")
 _SCORES = {"hardsigmoid", "sigmoid", "softmax"}  # all of these are in 0..1
 _MOVES = {"cat", "flatten", "permute", "reshape", "slice", "transpose", "unsqueeze", "view"}
 
 
-@op_rule(
+@rules.op(
     "upsample_bicubic2d",
     name="bicubic",
     reason="the compiler dies with SIGSEGV",
@@ -35,21 +38,25 @@ def bicubic(op: Op) -> str | None:
     return "bicubic resizing"
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     name="align-corners",
     reason=_CPU,
     fix="use align_corners=False, or nearest",
+    severity="warning",
+    error_on=MINI_CHIPS,
 )
 def align_corners(op: Op) -> str | None:
     return "align_corners=True" if op.arguments["align_corners"] else None
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     name="broken-resize",
     reason=_CPU,
     fix="resize by a whole factor, or to nearest",
+    severity="warning",
+    error_on=MINI_CHIPS,
 )
 def broken_resize(op: Op) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
@@ -58,23 +65,26 @@ def broken_resize(op: Op) -> str | None:
     return f"bilinear resizing of {format_shape(before)} to {format_shape(after)}"
 
 
-@op_rule(
+@rules.op(
     "group_norm",
     "instance_norm",
     "layer_norm",
     name="norm",
     reason=_CPU,
     fix="use BatchNorm2d",
+    chips=MINI_CHIPS,
 )
 def norm(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     "slice",
     name="strided-slice",
     reason=f"behind a layer {_CPU}",
     fix="use a strided convolution; of the image itself such slices are free",
+    severity="warning",
+    error_on=MINI_CHIPS,
 )
 def strided_slice(op: Op) -> str | None:
     root = op
@@ -85,7 +95,7 @@ def strided_slice(op: Op) -> str | None:
     return None if step == 1 or of_image else f"a slice of step {step}"
 
 
-@op_rule(
+@rules.op(
     "argmax",
     "exp",
     "grid_sampler",
@@ -93,12 +103,14 @@ def strided_slice(op: Op) -> str | None:
     name="host-operator",
     reason=_CPU,
     fix="end the network before it and compute it on the host",
+    severity="warning",
+    error_on=MINI_CHIPS,
 )
 def host_operator(op: Op) -> str | None:
     return op.kind
 
 
-@op_rule(
+@rules.op(
     "avg_pool2d",
     "max_pool2d",
     name="pool-stride",
@@ -115,12 +127,15 @@ def pool_stride(op: Op) -> str | None:
     return f"a pool of stride {format_shape(op.stride)}"
 
 
-@op_rule(
+@rules.op(
     "permute",
     "transpose",
     name="large-transpose",
     reason=_CPU,
     fix="end in [N, C, H, W] and transpose on the host, or transpose a smaller map",
+    severity="warning",
+    error_on=MINI_CHIPS,
+    chips=SMALL_TRANSPOSES,
 )
 def large_transpose(op: Op) -> str | None:
     shape = op.input_shapes[0]
@@ -128,7 +143,7 @@ def large_transpose(op: Op) -> str | None:
     return f"a {op.kind} of {format_shape(shape)}" if is_large else None
 
 
-@op_rule(
+@rules.op(
     "flatten",
     "reshape",
     "view",
@@ -136,33 +151,43 @@ def large_transpose(op: Op) -> str | None:
     severity="warning",
     reason="a Reshape on the CPU",
     fix="end in [N, C, 1, 1] and flatten on the host",
+    chips=FLAT_ON_CPU,
 )
 def flat_output(op: Op) -> str | None:
     return "a flat output" if op.is_output and len(op.shape) == 2 else None
 
 
-def _global_max_pool(is_split: bool) -> Rule:
-    """``is_split``: what can be written as 3x3 pools is."""
+def _misread_pool(op: Op) -> str | None:
+    size = op.input_shapes[0][2:]
+    if op.stride != (1, 1) or not is_misread(op.kernel, size):
+        return None
+    return f"a {format_shape(op.kernel)} max pool over {format_shape(size)}"
 
-    @op_rule(
+
+def _unsplittable_pool(op: Op) -> str | None:
+    """What can be written as 3x3 pools is, on the ONNX route."""
+    is_split = is_splittable(op.kernel, op.pair("padding", 0) * 2) and op.pair("dilation") == (1, 1)
+    return None if is_split else _misread_pool(op)
+
+
+def _global_max_pool(predicate: Predicate) -> Rule:
+    rule = op_rule(
         "max_pool2d",
         name="global-max-pool",
         reason="the toolkit silently takes the maximum of the whole map",
         fix="use an odd kernel padded by half of it, which the ONNX route writes as 3x3 pools, "
         "or a larger input",
     )
-    def look(op: Op) -> str | None:
-        size, pads = op.input_shapes[0][2:], op.pair("padding", 0)
-        if op.stride != (1, 1) or not is_misread(op.kernel, size):
-            return None
-        if is_split and is_splittable(op.kernel, pads * 2) and op.pair("dilation") == (1, 1):
-            return None
-        return f"a {format_shape(op.kernel)} max pool over {format_shape(size)}"
-
-    return look
+    return rule(predicate)
 
 
-def _joined_outputs(network: Network) -> Iterator[Match]:
+@rules.network(
+    name="joined-outputs",
+    severity="warning",
+    reason="one int8 range for all of it leaves scores a few steps",
+    fix="end in the raw map of each scale, and decode on the host",
+)
+def joined_outputs(network: Network) -> Iterator[Match]:
     for op in network.ops:
         kinds = {part.kind for part in _parts(op)} if op.is_output else set()
         if kinds & _SCORES and kinds - _SCORES:
@@ -179,46 +204,14 @@ def _parts(op: Op) -> Iterator[Op]:
             yield from _parts(source)
 
 
-joined_outputs = Rule(
-    "joined-outputs",
-    "warning",
-    "one int8 range for all of it leaves scores a few steps",
-    "end in the raw map of each scale, and decode on the host",
-    _joined_outputs,
-)
-
-_ON_CPU = (align_corners, broken_resize, strided_slice, host_operator)
-
-
-def rules_of(chip: str, splits_pools: bool = True) -> tuple[Rule, ...]:
-    """The rules of a chip.
-
-    What runs on the CPU costs time; the mini chips' runtime has no kernels for it, and they have
-    no normalisation layers either.
-
-    Args:
-        chip: as in ``rknn:<chip>``.
-        splits_pools: the exporter writes max pools as :func:`split_misread_pools` does.
-    """
-    is_mini = chip in MINI_CHIPS
-    on_cpu = [*_ON_CPU]
-    if is_mini:
-        on_cpu.append(norm)
-    if chip in _SMALL_TRANSPOSES:
-        on_cpu.append(large_transpose)
-    severity = "error" if is_mini else "warning"
-    return (
-        bicubic,
-        _global_max_pool(splits_pools),
-        pool_stride,
-        joined_outputs,
-        *((flat_output,) if chip in _FLAT_ON_CPU else ()),
-        *(replace(rule, severity=severity) for rule in on_cpu),
-        *onnx_file.RULES,
-    )
-
-
 def _odd_part(number: int) -> int:
     while number % 2 == 0:
         number //= 2
     return number
+
+
+torch_rules = RuleSet(examples=f"{__package__}.examples_torch")
+"""Of the route by TorchScript, on which no max pool is split."""
+torch_rules.include(rules)
+torch_rules.add(_global_max_pool(_misread_pool))
+rules.add(_global_max_pool(_unsplittable_pool))

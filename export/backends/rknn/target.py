@@ -33,7 +33,7 @@ from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
 from .log import RknnLogError, count_register_overflows, parse_placement
 from .pools import split_misread_pools
-from .rules import MINI_CHIPS, rules_of
+from .rules import MINI_CHIPS, rules, torch_rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -82,7 +82,7 @@ class Rknn(IsolatedTarget):
         return ("int8",) if self.chip in MINI_CHIPS else self.precisions
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of(self.chip or "")
+        return rules.of(self.chip or "")
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         """Where a PyTorch is for the toolkit goes along, and not into the manifest."""
@@ -234,7 +234,7 @@ class RknnTorchScript(Rknn):
     _model = "source/model.pt"
 
     def rules(self) -> tuple[Rule, ...]:
-        return rules_of(self.chip or "", splits_pools=False)
+        return torch_rules.of(self.chip or "")
 
     def _write_model(self, graph: Graph, path: Path) -> None:
         shutil.copyfile(graph.torchscript(frozen=False), path)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from ...graph.network import Op
 from ...lint import onnx_file, predicates
-from ...lint.rule import Rule, op_rule
+from ...lint.rule_set import RuleSet
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
 
 _BOTH = """
     conv1d conv2d conv_transpose1d conv_transpose2d avg_pool2d max_pool2d adaptive_avg_pool2d pad
@@ -35,7 +38,7 @@ _NOTHING = """
 """
 
 
-@op_rule(
+@rules.op(
     name="unsupported-operator",
     reason="neither loader of RKNN-Toolkit 1.7 knows it",
     fix="build it of convolutions, listed activations, Add, Mul, Concat and 2-D pools",
@@ -44,7 +47,7 @@ def unsupported(op: Op) -> str | None:
     return op.kind if op.kind in _NEITHER.split() else None
 
 
-@op_rule(
+@rules.op(
     name="unlisted-operator",
     severity="warning",
     reason="it is in none of RKNN-Toolkit 1.7's lists",
@@ -56,7 +59,7 @@ def unlisted(op: Op) -> str | None:
     return op.kind if is_aten and op.kind not in known else None
 
 
-@op_rule(
+@rules.op(
     name="pytorch-route-alone",
     severity="warning",
     reason="the toolkit's ONNX loader does not know it",
@@ -72,7 +75,7 @@ def pytorch_alone(op: Op) -> str | None:
     return op.kind if op.kind in _PYTORCH_ALONE.split() else None
 
 
-@op_rule(
+@rules.op(
     *("conv2d", "conv_transpose2d"),
     name="uneven-dilation",
     reason="both must be equal, or one of them 1",
@@ -84,7 +87,7 @@ def uneven_dilation(op: Op) -> str | None:
     return f"dilation {vertical}x{horizontal}" if uneven else None
 
 
-@op_rule(
+@rules.op(
     "conv2d",
     name="dilated-depthwise-stride",
     reason="a dilated depthwise convolution has stride 1 alone (issue 82 of rknn-toolkit)",
@@ -96,7 +99,7 @@ def dilated_depthwise(op: Op) -> str | None:
     return None
 
 
-@op_rule(
+@rules.op(
     *("pad", "constant_pad_nd"),
     name="padding-value",
     severity="warning",
@@ -109,7 +112,7 @@ def padding_value(op: Op) -> str | None:
     return f"padding with {value}" if constant and value else None
 
 
-@op_rule(
+@rules.op(
     "pad",
     name="padding-mode",
     reason="padding is constant or reflecting",
@@ -120,7 +123,7 @@ def padding_mode(op: Op) -> str | None:
     return f"padding mode {mode}" if mode not in ("constant", "reflect") else None
 
 
-@op_rule(
+@rules.op(
     *("upsample_nearest2d", "upsample_bilinear2d"),
     name="fractional-size",
     reason="input size times factor has to be a whole number",
@@ -132,7 +135,7 @@ def fractional_size(op: Op) -> str | None:
     return f"a size of {sizes}" if any(size != int(size) for size in sizes) else None
 
 
-@op_rule(
+@rules.op(
     "upsample_bilinear2d",
     name="bilinear-pixel-centres",
     severity="warning",
@@ -143,7 +146,7 @@ def pixel_centres(op: Op) -> str | None:
     return None if op.arguments["align_corners"] else "bilinear with align_corners=False"
 
 
-@op_rule(
+@rules.op(
     *("softmax", "log_softmax"),
     name="softmax-1d",
     reason="it takes two dimensions or more",
@@ -153,7 +156,7 @@ def softmax_1d(op: Op) -> str | None:
     return "of one dimension" if len(op.shape) == 1 else None
 
 
-@op_rule(
+@rules.op(
     "div",
     name="division-broadcast",
     reason="a division does not broadcast",
@@ -164,7 +167,7 @@ def division(op: Op) -> str | None:
     return f"{shapes[0]} by {shapes[1]}" if len(set(shapes)) > 1 else None
 
 
-@op_rule(
+@rules.op(
     *("cat", "concat"),
     name="joined-outputs",
     severity="warning",
@@ -173,10 +176,3 @@ def division(op: Op) -> str | None:
 )
 def joined_outputs(op: Op) -> str | None:
     return "the network's output is a Concat" if op.is_output else None
-
-
-RULES: tuple[Rule, ...] = (
-    *(unsupported, unlisted, pytorch_alone, uneven_dilation, dilated_depthwise, padding_value),
-    *(padding_mode, fractional_size, pixel_centres, softmax_1d, division, joined_outputs),
-    *onnx_file.RULES,
-)

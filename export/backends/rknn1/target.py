@@ -25,7 +25,7 @@ from ...targets.tools import ExternalTool
 from ...toolchains.process import run_command
 from ..onnxruntime.target import run_onnx
 from ..torchscript.target import run_torchscript
-from .rules import RULES
+from .rules import rules
 from .scripts import CALIBRATION, CONVERT, write_kit
 
 _OPSET = 11  # 1.7.3 and later read up to 12; 1.7.0 and 1.7.1 have onnx 1.6, which ends at 11
@@ -50,7 +50,7 @@ class Rknn1(Target):
     external_tool = ExternalTool("rknn1", "a Python with RKNN-Toolkit 1.7", module="rknn")
 
     def rules(self) -> tuple[Rule, ...]:
-        return RULES
+        return rules.of(self.chip or "")
 
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in ("torch", "onnx", "onnxruntime")}

@@ -49,7 +49,7 @@ class TensorRt(Target):
     external_tool = ExternalTool("tensorrt", "a Python with TensorRT", module="tensorrt")
 
     def rules(self) -> tuple[Rule, ...]:
-        return onnx_file.RULES
+        return onnx_file.rules.of()
 
     def versions(self) -> dict[str, str]:
         return {"onnx": onnx.__version__}

@@ -15,7 +15,7 @@ from edgeark.zoo.tasks.segmentation import resize_logits, to_mask
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.edge_post_c import Library, Map, run_command
-from target_base import installed_target
+from support.target_base import installed_target
 
 sides = st.integers(1, 90)
 seeds = st.integers(0, 2**32 - 1)

@@ -11,25 +11,21 @@ import torchvision
 from edgeark.export.backends.onnxruntime.target import OnnxRuntime
 from edgeark.export.check import check_model
 from edgeark.export.graph.files import Graph
+from edgeark.export.lint.shared_examples import sample
 from edgeark.export.results.compare import compare
 from edgeark.export.rewrite import RewriteError, Rewritten, engine, rewrite
-from edgeark.export.rewrite.rule import RewriteRule
-from edgeark.export.targets import find_target, find_targets
+from edgeark.export.rewrite.rule import RewriteRule, rewrites
+from edgeark.export.targets import every_target, find_target, find_targets
 from edgeark.export.targets.base import Conversion
 from edgeark.export.targets.isolated import WorkerTarget
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.engine_cases import is_right, sample
 from support.settled import SPEC, make_images
 from support.target_base import installed_target
-from support.tries import Between, Function, try_each
-from test_cpu_engine_rules import ENGINES as CPU_ENGINES
-from test_cpu_engine_rules import ONNXRUNTIME
-from test_opencv_rules import ENGINES as OPENCV_ENGINES
+from support.tries import Between, Function, try_networks
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-ENGINES = {**CPU_ENGINES, **OPENCV_ENGINES}
 # What has no rule, as findings say it
 _UNKNOWN = ["col2im", "diagonal", "__lshift__", "__rshift__"]
 LEFT = {
@@ -67,35 +63,38 @@ def rewritten(function: Function, *targets: str) -> Rewritten:
     return rewrite(Between(function), SPEC.input_shape, [find_target(name) for name in targets])
 
 
-def mended_cases(name: str) -> tuple[list[Function], set[str]]:
-    """Of an engine's table: the networks in which nothing is left, and what is left in others."""
-    rewritten, left = [], set()
-    for _, bad, _ in ENGINES[name][1]:
-        found = rewritten(bad, name).left
-        left |= {finding.reason.partition(": ")[0] for finding in found}
-        rewritten += [] if found else [bad]
-    return rewritten, left
+def rewritten_examples(name: str) -> tuple[list[Rewritten], set[str]]:
+    """Of a target: the bad examples of which nothing is left, and what is left of others."""
+    done, left, target = [], set(), find_target(name)
+    for example in dict.fromkeys(e for rule in target.rules() for e in rule.examples):
+        one = rewrite(example.network("bad"), example.input_shape("bad"), [target])
+        left |= {finding.reason.partition(": ")[0] for finding in one.left}
+        done += [] if one.left else [one]
+    return done, left
 
 
 @pytest.mark.parametrize("name", ["mnn", "openvino", "opencv", "opencv5"])
 def test_the_engine_computes_what_is_rewritten(name: str, tmp_path: Path) -> None:
     target = installed_target(name)
     assert isinstance(target, WorkerTarget)
-    rewritten, left = mended_cases(name)
+    done, left = rewritten_examples(name)
     assert left == LEFT[name]
-    tried = try_each(target, rewritten, tmp_path, around=lambda bad: rewritten(bad, name).model)
-    wrong = [(rewritten(bad, name).changes, t) for bad, t in zip(rewritten, tried, strict=True)]
-    assert [(changes, t) for changes, t in wrong if not is_right(t)] == []
+    tried = try_networks(target, [(one.model, SPEC) for one in done], tmp_path)
+    wrong = [(one.changes, t) for one, t in zip(done, tried, strict=True)]
+    assert [(changes, t) for changes, t in wrong if t.error or t.sqnr_db < 75] == []
 
 
-@pytest.mark.parametrize("bad", [bad for _, bad, _ in ONNXRUNTIME])
-def test_onnxruntime_computes_what_is_rewritten(bad: Function, tmp_path: Path) -> None:
-    done, images = rewritten(bad, "onnxruntime"), make_images(4, SPEC.input_shape[1:], seed=0)
-    assert done.changes and not done.left
-    graph, target = Graph(done.model, SPEC, tmp_path), OnnxRuntime()
-    artifact = target.convert(Conversion(graph, "float32", tmp_path, tmp_path / "log.txt"))
-    outputs = target.run(artifact, images, tmp_path / "log.txt").outputs
-    assert compare(graph.reference(images), outputs).sqnr_db > 75
+def test_onnxruntime_computes_what_is_rewritten(tmp_path: Path) -> None:
+    done, left = rewritten_examples("onnxruntime")
+    assert left == LEFT["onnxruntime"]
+    images, target = make_images(4, SPEC.input_shape[1:], seed=0), OnnxRuntime()
+    for index, one in enumerate(done):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        graph = Graph(one.model, SPEC, folder)
+        artifact = target.convert(Conversion(graph, "float32", folder, folder / "log.txt"))
+        outputs = target.run(artifact, images, folder / "log.txt").outputs
+        assert compare(graph.reference(images), outputs).sqnr_db > 75, one.changes
 
 
 def same(function: Function, x: Tensor, *targets: str) -> Rewritten:
@@ -294,10 +293,17 @@ def test_what_only_warns_is_mended_by_what_was_seen_to_help() -> None:
 
 
 def test_a_wrong_mend_is_our_fault_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = RewriteRule(("mish",), "something else", lambda x: x.relu())
-    monkeypatch.setattr(engine, "_RULES", (wrong,))
+    wrong = RewriteRule(("mish",), "something else", ("unknown-operator",), lambda x: x.relu())
+    monkeypatch.setattr(engine, "rewrites", lambda: (wrong,))
     with pytest.raises(RewriteError, match="a fault of edgeark's"):
         rewrite(nn.Mish(), (1, 3, 8, 8), find_targets("mnn"))
+
+
+def test_every_rewrite_serves_rules_that_exist() -> None:
+    names = {rule.name for target in every_target() for rule in target.rules()}
+    assert [
+        (one.operators, {*one.serves} - names) for one in rewrites() if {*one.serves} - names
+    ] == []
 
 
 class _Branching(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,159 +11,60 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import EdgearkError
-from edgeark.export.backends.k210.rules import RULES
+from edgeark.export.backends.k210.examples import EXAMPLES
+from edgeark.export.backends.k210.rules import rules
 from edgeark.export.graph.files import Graph
 from edgeark.export.graph.fold_normalization import fold_normalization
 from edgeark.export.kpu.compiler.compile import compile_kmodel
 from edgeark.export.kpu.compiler.lower import lower
-from edgeark.export.lint import Finding, capture_network, check
+from edgeark.export.lint import Example, Finding, capture_network, check
+from edgeark.export.lint.examples import Which
 from edgeark.zoo import create_model
 from edgeark.zoo.spec import ModelSpec
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from support.k210_cases import SPEC, conv
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-SIZE = SPEC.input_size  # 16x24
 
 
 def found_in(model: nn.Module, spec: ModelSpec = SPEC) -> list[Finding]:
-    return check(capture_network(model, spec.input_shape), RULES, "k210")
+    return check(capture_network(model, spec.input_shape), rules.of(), "k210")
 
 
 def errors_of(model: nn.Module) -> list[str]:
     return [finding.describe() for finding in found_in(model) if finding.severity == "error"]
 
 
-def refusal(model: nn.Module) -> str:
+def refusal(model: nn.Module, spec: ModelSpec = SPEC) -> str:
     """What the exporter or the compiler says against it; '' where it is taken."""
     with TemporaryDirectory() as folder:
         try:
-            proto = onnx.load(Graph(model, SPEC, Path(folder)).onnx(11))
-            lower(fold_normalization(proto, SPEC.mean, SPEC.std))
+            proto = onnx.load(Graph(model, spec, Path(folder)).onnx(11))
+            lower(fold_normalization(proto, spec.mean, spec.std))
         except EdgearkError as error:
             return str(error)
     return ""
-
-
-class Then(nn.Module):
-    """A convolution, and a function of its result."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.stem, self.function = conv(3, 8), function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self.stem(x))
 
 
 def behind(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(conv(3, 8), *layers)
 
 
-class Scaled(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.arange(1.0, 9)[:, None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
+def spec_of(example: Example, which: Which) -> ModelSpec:
+    return replace(SPEC, input_size=example.input_shape(which)[2:])
 
 
-# Errors: a rule, a minimal network that breaks it, its fixed neighbour.
-ERRORS = {
-    "kernel": (behind(nn.Conv2d(8, 8, 5, padding=2)), behind(conv(8, 8), conv(8, 8))),
-    "groups": (behind(conv(8, 8, groups=2)), behind(conv(8, 8, groups=8))),
-    "dilation": (behind(nn.Conv2d(8, 8, 3, padding=2, dilation=2)), behind(conv(8, 8))),
-    "stride": (behind(nn.Conv2d(8, 8, 3, 3, 1)), behind(conv(8, 8, 3, 2))),
-    "odd-map": (
-        behind(nn.MaxPool2d(3, 1), nn.MaxPool2d(2, 1), conv(8, 8, 3, 2)),
-        behind(nn.MaxPool2d(3, 1), conv(8, 8, 3, 2)),
-    ),
-    "padding": (behind(nn.Conv2d(8, 8, 3)), behind(nn.Conv2d(8, 8, 3, padding="same"))),
-    "padding-layer": (
-        behind(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 8, 3, 2)),
-        behind(conv(8, 8, 3, 2)),
-    ),
-    "channels": (behind(conv(8, 1030, 1)), behind(conv(8, 1024, 1))),
-    "small-map": (
-        behind(nn.MaxPool2d(4), nn.MaxPool2d(2), conv(8, 8)),
-        behind(nn.MaxPool2d(4), conv(8, 8)),
-    ),
-    "pool": (behind(nn.AvgPool2d(3, 2, 1)), behind(nn.AvgPool2d(2))),
-    "mean": (Then(lambda x: x.mean(3)), Then(lambda x: x.mean((2, 3)))),
-    "mean, adaptive": (
-        behind(nn.AdaptiveAvgPool2d((5, 6))),
-        behind(nn.AdaptiveAvgPool2d((8, 12))),
-    ),
-    "gelu": (behind(nn.GELU()), behind(nn.GELU("tanh"))),
-    "prelu": (behind(nn.PReLU(8)), behind(nn.LeakyReLU(0.1))),
-    "activation": (behind(nn.SELU()), behind(nn.ELU())),
-    "normalization": (behind(nn.InstanceNorm2d(8)), behind(nn.BatchNorm2d(8))),
-    "normalization-inside": (behind(Scaled()), Then(lambda x: (x - 0.5) / 0.2)),
-    "two-tensors": (
-        Then(lambda x: x * x.mean((2, 3), keepdim=True)),
-        Then(lambda x: x + F.max_pool2d(x, 3, 1, 1)),
-    ),
-    "concat": (Then(lambda x: torch.cat((x, x), 2)), Then(lambda x: torch.cat((x, x), 1))),
-    "upsample-factor": (
-        behind(nn.Upsample(size=(20, 30))),
-        behind(nn.Upsample(scale_factor=2.0)),
-    ),
-    "resize": (
-        behind(nn.Upsample(scale_factor=2.0, mode="bilinear")),
-        behind(nn.Upsample(scale_factor=2.0)),
-    ),
-    "softmax": (
-        behind(nn.Softmax(1)),
-        behind(nn.AvgPool2d(SIZE), nn.Flatten(), nn.Softmax(1)),
-    ),
-    "linear-of-a-map": (behind(nn.Linear(24, 5)), behind(nn.Flatten(), nn.Linear(3072, 5))),
-    "transposed-convolution": (
-        behind(nn.ConvTranspose2d(8, 8, 2, 2)),
-        behind(nn.Upsample(scale_factor=2.0), conv(8, 8)),
-    ),
-    "slice": (Then(lambda x: x[:, :4]), behind(conv(8, 4, 1))),
-    "transpose": (behind(nn.PixelShuffle(2)), behind(nn.Upsample(scale_factor=2.0))),
-    "max-of-maps": (Then(lambda x: x.amax((2, 3))), behind(nn.AdaptiveMaxPool2d(1))),
-}
+SEVERITY = {rule.name: rule.severity for rule in rules}
+LOWERED = [e for e in EXAMPLES if e.rule not in ("kpu-memory", "main-memory")]
+ERRORS = [e for e in LOWERED if SEVERITY[e.rule] == "error"]
+DEAR = [e for e in EXAMPLES if e.cpu_ops]
 
 
-@pytest.mark.parametrize("rule", ERRORS)
-def test_an_error_is_what_the_compiler_refuses(rule: str) -> None:
-    broken, fixed = (model.eval() for model in ERRORS[rule])
-    (finding, *_) = [f for f in found_in(broken) if f.rule == rule.split(",", maxsplit=1)[0]]
-    assert finding.severity == "error" and finding.fix
-    assert finding.source or finding.module
-    assert refusal(broken)
-    assert errors_of(fixed) == [] and refusal(fixed) == ""
-
-
-# Warnings: the same, and the layers that the compiler needs for the first and not for the second.
-WARNINGS = {
-    "pool-of-a-skip": (
-        Then(lambda x: torch.cat((F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0), x), 1)),
-        behind(nn.MaxPool2d(2)),
-        "(max_2)",
-    ),
-    "depthwise-stride": (
-        behind(conv(8, 8, 3, 2, 8), conv(8, 8)),
-        behind(conv(8, 8, 3, 2, 8), nn.ReLU6(), conv(8, 8, 1)),
-        "(left_top_2)",
-    ),
-    "large-linear": (
-        behind(nn.Flatten(), nn.Linear(3072, 5)),
-        behind(nn.AvgPool2d(SIZE), nn.Flatten(), nn.Linear(8, 5)),
-        "linear",
-    ),
-    "head-on-a-pixel": (
-        behind(nn.AvgPool2d(SIZE), conv(8, 5, 1)),
-        behind(conv(8, 5, 1), nn.AvgPool2d(SIZE)),
-        "@features",
-    ),
-    "cpu-pool": (behind(nn.MaxPool2d(3, 2, 1)), behind(nn.MaxPool2d(2)), "max_pool"),
-}
+@pytest.mark.parametrize("example", ERRORS, ids=lambda example: example.rule)
+def test_an_error_is_what_the_compiler_refuses(example: Example) -> None:
+    bad, good = (example.network(which) for which in ("bad", "good"))
+    assert refusal(bad, spec_of(example, "bad"))
+    assert refusal(good, spec_of(example, "good")) == ""
 
 
 def steps_of(model: nn.Module) -> str:
@@ -177,13 +78,12 @@ def steps_of(model: nn.Module) -> str:
     return " ".join(words + features)
 
 
-@pytest.mark.parametrize("rule", WARNINGS)
-def test_a_warning_is_what_costs_layers(rule: str) -> None:
-    dear, cheap, sign = WARNINGS[rule]
-    (finding,) = [f for f in found_in(dear) if f.rule == rule]
-    assert finding.severity == "warning" and errors_of(dear) == []
-    assert rule not in {f.rule for f in found_in(cheap)}
-    assert sign in steps_of(dear) and sign not in steps_of(cheap)
+@pytest.mark.parametrize("example", DEAR, ids=lambda example: example.rule)
+def test_a_warning_is_what_costs_layers(example: Example) -> None:
+    """The compiler needs layers for the bad example that the good one does without."""
+    dear, cheap = (steps_of(example.network(which)) for which in ("bad", "good"))
+    for sign in example.cpu_ops:
+        assert sign in dear and sign not in cheap
 
 
 def test_maps_that_fill_the_kpus_memory(tmp_path: Path) -> None:
@@ -191,7 +91,7 @@ def test_maps_that_fill_the_kpus_memory(tmp_path: Path) -> None:
     broken, fixed = (behind(conv(8, 32), conv(32, channels)) for channels in (32, 4))
     images = np.zeros((1, 3, 200, 200), np.uint8)
 
-    def rules(model: nn.Module) -> set[str]:
+    def errors(model: nn.Module) -> set[str]:
         return {f.rule for f in found_in(model, large) if f.severity == "error"}
 
     def compile_it(model: nn.Module, name: str) -> None:
@@ -199,7 +99,7 @@ def test_maps_that_fill_the_kpus_memory(tmp_path: Path) -> None:
         proto = onnx.load(Graph(model, large, tmp_path / name).onnx(11))
         compile_kmodel(fold_normalization(proto, large.mean, large.std), images)
 
-    assert rules(broken) == {"kpu-memory"} and rules(fixed) == set()
+    assert errors(broken) == {"kpu-memory"} and errors(fixed) == set()
     with pytest.raises(EdgearkError, match="of the KPU's 2"):
         compile_it(broken, "broken")
     compile_it(fixed, "fixed")
@@ -210,7 +110,7 @@ def test_sizes_of_the_whole_network() -> None:
     with torch.device("meta"):
         model = create_model("vgg16_bn", input_size=(288, 96))
         network = capture_network(model, (1, 3, 288, 96))
-    found = {(f.rule, f.severity) for f in check(network, RULES, "k210")}
+    found = {(f.rule, f.severity) for f in check(network, rules.of(), "k210")}
     assert {("main-memory", "error"), ("camera", "warning"), ("large-map", "error")} <= found
     assert {f.rule for f in found_in(behind())} == set()
 

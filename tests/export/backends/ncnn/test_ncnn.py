@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from edgeark.export.backends.ncnn.rules import RULES
 from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
 from edgeark.export.pipeline import announce_float_only
 from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Conversion, Evidence, Precision
-from edgeark.export.toolchains import ToolchainError
 from edgeark.zoo import create_model, model_entry, spec_of
 from support.target_base import TargetTester, installed_target
 from support.zoo_cases import create_small, one_per_family, ready
 from torch import Tensor, nn
-from torch.nn import functional as f
 
 SPEC = replace(
     model_entry("mnist").spec,
@@ -116,96 +111,6 @@ def test_it_says_why_there_is_no_int8(caplog: pytest.LogCaptureFixture) -> None:
         "no int8 on ncnn (ncnn2table and ncnn2int8, which make it, are in no wheel): float only",
         "no int8 on opencv: float only",
     ]
-
-
-Function = Callable[[Tensor], Tensor]
-
-
-class Calls(nn.Module):
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-def focus(x: Tensor) -> Tensor:
-    return torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2]], 1)
-
-
-# A rule, a network where it fires, one where it does not
-CASES: list[tuple[str, Function, Function]] = [
-    ("strided-slice", focus, lambda x: x[..., 2:10, 3:9]),
-    ("unknown-operator", lambda x: x.argmax(1), lambda x: x.amax(1)),
-    ("unknown-operator", lambda x: torch.where(x > 0, x, 0.1 * x), f.leaky_relu),
-    ("unknown-operator", lambda x: x[:, [3, 1]], lambda x: x[:, 1:3]),
-    ("unknown-operator", lambda x: x.var((2, 3)), lambda x: x.mean((2, 3))),
-    ("unknown-operator", nn.ChannelShuffle(2), nn.PixelShuffle(2)),
-    (
-        "unknown-operator",
-        lambda x: f.interpolate(x, size=(20, 23), mode="nearest-exact"),
-        lambda x: f.interpolate(x, size=(20, 23)),
-    ),
-    (
-        "dilated-pool",
-        lambda x: f.max_pool2d(x, 2, 1, dilation=2),
-        lambda x: f.max_pool2d(x, 3, 2, 1, ceil_mode=True),
-    ),
-    (
-        "average-ceil-mode",
-        lambda x: f.avg_pool2d(x, 3, 2, ceil_mode=True),
-        lambda x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
-    ),
-    (
-        "circular-padding",
-        lambda x: f.pad(x, (1, 2, 3, 1), mode="circular"),
-        lambda x: f.pad(x, (1, 2, 3, 1), mode="reflect"),
-    ),
-    (
-        "nearest-rounding",
-        lambda x: f.interpolate(x, scale_factor=1.7),
-        lambda x: f.interpolate(x, scale_factor=0.6),
-    ),
-    ("layer-norm-of-maps", nn.LayerNorm([8, 16, 16]), nn.LayerNorm(16)),
-    ("pool-without-stride", lambda x: f.avg_pool2d(x, 4), nn.AvgPool2d(4)),
-    ("pool-without-stride", lambda x: f.max_pool2d(x, 4), lambda x: f.max_pool2d(x, 4, 4)),
-    ("output-without-batch", lambda x: x.view(-1), lambda x: x.flatten(1)),
-    (
-        "output-without-batch",
-        nn.Sequential(nn.AvgPool2d(16), Calls(torch.squeeze)),
-        nn.Sequential(nn.AvgPool2d(16), Calls(lambda x: x.squeeze(3).squeeze(2))),
-    ),
-]
-
-
-@pytest.mark.parametrize(("rule", "bad", "good"), CASES)
-def test_a_rule_fires_where_ncnn_fails(
-    rule: str, bad: Function, good: Function, tmp_path: Path
-) -> None:
-    """The toolchain refuses the network, or computes something else; its neighbour is right."""
-    target = installed_target("ncnn")
-    torch.manual_seed(0)
-    images = make_images(1, (3, 16, 16))
-    for function, is_bad in ((bad, True), (good, False)):
-        model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Calls(function))
-        found = check(capture_network(model, (1, 3, 16, 16)), target.rules(), "ncnn")
-        assert (rule in {finding.rule for finding in found}) is is_bad
-        folder = tmp_path / str(is_bad)
-        folder.mkdir()
-        graph = Graph(model, SPEC, folder)
-        wanted = graph.reference(images)
-        try:
-            (answer,) = target.run(convert(graph, folder), images, folder / "log.txt").outputs
-        except ToolchainError as error:
-            assert is_bad and "convert failed" in str(error)
-            continue
-        is_right = answer.shape == wanted[0].shape and np.abs(answer - wanted[0]).max() < 1e-3
-        assert is_right is not is_bad
-
-
-def test_every_rule_is_tried() -> None:
-    assert {rule.name for rule in RULES} == {case[0] for case in CASES}
 
 
 def test_a_focus_stem_is_refused_and_its_fold_is_not(tmp_path: Path) -> None:

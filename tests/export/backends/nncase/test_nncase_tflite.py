@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from edgeark.export.backends.nncase.examples_tflite import EXAMPLES
+from edgeark.export.backends.nncase.rules_tflite import rules
 from edgeark.export.backends.nncase.tflite_names import TfliteNames, count_tflite_macs
 from edgeark.export.graph.files import Graph
-from edgeark.export.lint import Finding, capture_network, check
+from edgeark.export.lint import Example, Finding, capture_network, check
 from edgeark.export.targets import find_target, find_targets
 from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement
 from edgeark.export.toolchains import ToolchainError
@@ -108,26 +111,6 @@ def test_many_outputs_of_a_colour_image(tmp_path: Path) -> None:
     assert macs == {**stem, **heads}
 
 
-# A rule, a layer that breaks it, its fixed neighbour: both between two convolutions.
-RULES = {
-    "unread-operator": (nn.GELU("tanh"), nn.Hardswish()),
-    "unread-average": (nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(3, 2, 1)),
-    "transposed-convolution": (
-        nn.ConvTranspose2d(8, 8, 3, 2, 1, 1),
-        nn.ConvTranspose2d(8, 8, 3, 1, 1),
-    ),
-    "groups": (nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.Conv2d(8, 8, 3, padding=1, groups=8)),
-    "fractional-size": (nn.Upsample(scale_factor=1.3), nn.Upsample(scale_factor=1.5)),
-}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_fires_and_its_mend_is_silent(rule: str) -> None:
-    broken, fixed = RULES[rule]
-    assert [*findings(TARGET, Between(broken).eval())] == [rule]
-    assert not findings(TARGET, Between(fixed).eval())
-
-
 @pytest.mark.parametrize(
     "layer", [nn.ZeroPad2d((0, 1, 0, 1)), nn.Upsample(size=(40, 40), mode="bilinear")]
 )
@@ -135,19 +118,26 @@ def test_what_onnx_cannot_is_no_error(layer: nn.Module) -> None:
     assert findings("k210-nncase", Between(layer)) and not findings(TARGET, Between(layer))
 
 
+ERRORS = {rule.name for rule in rules if rule.severity == "error"}
+
+
 @needs_toolchain
-@pytest.mark.parametrize("rule", ["groups", "fractional-size"])
-def test_a_wrong_answer(rule: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Between(RULES[rule][0])
-    artifact, graph = convert(model, tmp_path)
+@pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if e.rule in ERRORS], ids=lambda example: example.rule
+)
+def test_errors_fail_or_are_wrong(example: Example, tmp_path: Path) -> None:
+    spec = replace(SPEC, input_size=example.input_shape("bad")[2:])
+    try:
+        artifact, graph = convert(example.network("bad"), tmp_path, spec)
+    except ToolchainError:
+        return
     assert sqnr_db(artifact, graph, TARGET) < 12
 
 
 @needs_toolchain
 def test_what_nncase_does_not_read_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ToolchainError, match=r"Unsupported tflite opcode.*try k210-nncase"):
-        convert(Between(RULES["unread-operator"][0]), tmp_path)
+        convert(Between(nn.GELU("tanh")), tmp_path)
 
 
 def test_counts_macs() -> None:

@@ -1,8 +1,8 @@
-"""RKNN's rules: each fires on a small network, not on its neighbour, and the toolkit shows why."""
+"""rknn-toolkit2 on the examples of its rules: what it puts on the CPU, or computes wrongly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,111 +10,33 @@ import numpy as np
 import pytest
 import torch
 from edgeark.export.backends.rknn import target as rknn_target
-from edgeark.export.lint import capture_network, check
+from edgeark.export.backends.rknn.examples import EXAMPLES, Decoded
+from edgeark.export.lint import Example
 from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion
 from support.rknn_cases import SPEC, make_graph
 from support.target_base import installed_target
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 SIZE = (32, 32)
 
 
-class Function(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-def _resize(size: int, **options: object) -> nn.Module:
-    return Function(lambda x: interpolate(x, (size, size), **options))  # type: ignore[arg-type]
-
-
-# rule: what it fires on, and a neighbour; both read a map of 8 channels and 32x32 pixels
-ON_CPU = {
-    "align-corners": (
-        _resize(64, mode="bilinear", align_corners=True),
-        _resize(64, mode="bilinear"),
-    ),
-    "broken-resize": (_resize(50, mode="bilinear"), _resize(50, mode="nearest")),
-    "strided-slice": (Function(lambda x: x[..., ::2, :]), Function(lambda x: x[..., 2:30, :])),
-    "host-operator": (Function(lambda x: x.argmax(1)), Function(lambda x: x.softmax(1))),
-}
-ON_MINI_CPU = {**ON_CPU, "norm": (nn.GroupNorm(2, 8), nn.BatchNorm2d(8))}
-ON_LARGE_CPU = {
-    **ON_CPU,
-    "flat-output": (nn.Sequential(nn.AvgPool2d(32), nn.Flatten()), nn.AvgPool2d(32)),
-}
-POOLS = {
-    "pool-stride": (nn.AvgPool2d(11), nn.AvgPool2d(10)),
-    "global-max-pool": (nn.MaxPool2d(46, 1, 23), nn.MaxPool2d(47, 1, 23)),  # the second is split
-}
-CRASHES = {"bicubic": (_resize(64, mode="bicubic"), _resize(64, mode="bilinear"))}
-
-
-class Decoded(nn.Module):
-    """Boxes in pixels and scores, joined in one tensor or not."""
-
-    def __init__(self, joined: bool) -> None:
-        super().__init__()
-        self.boxes = nn.Conv2d(8, 4, 1)
-        self.scores = nn.Conv2d(8, 3, 1)
-        self.joined = joined
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        boxes, scores = self.boxes(x).sigmoid() * 320, self.scores(x).sigmoid()
-        return torch.cat((boxes, scores), 1) if self.joined else (boxes, scores)
-
-
-def network_of(case: nn.Module) -> nn.Module:
+def network_of(layer: nn.Module) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), case)
-
-
-CASES = {
-    **ON_MINI_CPU,
-    **ON_LARGE_CPU,
-    **POOLS,
-    **CRASHES,
-    "joined-outputs": (Decoded(True), Decoded(False)),
-}
-
-
-@pytest.mark.parametrize("rule", CASES)
-def test_a_rule_fires_on_its_case_alone(rule: str) -> None:
-    found = []
-    for case in CASES[rule]:
-        network = capture_network(network_of(case), (1, 3, *SIZE))
-        for chip in ("rv1106", "rk3588"):
-            target = find_target(f"rknn:{chip}")
-            found.append(check(network, target.rules(), target.full_name))
-    mini, large, mini_good, large_good = found
-    assert [f.rule for f in mini] == ([] if rule == "flat-output" else [rule])
-    assert [f.rule for f in large] == ([] if rule == "norm" else [rule])
-    assert mini_good == large_good == []
-    if rule in ON_CPU:
-        assert (mini[0].severity, large[0].severity) == ("error", "warning")
-    if rule == "norm":
-        assert mini[0].severity == "error"
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), layer)
 
 
 class Branches(nn.Module):
-    """Every case on a map of its own."""
+    """Both networks of every example."""
 
-    def __init__(self, cases: dict[str, tuple[nn.Module, nn.Module]]) -> None:
+    def __init__(self, examples: Sequence[Example]) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.bad = nn.ModuleDict({name: bad for name, (bad, _) in cases.items()})
-        self.good = nn.ModuleDict({name: good for name, (_, good) in cases.items()})
+        self.bad = nn.ModuleList(example.network("bad") for example in examples)
+        self.good = nn.ModuleList(example.network("good") for example in examples)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(x).relu()
-        return tuple(case(x) for cases in (self.bad, self.good) for case in cases.values())
+        return tuple(network(x) for network in (*self.bad, *self.good))
 
 
 @pytest.fixture(scope="module")
@@ -123,25 +45,24 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (4, 3, *SIZE), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("chip", "cases"), [("rk3588", ON_LARGE_CPU), ("rv1106", ON_MINI_CPU)])
-def test_the_toolkit_puts_them_on_the_cpu(
-    chip: str,
-    cases: dict[str, tuple[nn.Module, nn.Module]],
-    images: np.ndarray,
-    tmp_path: Path,
-) -> None:
-    """And their neighbours on the NPU."""
-    torch.manual_seed(0)
-    graph = make_graph(Branches(cases), tmp_path, replace(SPEC, input_size=SIZE))
-    target = find_target(f"rknn:{chip}")
-    artifact = target.convert(Conversion(graph, "int8", tmp_path, tmp_path / "log.txt", images))
-    placement = target.placement(artifact)
-    assert placement is not None
-    modules = {row["module"] for row in placement.layers if row["target"] != "NPU"}
-    found = {".".join(name.split(".")[:2]) for name in modules}
-    assert {name for name in found if name.startswith(("bad.", "good."))} == {
-        f"bad.{rule}" for rule in cases
-    }
+@pytest.mark.parametrize("chip", ["rk3588", "rv1106", "rk3566"])
+def test_the_toolkit_puts_bad_examples_on_the_cpu(chip: str, tmp_path: Path) -> None:
+    """And the good ones on the NPU. Small maps are in one network, the large ones in another."""
+    target = installed_target(f"rknn:{chip}")
+    mine = [e for e in EXAMPLES if e.cpu_ops and (not e.chips or chip in e.chips)]
+    for index, shape in enumerate(dict.fromkeys(e.shape for e in mine)):
+        examples = [example for example in mine if example.shape == shape]
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        graph = make_graph(Branches(examples), folder, replace(SPEC, input_size=shape[1:]))
+        images = np.random.default_rng(0).integers(0, 256, (2, 3, *shape[1:]), dtype=np.uint8)
+        artifact = target.convert(Conversion(graph, "int8", folder, folder / "log.txt", images))
+        placement = target.placement(artifact)
+        assert placement is not None
+        left = [row for row in placement.layers if row["target"] != "NPU"]
+        modules = {".".join(row["module"].split(".")[:2]): row["op"] for row in left}
+        wanted = {f"bad.{i}": example.cpu_ops[0] for i, example in enumerate(examples)}
+        assert modules == wanted
 
 
 def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
@@ -209,35 +130,3 @@ def test_the_toolkit_leaves_scores_a_few_steps_beside_boxes(
         steps.append(len(np.unique(scores)))
     assert steps[0] < 8
     assert steps[1] > 32
-
-
-class Transposed(nn.Module):
-    """A large map and a small one, channels last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 1)
-        self.large = Function(lambda x: x.permute(0, 2, 3, 1))
-        self.small = Function(lambda x: x.permute(0, 2, 3, 1))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.stem(x)
-        return self.large(x), self.small(x[..., 8:40, 8:40])
-
-
-def test_a_large_transpose_falls_to_the_cpu(tmp_path: Path) -> None:
-    spec = replace(SPEC, input_size=(96, 96))
-    torch.manual_seed(0)
-    graph = make_graph(Transposed(), tmp_path, spec)
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 96, 96), dtype=np.uint8)
-    for chip in ("rk3566", "rv1106"):
-        installed_target(f"rknn:{chip}")
-        target, folder = find_target(f"rknn:{chip}"), tmp_path / chip
-        (finding,) = check(graph.network, target.rules(), chip)
-        assert (finding.rule, finding.module) == ("large-transpose", "large")
-        folder.mkdir()
-        artifact = target.convert(Conversion(graph, "int8", folder, folder / "log.txt", images))
-        placement = target.placement(artifact)
-        assert placement is not None
-        on_cpu = [row["module"] for row in placement.layers if row["target"] != "NPU"]
-        assert on_cpu == ["large"]

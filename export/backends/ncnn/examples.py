@@ -1,0 +1,81 @@
+"""Examples of what pnnx does not make into layers of ncnn, or not rightly."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from ...lint.examples import Example
+
+
+def focus(x: Tensor) -> Tensor:
+    return torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2]], 1)
+
+
+_Example = partial(Example, shape=(8, 16, 16), head=0)
+
+EXAMPLES: tuple[Example, ...] = (
+    _Example("strided-slice", focus, lambda x: x[..., 2:10, 3:9]),
+    _Example("unknown-operator", lambda x: x.argmax(1), lambda x: x.amax(1)),
+    _Example(
+        "unknown-operator",
+        lambda x: torch.where(x > 0, x, 0.1 * x),
+        f.leaky_relu,
+    ),
+    _Example("unknown-operator", lambda x: x[:, [3, 1]], lambda x: x[:, 1:3]),
+    _Example(
+        "unknown-operator",
+        lambda x: x.var((2, 3)),
+        lambda x: x.mean((2, 3)),
+    ),
+    _Example("unknown-operator", nn.ChannelShuffle(2), nn.PixelShuffle(2)),
+    _Example(
+        "unknown-operator",
+        lambda x: f.interpolate(x, size=(20, 23), mode="nearest-exact"),
+        lambda x: f.interpolate(x, size=(20, 23)),
+    ),
+    _Example(
+        "dilated-pool",
+        lambda x: f.max_pool2d(x, 2, 1, dilation=2),
+        lambda x: f.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+    ),
+    _Example(
+        "average-ceil-mode",
+        lambda x: f.avg_pool2d(x, 3, 2, ceil_mode=True),
+        lambda x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    ),
+    _Example(
+        "circular-padding",
+        lambda x: f.pad(x, (1, 2, 3, 1), mode="circular"),
+        lambda x: f.pad(x, (1, 2, 3, 1), mode="reflect"),
+    ),
+    _Example(
+        "nearest-rounding",
+        lambda x: f.interpolate(x, scale_factor=1.7),
+        lambda x: f.interpolate(x, scale_factor=0.6),
+    ),
+    _Example("layer-norm-of-maps", nn.LayerNorm([8, 16, 16]), nn.LayerNorm(16)),
+    _Example(
+        "pool-without-stride",
+        lambda x: f.avg_pool2d(x, 4),
+        nn.AvgPool2d(4),
+    ),
+    _Example(
+        "pool-without-stride",
+        lambda x: f.max_pool2d(x, 4),
+        lambda x: f.max_pool2d(x, 4, 4),
+    ),
+    _Example(
+        "output-without-batch",
+        lambda x: x.view(-1),
+        lambda x: x.flatten(1),
+    ),
+    _Example(
+        "output-without-batch",
+        lambda x: f.avg_pool2d(x, 16, 16).squeeze(),
+        lambda x: f.avg_pool2d(x, 16, 16).squeeze(3).squeeze(2),
+    ),
+)

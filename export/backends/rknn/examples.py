@@ -1,0 +1,75 @@
+"""Examples of what a Rockchip NPU cannot do."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from ...lint.examples import Example
+from .rules import FLAT_ON_CPU, MINI_CHIPS, SMALL_TRANSPOSES
+
+_Example = partial(Example, shape=(8, 32, 32), precision="int8")
+
+
+class Decoded(nn.Module):
+    """Boxes in pixels and scores, joined in one tensor or not."""
+
+    def __init__(self, joined: bool) -> None:
+        super().__init__()
+        self.boxes = nn.Conv2d(8, 4, 1)
+        self.scores = nn.Conv2d(8, 3, 1)
+        self.joined = joined
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        boxes, scores = self.boxes(x).sigmoid() * 320, self.scores(x).sigmoid()
+        return torch.cat((boxes, scores), 1) if self.joined else (boxes, scores)
+
+
+EXAMPLES: tuple[Example, ...] = (
+    _Example(
+        "align-corners",
+        lambda x: f.interpolate(x, (64, 64), mode="bilinear", align_corners=True),
+        lambda x: f.interpolate(x, (64, 64), mode="bilinear"),
+        cpu_ops=("Resize",),
+    ),
+    _Example(
+        "broken-resize",
+        lambda x: f.interpolate(x, (50, 50), mode="bilinear"),
+        lambda x: f.interpolate(x, (50, 50), mode="nearest"),
+        cpu_ops=("Resize",),
+    ),
+    _Example(
+        "strided-slice", lambda x: x[..., ::2, :], lambda x: x[..., 2:30, :], cpu_ops=("Slice",)
+    ),
+    _Example("host-operator", lambda x: x.argmax(1), lambda x: x.softmax(1), cpu_ops=("ArgMax",)),
+    _Example("norm", nn.GroupNorm(2, 8), nn.BatchNorm2d(8), chips=MINI_CHIPS, cpu_ops=("exNorm",)),
+    _Example(
+        "flat-output",
+        nn.Sequential(nn.AvgPool2d(32), nn.Flatten()),
+        nn.AvgPool2d(32),
+        chips=FLAT_ON_CPU,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "large-transpose",
+        lambda x: x.permute(0, 2, 3, 1),
+        lambda x: x[..., 8:40, 8:40].permute(0, 2, 3, 1),
+        chips=SMALL_TRANSPOSES,
+        head=0,
+        shape=(8, 96, 96),
+        cpu_ops=("Transpose",),
+    ),
+    _Example("pool-stride", nn.AvgPool2d(11), nn.AvgPool2d(10)),
+    _Example("global-max-pool", nn.MaxPool2d(46, 1, 23), nn.MaxPool2d(47, 1, 23)),
+    _Example(
+        "bicubic",
+        lambda x: f.interpolate(x, (64, 64), mode="bicubic"),
+        lambda x: f.interpolate(x, (64, 64), mode="bilinear"),
+        crashes=True,
+    ),
+    _Example("joined-outputs", Decoded(True), Decoded(False), head=0),
+)
