@@ -8,13 +8,25 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from .. import __version__
 from ..errors import EdgearkError
-from . import check, data, exports, layers, matrix, rewrite, running, targets, training, zoo
+from . import (
+    bundle,
+    check,
+    data,
+    exports,
+    layers,
+    matrix,
+    rewrite,
+    running,
+    targets,
+    training,
+    zoo,
+)
 from .console import err, log_to_stderr, out
 
 app = typer.Typer(
@@ -36,7 +48,7 @@ for _name, _command in {
     "import": zoo.import_,
     "run": running.run,
     "verify": running.verify,
-    "bundle": exports.bundle,
+    "bundle": bundle.bundle,
     "check": check.check,
     "rewrite": rewrite.rewrite,
     "layers": layers.layers,
@@ -73,5 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = " ".join(str(error).split())
         if getattr(error, "errno", None) == errno.ENOSPC:
             message += ": make room, or write elsewhere with --out"
-        err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
-        sys.exit(2)
+        _fail(message)
+    except Exception as error:
+        if debug:
+            raise
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        _fail(f"{message}: a fault of edgeark's; please report it with what --debug prints")
+
+
+def _fail(message: str) -> NoReturn:
+    """One line on stderr, status 2."""
+    err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
+    sys.exit(2)

@@ -1,15 +1,14 @@
-"""Commands that convert and measure: export, eval, bundle, demo."""
+"""Commands that convert and measure: export, eval, demo."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..settings import go_offline
-from .console import err, out, print_json, print_table, working
+from .console import err, out, print_json, working
 from .options import (
     AlgorithmOption,
     CalibrationCount,
@@ -137,21 +136,6 @@ def export(
     else:
         print_rows("exports", rows)
     raise typer.Exit(0 if all(row.status in ("ok", "inconclusive") for row in rows) else 1)
-
-
-def bundle(
-    export: Annotated[Path, typer.Argument(help="An exported kmodel v3, or its folder.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
-    json: JsonFlag = False,
-) -> None:
-    """Write what a K210 board with MaixPy v1 needs: kmodel, main.py, README."""
-    from ..export.backends.k210.maixpy import write_maixpy_bundle
-
-    written = write_maixpy_bundle(export, out_dir)
-    if json:
-        return print_json({**asdict(written), "folder": str(written.folder)})
-    rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
-    print_table(str(written.folder), ["file", "bytes"], rows)
 
 
 def demo(

@@ -97,11 +97,16 @@ def verify(
     folders: Annotated[
         list[Path], typer.Argument(help="Exports, or folders with exports below them.")
     ],
+    board: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--board", help="What a board wrote about one export: its board.json."),
+    ] = None,
     tool: ToolOption = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Run exports on their golden images: whether they still answer as when they were written."""
+    from ..export.board import read_board, verify_board
     from ..export.targets.tools import parse_tools, set_tools
     from ..export.verify import find_exports, verify_export
 
@@ -110,6 +115,13 @@ def verify(
     exports = [export for folder in folders for export in find_exports(folder)]
     set_tools([export.target for export in exports], parse_tools(tool or ()))
     rows = []
+    if board is not None:
+        if len(exports) != 1:
+            raise EdgearkError(
+                f"--board is about one export, here are {len(exports)}: name its own"
+            )
+        rows.append(verify_board(exports[0], read_board(board)))
+        exports = []
     with working() as say:
         for export in exports:
             say(str(export.folder))

@@ -192,7 +192,7 @@ def prepare_source(
     if rewrite_for:
         if len(spec.input_shapes) > 1:
             raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
-        done = rewrite(source.model, spec.input_shapes[0], rewrite_for)
+        done = rewrite(source.model, next(iter(spec.input_shapes)), rewrite_for)
         rewrites = [change.to_dict() for change in done.changes]
         (folder / "rewritten").mkdir()
         graph = replace(source, model=named_as(done.model, source)).make_graph(folder / "rewritten")

@@ -17,12 +17,12 @@ from .results.folder import MANIFEST
 from .results.manifest import Manifest, ManifestError, read_manifest
 from .results.schema import VerifyResult
 from .targets import TargetError, find_target
-from .targets.base import Artifact, Evidence, RunResult, Target
+from .targets.base import Artifact, Evidence, Precision, RunResult, Target
 from .toolchains import ToolchainUnavailable
 from .toolchains.environment import log_folder
 
 # Of the largest magnitude, at least 1: what another processor's rounding may change.
-_REPEATED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
+REPEAT_TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyRes
     if not golden.answers:
         return row.replace(status="ok", message="nothing had run it before")
     repeated = compare(golden.answers, result.outputs)
-    allowed = _REPEATED[row.precision] * max(1.0, repeated.peak)
+    allowed = allowed_repeat_error(row.precision, repeated.peak)
     row = row.replace(repeat_error=repeated.max_abs_error)
     if repeated.max_abs_error > allowed:
         words = f"it answered otherwise when it was written: by {repeated.max_abs_error:.2e}"
@@ -177,6 +177,11 @@ def _again(before: str | None, now: Evidence) -> str:
     """The evidence of today, on the same samples and against the same reference as before."""
     _, _, rest = (before or "").partition(" ")
     return f"{now.value} {rest}".strip()
+
+
+def allowed_repeat_error(precision: Precision, peak: float) -> float:
+    """How far the answers of another processor may be from those of this export."""
+    return REPEAT_TOLERANCE[precision] * max(1.0, peak)
 
 
 def _run(export: Reopened, images: np.ndarray) -> RunResult | None:

@@ -23,6 +23,8 @@ from torch import Tensor, fx, nn
 from ...errors import EdgearkError
 from ...words import format_shape
 from ...zoo.modes import evaluating
+from .folding import fold_constants
+from .regions import inline_regions
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 # Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
@@ -136,10 +138,25 @@ class Op:
     @property
     def kernel(self) -> tuple[int, int]:
         """Of a convolution or a pool: height and width."""
-        weight = self.arguments.get("weight")
-        if isinstance(weight, Tensor):
-            return int(weight.shape[2]), int(weight.shape[3])
-        return self.pair("kernel_size")
+        weight = self.shape_of("weight")
+        return (weight[2], weight[3]) if len(weight) == 4 else self.pair("kernel_size")
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Of an argument that is a tensor, computed or constant; () of anything else."""
+        value = self.arguments.get(name)
+        if isinstance(value, fx.Node):
+            return _shape(value)
+        return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+    @property
+    def scale_factors(self) -> tuple[float | None, ...]:
+        """By which a resize enlarges each side; () where it names a size."""
+        given = self.arguments
+        if "scale_factors" in given:
+            return tuple(given["scale_factors"] or ())
+        named = [given.get(f"scales_{side}") for side in "dhw" if f"scales_{side}" in given]
+        named = named or ([given["scales"]] if "scales" in given else [])
+        return () if None in named else tuple(named)
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -150,12 +167,19 @@ class Op:
 
 
 class Network:
-    """The operators in the order of computation; ``constants``: what its other nodes hold."""
+    """The operators in the order of computation; ``constants``: what its other nodes hold.
+
+    What is computed of constants alone is a constant: exporters fold it.
+    """
 
     def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> None:
         nodes = graph.nodes
-        self.constants = constants
-        self.ops = [Op(node, self) for node in nodes if node.op == "call_function"]
+        self.constants = fold_constants(graph, constants)
+        self.ops = [
+            Op(node, self)
+            for node in nodes
+            if node.op == "call_function" and node not in self.constants
+        ]
         self.by_node = {op.node: op for op in self.ops}
         self.input_shapes = [
             _shape(node)
@@ -170,6 +194,7 @@ class Network:
 def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     """What rules look at: :func:`export_program`, which says what it raises."""
     program = export_program(model, *input_shapes)
+    inline_regions(program, with_autocast=True)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
     return Network(program.graph, {node: values.get(name) for node, name in named.items()})
@@ -196,7 +221,9 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
     try:
         with _quiet(), evaluating(model):
             examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
-            return torch.export.export(model, examples)
+            program = torch.export.export(model, examples)
+            inline_regions(program)
+            return program
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__

@@ -49,10 +49,6 @@ def load_onnx(path: Path | str, input_shapes: Mapping[str, Sequence[int]] | None
     path = Path(path)
     proto = _parse(path)
     _load_external_data(proto, path)
-    try:
-        checker.check_model(proto)
-    except Exception as error:
-        raise OnnxError(f"{path} is not a valid ONNX file: {_first_line(error)}") from error
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
     weights = {tensor.name for tensor in proto.graph.initializer}
@@ -62,7 +58,12 @@ def load_onnx(path: Path | str, input_shapes: Mapping[str, Sequence[int]] | None
     if not proto.graph.input:
         raise OnnxError(f"{path} has no input")
     _pin(proto.graph, dict(input_shapes or {}))
-    return _infer(proto, str(path))
+    inferred = _infer(proto, str(path))
+    try:
+        checker.check_model(inferred)
+    except Exception as error:
+        raise OnnxError(f"{path} is not a valid ONNX file: {_first_line(error)}") from error
+    return inferred
 
 
 def clean_onnx(proto: ModelProto, seed: int = 0) -> ModelProto:

@@ -73,7 +73,7 @@ def nearest_rounding(engine: str, place: Place) -> Rule:
 
 def _other_pixels(op: Op, place: Place) -> str | None:
     before, after = op.input_shapes[0][2:], op.shape[2:]
-    factors = op.arguments["scale_factors"] or (None, None)
+    factors = op.scale_factors or (None, None)
     for n, m, factor in zip(before, after, factors, strict=True):
         pixels = np.arange(m, dtype=np.float32)
         taken, wanted = (np.floor(way(pixels, n, m, factor)) for way in (place, by_pytorch))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, fx
 
+from ..graph.folding import is_fake
 from ..graph.network import Op
 
 _BICUBIC = 2  # the number of grid_sample's mode
@@ -21,8 +22,8 @@ def fractional_size(op: Op) -> str | None:
     """
     if op.arguments.get("align_corners"):
         return None
-    factors = op.arguments["scale_factors"] or ()
-    sizes = [side * factor for side, factor in zip(op.input_shapes[0][2:], factors, strict=False)]
+    sides = zip(op.input_shapes[0][2:], op.scale_factors, strict=False)
+    sizes = [side * factor for side, factor in sides if factor is not None]
     shown = "x".join(f"{size:g}" for size in sizes)
     return f"resizing to {shown}" if any(size % 1 for size in sizes) else None
 
@@ -67,10 +68,9 @@ def negative_index(op: Op) -> str | None:
 
 
 def _constant(op: Op, node: fx.Node) -> Tensor | None:
-    """What an index list holds: torch.export copies it once."""
-    source = node.args[0] if node.op == "call_function" and node.args else node
-    value = op.network.constants.get(source) if isinstance(source, fx.Node) else None
-    return value if isinstance(value, Tensor) else None
+    """What an index list holds; None where an image decides, or where no values are known."""
+    value = op.network.constants.get(node)
+    return value if isinstance(value, Tensor) and not is_fake(value) else None
 
 
 def strided_slice(op: Op) -> str | None:

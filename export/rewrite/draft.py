@@ -82,7 +82,8 @@ def begin(program: torch.export.ExportedProgram) -> Draft:
             raise RewriteError(f"{strange[0]!r} in {name!r} is no name for code: rename the module")
     if program.graph.find_nodes(op="get_attr"):
         raise RewriteError(
-            "the network has graphs within its graph (torch.no_grad, cond ...): leave them out"
+            "the network has graphs within its graph (autocast on the CPU, cond ...): leave them "
+            "out"
         )
     values = {**program.state_dict, **program.constants}
     graph = fx.Graph()

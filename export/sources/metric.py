@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def load_metric(name: str) -> Callable[[Sequence[np.ndarray], ImageSet], dict[st
     def measure(outputs: Sequence[np.ndarray], test: ImageSet) -> dict[str, float]:
         arguments = (list(outputs), test.images) if takes_samples else (list(outputs),)
         try:
-            value = float(function(*arguments))
+            value = float(cast(Any, function)(*arguments))
         except Exception as error:
             said = " ".join(str(error).split())[:200]
             raise SourceError(f"--metric {name} fails: {type(error).__name__}: {said}") from error

@@ -21,6 +21,7 @@ from ...zoo.tasks.images import network_inputs
 from ..graph.files import Graph
 from ..lint.rule import Rule
 from ..toolchains.environment import Toolchain
+from .board import BoardRuntime, Bundle
 from .tools import ExternalTool
 
 Precision = Literal["float32", "float16", "int8"]
@@ -30,6 +31,7 @@ Group = Literal["cpu", "npu", "mcu"]
 class Evidence(str, Enum):
     """How strongly an export is proven, strongest first; printed beside every claim."""
 
+    ON_DEVICE = "on device"  # a board's own report says that it ran there
     EXECUTED = "executed"  # the real runtime ran it
     SIMULATED = "simulated"  # the vendor's simulator ran it
     MODELLED = "modelled"  # our own bit-exact simulator ran it
@@ -224,6 +226,7 @@ class Target(ABC):
     source_toolchain: ClassVar[Toolchain | None] = None  # that writes what the toolchain reads
     external_tool: ClassVar[ExternalTool | None] = None  # of the user's; runs what is written
     tool_path: Path | None = None  # where the user says that it is
+    board: ClassVar[BoardRuntime | None] = None  # None: no board program of the common kind
 
     def __init__(self, chip: str | None = None) -> None:
         self.chip = chip
@@ -317,6 +320,10 @@ class Target(ABC):
         self, artifact: Artifact, images: np.ndarray, log: Path
     ) -> list[LayerError] | None:
         """What each layer loses on raw images; None where the toolchain does not say."""
+        return None
+
+    def write_bundle(self, export: Path, out: Path) -> Bundle | None:
+        """Write a board's folder of another kind than the common one; None: there is no other."""
         return None
 
     def max_images(self, artifact: Artifact) -> int | None:

@@ -22,9 +22,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_network(name: str) -> nn.Module:
+def make_network(name: str, **arguments: Any) -> nn.Module:
     """Small, and with something to say: a detector that sees nothing would prove nothing."""
-    model = create_model(name, **NETWORKS[name])
+    model = create_model(name, **{**NETWORKS[name], **arguments})
     shape = spec_of(model).input_shape[1:]
     ready(model, *shape)
     x = torch.from_numpy(make_images(8, shape, seed=9)).float()

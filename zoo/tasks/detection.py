@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
+# What an application asks for; measuring asks for less.
+SCORE_THRESHOLD, IOU_THRESHOLD, MAX_BOXES = 0.25, 0.45, 300
+
 # exp(20) times a stride is wider than any image, and its square is still a float32.
 _MAX_EXPONENT = 20.0
 
@@ -189,11 +192,11 @@ def detect_arrays(
     spec: ModelSpec,
     outputs: Sequence[np.ndarray],
     mappings: Sequence[Letterbox],
-    threshold: float = 0.25,
-    iou: float = 0.45,
+    threshold: float = SCORE_THRESHOLD,
+    iou: float = IOU_THRESHOLD,
     *,
     multi_label: bool = False,
-    max_detections: int = 300,
+    max_detections: int = MAX_BOXES,
 ) -> list[Boxes]:
     """The detections of a batch as arrays, in the pixels of each image, best first.
 
@@ -222,8 +225,8 @@ def detect(
     spec: ModelSpec,
     outputs: Sequence[np.ndarray],
     mapping: Letterbox,
-    threshold: float = 0.25,
-    iou: float = 0.45,
+    threshold: float = SCORE_THRESHOLD,
+    iou: float = IOU_THRESHOLD,
 ) -> list[Detection]:
     """What is to be seen in one image, best first; see :func:`detect_arrays`."""
     (boxes,) = detect_arrays(spec, outputs, [mapping], threshold, iou)

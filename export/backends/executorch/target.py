@@ -8,6 +8,7 @@ from typing import Any
 
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, borrowed_packages
 from ...toolchains import Toolchain
 from .rules import rules
@@ -34,6 +35,7 @@ class ExecuTorch(IsolatedTarget):
         python=">=3.10,<3.15",
         download_mb=46,
     )
+    board = BoardRuntime(HERE / "board")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

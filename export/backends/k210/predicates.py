@@ -116,7 +116,7 @@ def other_padding(op: Op) -> str | None:
 def many_channels(op: Op) -> str | None:
     if is_fully_connected(op):
         return None
-    most = max(op.arguments["weight"].shape[0], shape_in(op)[0])
+    most = max(op.shape_of("weight")[0], shape_in(op)[0])
     return f"{most} channels" if most > MAX_CHANNELS else None
 
 
@@ -124,8 +124,8 @@ def many_features(op: Op) -> str | None:
     """Of a fully connected layer."""
     if not is_fully_connected(op):
         return None
-    weight = op.arguments["weight"]
-    most = max(weight.shape[0], prod(weight.shape[1:]))
+    weight = op.shape_of("weight")
+    most = max(weight[0], prod(weight[1:]))
     return f"{most} features" if most > MAX_CHANNELS else None
 
 
@@ -223,7 +223,7 @@ def kpu_rows(op: Op) -> int:
     is done by the layer behind it.
     """
     channels, height, width = shape_in(op)
-    outputs = op.arguments["weight"].shape[0]
+    outputs = op.shape_of("weight")[0]
     end = _pooled(op)
     high, wide = (height, width) if depth_multiplier(op) == 1 else end.shape[2:]
     return KpuTensor(0, (channels, height, width)).rows + KpuTensor(0, (outputs, high, wide)).rows
@@ -247,5 +247,5 @@ def weight_bytes(network: Network) -> int:
     """Of the kmodel: a byte a weight, and four in a fully connected layer of the CPU."""
     total = 0
     for op in network.of_kind("conv2d", "linear"):
-        total += op.arguments["weight"].numel() * (4 if many_features(op) else 1)
+        total += prod(op.shape_of("weight")) * (4 if many_features(op) else 1)
     return total

@@ -134,7 +134,7 @@ def pool(op: Op) -> str | None:
 def mean(op: Op) -> str | None:
     if op.kind == "mean":
         rank = len(op.input_shapes[0])
-        dims = sorted(dim % rank for dim in op.arguments["dim"] or range(rank))
+        dims = sorted(dim % rank for dim in op.arguments.get("dim") or range(rank))
         return None if rank == 4 and dims == [2, 3] else f"a mean over dimensions {dims}"
     kernel = {a / b for a, b in zip(kpu.shape_in(op)[1:], op.shape[2:], strict=True)}
     if op.shape[2:] == (1, 1) or ((kernel <= {2} or kernel <= {4}) and min(op.shape[2:]) >= 4):

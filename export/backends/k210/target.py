@@ -21,6 +21,7 @@ from ...kpu.compiler.compile import compile_kmodel
 from ...kpu.timing import CYCLES_PER_MS
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Placement, RunResult, Target
+from ...targets.board import Bundle
 from ...targets.isolated import read_placement, write_placement
 from .rules import rules
 
@@ -50,6 +51,14 @@ class K210(Target):
 
     def versions(self) -> dict[str, str]:
         return {"edgeark": __version__}
+
+    def write_bundle(self, export: Path, out: Path) -> Bundle:
+        """For MaixPy v1, whose Python runs on the chip itself."""
+        from .maixpy import write_maixpy_bundle
+
+        found = write_maixpy_bundle(export, out)
+        sizes = {"kmodel_bytes": found.kmodel_bytes, "main_bytes": found.main_bytes}
+        return Bundle(found.folder, found.files, sizes)
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, borrowed_packages
 from ...toolchains import Toolchain
 from .rules import rules
@@ -36,6 +37,7 @@ class LiteRt(IsolatedTarget):
     normalization = "host"
     toolchain = TOOLCHAIN
     layout: ClassVar[str] = "NHWC"
+    board = BoardRuntime(HERE / "board")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

@@ -9,6 +9,7 @@ import onnx
 from ...graph.onnx_passes import pool_means, round_weights
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
 from .rules import rules
@@ -26,6 +27,7 @@ class Mnn(IsolatedTarget):
     normalization = "ImageProcess"
     takes_tensors = True
     toolchain = Toolchain("mnn", home=HERE, packages=("mnn",), python=">=3.10", download_mb=35)
+    board = BoardRuntime(HERE / "board")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget
 from ...toolchains import Toolchain
 from .rules import rules
@@ -27,6 +28,7 @@ class Ncnn(IsolatedTarget):
     toolchain = Toolchain(
         "ncnn", home=HERE, packages=("ncnn", "pnnx"), python=">=3.10", download_mb=39
     )
+    board = BoardRuntime(HERE / "board")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

@@ -66,7 +66,7 @@ def padding_layer(op: Op) -> str | None:
 )
 def resize_to_a_size(op: Op) -> str | None:
     size = op.arguments.get("output_size")
-    return None if size is None else f"a resize to {op.shape[2]}x{op.shape[3]}"
+    return None if size is None else f"a resize to {format_shape(op.shape[2:])}"
 
 
 rules.op(
@@ -111,9 +111,9 @@ rules.add(common.dilated_pool("nncase stops (Shapes must be same)"))
 )
 def pool_ceil_mode(op: Op) -> str | None:
     """Only where it adds a window."""
-    sides = zip(op.input_shapes[0][2:], op.kernel, op.stride, op.pair("padding", 0), strict=True)
+    sides = zip(op.input_shapes[0][-2:], op.kernel, op.stride, op.pair("padding", 0), strict=True)
     floor = tuple((side + 2 * pad - kernel) // step + 1 for side, kernel, step, pad in sides)
-    is_cut = op.arguments["ceil_mode"] and floor != op.shape[2:]
+    is_cut = op.arguments["ceil_mode"] and floor != op.shape[-2:]
     return "a pool whose last window is cut" if is_cut else None
 
 

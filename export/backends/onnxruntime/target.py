@@ -17,6 +17,7 @@ from ....zoo.tasks.images import network_inputs
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ...targets.board import BoardRuntime
 from ...toolchains import ToolchainError
 from .rules import rules
 
@@ -33,6 +34,7 @@ class OnnxRuntime(Target):
     precisions = ("float32", "int8")
     normalization = "host"
     takes_tensors = int8_takes_tensors = True
+    board = BoardRuntime(Path(__file__).resolve().parent / "board")
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}

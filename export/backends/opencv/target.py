@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
 from .rules import rules as rules_of_4
@@ -24,6 +25,7 @@ class OpenCv(IsolatedTarget):
     toolchain = Toolchain(
         "opencv", home=HERE, packages=("opencv-python-headless",), python=">=3.10", download_mb=79
     )
+    board = BoardRuntime(HERE / "board")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules_of_4.of()

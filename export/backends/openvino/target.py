@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget
 from ...toolchains import Toolchain
 from .rules import rules
@@ -25,6 +26,7 @@ class OpenVino(IsolatedTarget):
     toolchain = Toolchain(
         "openvino", home=HERE, packages=("openvino", "nncf"), python=">=3.10", download_mb=127
     )
+    board = BoardRuntime(HERE / "board", input_type="uint8", normalized_by="model")
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()

@@ -20,18 +20,24 @@ _LINE = re.compile(r"^D RKNN: \[[\d:.]+\] +(.*?)\s*$", re.MULTILINE)
 _ROW = re.compile(
     r"(?P<id>\d+)\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>[A-Z]+)\s+(?P<inputs>\S+)\s+(?P<output>\S+)"
     r"\s+(?P<ddr>\d+)/(?P<npu>\d+)/(?P<cycles>\d+)(?:\s+\d+%)?\s+(?P<kib>\d+)"
-    r"\s+[^:\s]+:(?P<name>\S.*)"
+    r"(?:\s+[^:\s]+:(?P<name>\S.*))?"  # the toolkit's own normalisation has no name
 )
 _SHAPE = re.compile(r"\(([\d,]+)\)")
 _CONSTANT = re.compile(r"(\d+)\s+\S+\s.*\|.*\s0x([0-9a-f]+)")
 _BOOKKEEPING = ("InputOperator", "OutputOperator")
+_OWN = "the toolkit's own"
+_FALLBACK = re.compile(
+    r"^[A-Z] RKNN: (?:\[[\d:.]+\] *)?(?P<words>.*(?:fallback to CPU|Unknown op target|Unkown op "
+    r"target).*?)\s*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 _OVERFLOW = re.compile(r"^E RKNN: .*REGTASK: .*exceeds the limit", re.MULTILINE)
 
 Shape = tuple[int, ...]
 
 
 class RknnLogError(ValueError):
-    """The log holds no layer table, or one that this parser does not know."""
+    """The log holds no layer table, or an empty one."""
 
 
 def parse_placement(log: str) -> Placement:
@@ -43,20 +49,12 @@ def parse_placement(log: str) -> Placement:
     split a convolution, repeat one to spare memory, or make a dense one of a grouped one.
 
     Raises:
-        RknnLogError: see there; the message quotes the line.
+        RknnLogError: the log has no layer table, or one without a single row that is known.
     """
-    _, found, after = log.rpartition(_TABLE)
-    if not found:
-        raise RknnLogError("the build log has no layer table")
-    rows, weights = [], _weights_by_row(after)
-    for text in _LINE.findall(after):
-        if text.startswith("<<<<"):
-            break
-        if text[:1].isdigit():
-            rows.append(_parse_row(text, weights))
-    else:
-        raise RknnLogError("the build log ends inside the layer table")
-    layers = tuple(row for row in rows if row["op"] not in _BOOKKEEPING)
+    after = log.rpartition(_TABLE)[2]
+    weights = _weights_by_row(after)
+    rows = [_parse_row(text, weights) for text in _rows(log)]
+    layers = tuple(row for row in rows if row is not None and row["op"] not in _BOOKKEEPING)
     if not layers:
         raise RknnLogError("the layer table of the build log is empty")
     total = sum(row["macs"] for row in layers)
@@ -69,6 +67,19 @@ def parse_placement(log: str) -> Placement:
         activation_bytes=_total_bytes("Internal", after),
         layers=layers,
     )
+
+
+def find_unknown_rows(log: str) -> list[str]:
+    """Rows of the last layer table that :func:`parse_placement` leaves out."""
+    return [" ".join(text.split()) for text in _rows(log) if _parse_row(text, {}) is None]
+
+
+def find_fallbacks(log: str) -> list[str]:
+    """What the compiler itself says of operators that leave the NPU, each once.
+
+    Its layer table may say NPU all the same.
+    """
+    return list(dict.fromkeys(match["words"] for match in _FALLBACK.finditer(log)))
 
 
 def count_register_overflows(log: str) -> int:
@@ -89,17 +100,36 @@ def _weights_by_row(text: str) -> Counter[str]:
     return sizes
 
 
-def _parse_row(text: str, weights: Mapping[str, int]) -> dict[str, Any]:
+def _rows(log: str) -> list[str]:
+    """The rows of the last layer table.
+
+    Raises:
+        RknnLogError: there is no table, or it has no end.
+    """
+    _, found, after = log.rpartition(_TABLE)
+    if not found:
+        raise RknnLogError("the build log has no layer table")
+    rows = []
+    for text in _LINE.findall(after):
+        if text.startswith("<<<<"):
+            return rows
+        if text[:1].isdigit():
+            rows.append(text)
+    raise RknnLogError("the build log ends inside the layer table")
+
+
+def _parse_row(text: str, weights: Mapping[str, int]) -> dict[str, Any] | None:
+    """None of a row that this parser does not know."""
     match = _ROW.fullmatch(text)
     if match is None:
-        raise RknnLogError(f"unknown row in the layer table: {text!r}")
+        return None
     op, inputs, output = match["op"], _shapes(match["inputs"]), _shapes(match["output"])
     try:
         macs = _count_macs(op, inputs, output)
-    except IndexError:
-        raise RknnLogError(f"shapes are missing in the layer table: {text!r}") from None
+    except IndexError:  # shapes are missing
+        return None
     return {
-        "name": match["name"],
+        "name": match["name"] or _OWN,
         "op": op,
         "dtype": match["dtype"],
         "target": match["target"],

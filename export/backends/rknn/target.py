@@ -23,6 +23,7 @@ from ...targets.base import (
     Placement,
     Precision,
 )
+from ...targets.board import BoardRuntime
 from ...targets.isolated import (
     IsolatedTarget,
     borrowed_packages,
@@ -31,7 +32,13 @@ from ...targets.isolated import (
 )
 from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
-from .log import RknnLogError, count_register_overflows, parse_placement
+from .log import (
+    RknnLogError,
+    count_register_overflows,
+    find_fallbacks,
+    find_unknown_rows,
+    parse_placement,
+)
 from .pools import split_misread_pools
 from .rules import MINI_CHIPS, rules, torch_rules
 
@@ -77,6 +84,13 @@ class Rknn(IsolatedTarget):
         download_mb=179,
         hints=HINTS,
     )
+    board = BoardRuntime(
+        HERE / "board",
+        input_type="uint8",
+        input_layout="NHWC",
+        normalized_by="model",
+        takes_sources=True,
+    )
 
     def supported_precisions(self) -> tuple[Precision, ...]:
         return ("int8",) if self.chip in MINI_CHIPS else self.precisions
@@ -108,7 +122,7 @@ class Rknn(IsolatedTarget):
         values, _ = self.call("convert", arguments, log=job.log)
         placement = self._parse(values["log"], self._modules(artifact), job.log)
         write_placement(placement, job.out / _PLACEMENT)
-        diagnostics = self._concerns(placement, count_register_overflows(values["log"]))
+        diagnostics = self._concerns(placement, values["log"])
         return replace(artifact, diagnostics=diagnostics)
 
     def _write_sources(self, job: Conversion) -> Artifact:
@@ -196,7 +210,7 @@ class Rknn(IsolatedTarget):
         layers = ({**row, "module": modules.find(row["name"])} for row in placement.layers)
         return replace(placement, layers=tuple(layers))
 
-    def _concerns(self, placement: Placement, overflows: int) -> tuple[Diagnostic, ...]:
+    def _concerns(self, placement: Placement, log: str) -> tuple[Diagnostic, ...]:
         """What the toolkit accepts and the simulator does not show."""
         is_mini = self.chip in MINI_CHIPS
         what = "which this chip's runtime may refuse" if is_mini else "which costs time"
@@ -209,7 +223,15 @@ class Rknn(IsolatedTarget):
             for row in placement.layers
             if row["target"] != "NPU"
         ]
-        if overflows:
+        diagnostics += [
+            Diagnostic(f"the compiler says: {words}; look at the layer's time on the board")
+            for words in find_fallbacks(log)
+        ]
+        diagnostics += [
+            Diagnostic(f"a row of the toolkit's layer table is unknown, and not counted: {row}")
+            for row in find_unknown_rows(log)
+        ]
+        if overflows := count_register_overflows(log):
             diagnostics.append(
                 Diagnostic(
                     f"{overflows} values do not fit the NPU's registers (REGTASK in the log), so "

@@ -130,8 +130,8 @@ def padding_mode(op: Op) -> str | None:
     fix="choose an input size that the factor makes whole, or the factor 2",
 )
 def fractional_size(op: Op) -> str | None:
-    factors = op.arguments.get("scale_factors") or ()
-    sizes = [side * f for side, f in zip(op.input_shapes[0][2:], factors, strict=False)]
+    sides = zip(op.input_shapes[0][2:], op.scale_factors, strict=False)
+    sizes = [side * factor for side, factor in sides if factor is not None]
     return f"a size of {sizes}" if any(size != int(size) for size in sizes) else None
 
 

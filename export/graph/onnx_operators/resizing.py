@@ -41,7 +41,6 @@ class _How:
     rounding: str
     cubic: float
     exclude: bool
-    antialias: bool
 
 
 @operator("Upsample")
@@ -80,7 +79,6 @@ def _resize(node: OnnxNode, scales: list[float] | None, sizes: list[int] | None)
             return _by_axis(node, axes, how)
         if mode not in ("nearest", "nearest-exact"):
             keyword["align_corners"] = how.coordinates == "align_corners"
-            keyword["antialias"] = how.antialias
         return lambda x: F.interpolate(x, mode=mode, **keyword)  # type: ignore[arg-type]
     return _by_axis(node, axes, how)
 
@@ -119,6 +117,8 @@ def _read_how(node: OnnxNode) -> _How:
     )
     rounding = node.attribute("nearest_mode", "floor" if old else "round_prefer_floor")
     mode = node.attribute("mode", "nearest")
+    if node.attribute("antialias", 0):  # ONNX Runtime's filter is not torch's
+        node.fail("antialias is not supported; resize without it, or pool first")
     if coordinates == "tf_crop_and_resize":
         node.fail(f"coordinate_transformation_mode {coordinates} is not supported")
     return _How(
@@ -127,7 +127,6 @@ def _read_how(node: OnnxNode) -> _How:
         rounding,
         node.number_attribute("cubic_coeff_a", -0.75),
         bool(node.attribute("exclude_outside", 0)),
-        bool(node.attribute("antialias", 0)),
     )
 
 
@@ -145,14 +144,11 @@ def _torch_mode(axes: Sequence[_Axis], how: _How) -> str | None:
     # pytorch_half_pixel differs from half_pixel where the output is of size 1 alone
     is_larger = how.coordinates == "pytorch_half_pixel" and all(a.wanted > 1 for a in axes)
     aligned = how.coordinates in ("half_pixel", "align_corners") or is_larger
-    if not aligned or (how.exclude and not how.antialias):
-        return None
-    if how.antialias and (len(axes) != 2 or how.coordinates == "align_corners"):
+    if not aligned or how.exclude:
         return None
     if how.mode == "linear":
         return _LINEAR[len(axes)]
-    standard = how.cubic == (-0.5 if how.antialias else -0.75)
-    return "bicubic" if how.mode == "cubic" and standard else None
+    return "bicubic" if how.mode == "cubic" and how.cubic == -0.75 else None
 
 
 def _torch_nearest(axis: _Axis, shift: float) -> np.ndarray:
@@ -202,8 +198,8 @@ def _by_axis(node: OnnxNode, axes: Sequence[_Axis], how: _How) -> Function:
             return x
 
         return pick
-    if how.antialias or how.mode not in ("linear", "cubic"):
-        node.fail(f"mode {how.mode} with {how.coordinates} and antialias is not supported")
+    if how.mode not in ("linear", "cubic"):
+        node.fail(f"mode {how.mode} is not known")
     for axis in changed:
         node.add(torch.from_numpy(_matrix(axis, how)).to(node.dtype(0)))
 

@@ -288,8 +288,8 @@ def test_the_command(
     lonely = tmp_path / "lonely.kmodel"
     lonely.write_bytes(write_kmodel(operator_net()))
     for path, message in (
-        (lonely, "no manifest.json beside lonely.kmodel"),
-        (tmp_path / "none", "no export at"),
+        (lonely, "no manifest.json in"),
+        (tmp_path / "none", "there is no"),
     ):
         status, text, line = run_cli(monkeypatch, capfd, path, "--out", tmp_path / "b")
         assert status == 2 and not text and message in line and line.count("\n") == 1

@@ -11,6 +11,8 @@ import torch
 from edgeark.export.backends.rknn.log import (
     RknnLogError,
     count_register_overflows,
+    find_fallbacks,
+    find_unknown_rows,
     parse_placement,
 )
 from edgeark.export.results.compare import compare
@@ -127,14 +129,41 @@ def test_knows_the_column_that_some_chips_add() -> None:
         ("E build: something", "no layer table"),
         (LOG[: LOG.index("18 Concat")], "ends inside"),
         (LOG.split("D RKNN: [02:24:08.374]", maxsplit=1)[0], "before the total"),
-        (LOG.replace("2357/4608/4608", "n/a"), "unknown row.*a.1/Conv"),
-        (LOG.replace("(1,3,32,32),(16,3,3,3)", "(1,3,32,32),..."), "shapes are missing.*a.1/Conv"),
         (LOG.split(FIRST_ROW, maxsplit=1)[0] + LOG[LOG.index(TABLE_END) :], "empty"),
     ],
 )
 def test_a_log_that_it_does_not_know_is_an_error(log: str, complaint: str) -> None:
     with pytest.raises(RknnLogError, match=complaint):
         parse_placement(log)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [("2357/4608/4608", "n/a"), ("(1,3,32,32),(16,3,3,3)", "(1,3,32,32),...")],
+)
+def test_an_unknown_row_is_named_and_no_end(known: str, unknown: str) -> None:
+    log = LOG.replace(known, unknown)
+    (row,) = find_unknown_rows(log)
+    assert "a.1/Conv" in row and find_unknown_rows(LOG) == []
+    assert len(parse_placement(log).layers) == len(parse_placement(LOG).layers) - 1
+
+
+def test_the_toolkits_own_normalisation_has_no_name() -> None:
+    """It stands in front of whatever reads the image and is no dense convolution."""
+    row = (
+        "D RKNN: [02:24:08.370] 1 Conv INT8 NPU (1,3,64,64),(3,3,1,1) (1,3,64,64) 3812/8192/8192 24"
+    )
+    first = next(line for line in LOG.splitlines() if "ConvRelu" in line)
+    placement = parse_placement(LOG.replace(first, row))
+    assert placement.layers[0]["name"] == "the toolkit's own"
+    assert placement.layers[0]["macs"] == 9 * 64 * 64
+
+
+def test_reads_what_the_compiler_says_of_fallbacks() -> None:
+    said = "Transpose will fallback to CPU, because input shape has exceeded the max limit"
+    log = f"W RKNN: [02:26:07.198] {said}\n" * 2 + "E RKNN: [02:26:07.198] Unkown op target: 0\n"
+    assert find_fallbacks(log + LOG) == [said, "Unkown op target: 0"]
+    assert find_fallbacks(LOG) == []
 
 
 def test_counts_register_overflows() -> None:

@@ -1,0 +1,104 @@
+"""The command that makes what is copied to a board: bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from ..errors import EdgearkError
+from ..settings import go_offline
+from .console import err, print_json, print_table, working
+from .options import DataDir, Int8Flag, JsonFlag, LimitOption, OfflineFlag, WeightsFile
+
+if TYPE_CHECKING:
+    from ..export.targets.board import Bundle
+
+
+def bundle(
+    subject: Annotated[
+        str, typer.Argument(help="An export's folder or a file in it; or a model of the zoo.")
+    ],
+    out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
+    to: Annotated[
+        Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+        typer.Option("--to", help="The target; of an export it is known."),
+    ] = None,
+    languages: Annotated[
+        str, typer.Option("--lang", help="Of the programs: python, cpp; comma-separated.")
+    ] = "python",
+    int8: Int8Flag = False,
+    weights: WeightsFile = None,
+    data: DataDir = None,
+    limit: LimitOption = None,
+    offline: OfflineFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Write a folder for a board: network, program, golden vectors, README."""
+    from ..export.bundle.write import write_bundle
+
+    if offline:
+        go_offline()
+    wanted = [name.strip().lower() for name in languages.split(",") if name.strip()]
+    if Path(subject).exists():
+        if int8 or weights is not None:
+            raise EdgearkError("--int8 and --weights are for a model of the zoo, not for an export")
+        _require_target(Path(subject), to)
+        written = write_bundle(Path(subject), out_dir, wanted)
+    else:
+        written = _export_first(subject, to, out_dir, wanted, int8, weights, data, limit)
+    if json:
+        return print_json(written.to_dict())
+    rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
+    print_table(str(written.folder), ["file", "bytes"], rows)
+
+
+def _require_target(export: Path, to: str | None) -> None:
+    """The export's target is the one that was asked for."""
+    from ..export.verify import reopen
+
+    if to is not None and (found := reopen(export).target.full_name) != to.strip().lower():
+        raise EdgearkError(f"{export} is an export to {found}, not to {to}: leave out --to")
+
+
+def _export_first(
+    model: str,
+    to: str | None,
+    out: Path,
+    languages: list[str],
+    int8: bool,
+    weights: Path | None,
+    data: Path | None,
+    limit: int | None,
+) -> Bundle:
+    """Export a model of the zoo, and write the bundle of that."""
+    from ..export.bundle.write import require_new_folder, write_bundle
+    from ..export.pipeline import export_model
+    from ..zoo.registry import list_models
+
+    if model not in list_models():
+        raise EdgearkError(
+            f"there is no {model}: name the folder of an export, or a model (edgeark models)"
+        )
+    if to is None:
+        raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
+    require_new_folder(out)
+    with tempfile.TemporaryDirectory(prefix="edgeark-bundle-") as scratch, working() as say:
+        rows = export_model(
+            *(model, [to]),
+            int8=int8,
+            out=Path(scratch),
+            weights=weights,
+            data=data,
+            limit=limit,
+            on_step=say,
+        )
+        row = rows[-1]  # int8 where it was asked for, after the floats
+        if row.status not in ("ok", "failed") or row.artifact is None:
+            raise EdgearkError(f"{model} to {row.target} {row.precision}: {row.message}")
+        if row.status == "failed":
+            err.print(f"{row.target} {row.precision} failed: {row.message}", soft_wrap=True)
+            raise typer.Exit(1)
+        return write_bundle(row.artifact, out, languages)

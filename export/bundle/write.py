@@ -1,0 +1,156 @@
+"""Write the folder that is copied to a board: the network, its facts, programs, golden vectors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..results.folder import staged_folder
+from ..results.manifest import Manifest
+from ..targets import find_target
+from ..targets.base import Precision
+from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
+from ..targets.templates import open_templates
+from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
+from .facts import BundleError, Facts, GoldenFacts, facts_of
+
+HERE = Path(__file__).resolve().parent
+FACTS, README = "model.json", "README.md"
+_PYTHON = ("run.py", "golden.py", "images.py", "png.py")
+
+
+def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)) -> Bundle:
+    """Write what a board needs to run an export.
+
+    Args:
+        export: the folder of an export, or a file in it.
+        out: the bundle's folder; it must not exist, or be empty.
+        languages: of the programs: ``python``, ``cpp``.
+
+    Raises:
+        ManifestError: there is no export.
+        BundleError: no program for that target, task or language; ``out`` is in use.
+    """
+    out = require_new_folder(out)
+    found = reopen(export)
+    own = found.target.write_bundle(export, out)
+    if own is not None:
+        return own
+    board = found.target.board
+    if board is None:
+        raise BundleError(
+            f"no board program for {found.target.full_name}; there are ones for the targets with "
+            f"a runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, k210"
+        )
+    wanted = _require_languages(board, languages, found.target.full_name)
+    if changed := found.changed_files():
+        raise BundleError(f"not the files that the manifest describes: {', '.join(changed)}")
+    vectors = found.golden()
+    if vectors.images.dtype.names is not None:
+        raise BundleError(f"{found.manifest.model} takes tensors: a board program feeds images")
+    with staged_folder(out) as folder:
+        golden = _write_golden(folder, vectors, found.manifest.precision)
+        facts = facts_of(found.manifest, board, found.folder, golden, found.target.chip)
+        text = json.dumps(facts.to_dict(), indent=2, ensure_ascii=False)
+        (folder / FACTS).write_text(text + "\n", encoding="utf-8")
+        _copy_network(found, board, folder)
+        if "python" in wanted:
+            _write_python(folder / "python", facts, board)
+        _write_readme(folder, facts, board, wanted, found.manifest)
+        files = sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        )
+    return Bundle(out, tuple(files), {"model": facts.model, "target": facts.target})
+
+
+def require_new_folder(out: Path) -> Path:
+    """The folder, absolute.
+
+    Raises:
+        BundleError: there is something in it already.
+    """
+    out = out.resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} is there already: name a new folder, or empty it")
+    return out
+
+
+def _require_languages(
+    board: BoardRuntime, languages: Sequence[str], target: str
+) -> tuple[Language, ...]:
+    known = board.languages
+    for language in languages:
+        if language not in LANGUAGES:
+            raise BundleError(f"no language {language!r}; there are {', '.join(LANGUAGES)}")
+        if language not in known:
+            raise BundleError(f"no {language} program for {target}; there is {', '.join(known)}")
+    return tuple(each for each in known if each in languages)
+
+
+def _write_golden(folder: Path, vectors: Golden, precision: Precision) -> GoldenFacts:
+    """The golden vectors as raw files, little-endian and without a header."""
+    (folder / "golden").mkdir()
+
+    def write(name: str, array: np.ndarray) -> str:
+        np.ascontiguousarray(array).tofile(folder / "golden" / name)
+        return f"golden/{name}"
+
+    kinds = {"export": vectors.answers, "pytorch": vectors.reference}
+    files = {
+        kind: tuple(
+            write(f"{kind}{index}.bin", array.astype("<f4")) for index, array in enumerate(arrays)
+        )
+        for kind, arrays in kinds.items()
+    }
+    return GoldenFacts(
+        count=len(vectors.images),
+        pixels=write("pixels.bin", vectors.images),
+        tolerance=REPEAT_TOLERANCE[precision],
+        **files,
+    )
+
+
+def _copy_network(found: Reopened, board: BoardRuntime, folder: Path) -> None:
+    names = [file.name for file in found.manifest.files]
+    if board.takes_sources:
+        names += found.manifest.sources
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found.folder / name, folder / name)
+
+
+def _write_python(folder: Path, facts: Facts, board: BoardRuntime) -> None:
+    folder.mkdir()
+    for name in _PYTHON:
+        shutil.copyfile(HERE / "python" / name, folder / name)
+    shutil.copyfile(HERE / "python" / f"{facts.task}.py", folder / "task.py")
+    shutil.copyfile(board.home / LANGUAGES["python"], folder / "runtime.py")
+
+
+def _write_readme(
+    folder: Path,
+    facts: Facts,
+    board: BoardRuntime,
+    languages: Sequence[Language],
+    manifest: Manifest,
+) -> None:
+    target = find_target(manifest.target)
+    values = {
+        "facts": facts,
+        "languages": languages,
+        "versions": target.versions(),
+        "chip": target.chip,
+        "evidence": manifest.evidence,
+        "sources": manifest.sources if board.takes_sources else (),
+    }
+    board_text = open_templates(board.home).get_template("board.md.jinja").render(values)
+    text = (
+        open_templates(HERE)
+        .get_template("README.md.jinja")
+        .render({**values, "board": board_text.strip()})
+    )
+    (folder / README).write_text(text, encoding="utf-8")

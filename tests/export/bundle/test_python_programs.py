@@ -1,0 +1,301 @@
+"""Every generated Python program answers as ``edgeark run`` does, in its runtime's environment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgeark.export.bundle.facts import head_facts
+from edgeark.export.bundle.write import HERE, write_bundle
+from edgeark.export.results.folder import MANIFEST
+from edgeark.export.run import answer_image
+from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Precision
+from edgeark.export.tasks import get_task
+from edgeark.zoo import model_entry
+from edgeark.zoo.tasks.images import resize, to_planes
+from edgeark.zoo.tasks.letterbox import letterbox
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from support.command import Run
+from support.exports import export
+from support.programs import run_program
+
+SLOW = pytest.mark.slow
+CASES = [
+    ("onnxruntime", "float32", "mobilenet_v1_025"),
+    ("onnxruntime", "float32", "unet_8"),
+    ("onnxruntime", "float32", "yolov5n"),
+    ("onnxruntime", "float32", "yolox_nano"),
+    ("onnxruntime", "int8", "unet_8"),
+    ("opencv", "float32", "yolov5n"),
+    ("opencv", "float32", "yolox_nano"),
+    ("openvino", "float16", "yolov5n"),
+    ("mnn", "float32", "yolov5n"),
+    ("ncnn", "float32", "yolov5n"),
+    ("ncnn", "float16", "unet_8"),
+    pytest.param("litert", "int8", "yolov5n", marks=SLOW),
+    pytest.param("litert", "float32", "mobilenet_v1_025", marks=SLOW),
+    pytest.param("executorch", "float32", "yolox_nano", marks=SLOW),
+    pytest.param("rknn:rk3588", "int8", "yolov5n", marks=SLOW),
+    pytest.param("rknn:rk3588", "float16", "unet_8", marks=SLOW),
+    pytest.param("opencv5", "float32", "yolov5n", marks=SLOW),
+    pytest.param("litert-nchw", "float32", "unet_8", marks=SLOW),
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Parts of two photographs, one in colour and one gray; PNG, which every board reads.
+
+    They have the width of the small detectors' inputs and are not resized: the order of a sum would
+    decide how a pixel is rounded, and untrained networks answer one other pixel with other boxes.
+    """
+    folder = tmp_path_factory.mktemp("photos")
+    first, second = load_sample_images().images
+    Image.fromarray(first[100:160, 200:296]).save(folder / "temple.png")
+    Image.fromarray(second[100:160, 200:296]).convert("L").save(folder / "flower.png")
+    return [folder / "temple.png", folder / "flower.png"]
+
+
+@pytest.mark.parametrize(("target", "precision", "model"), CASES)
+def test_a_program_answers_as_edgeark_does(
+    target: str, precision: Precision, model: str, photos: list[Path], tmp_path: Path
+) -> None:
+    found = find_target(target)
+    _, folder = export(model, tmp_path, target, precision)
+    bundle = write_bundle(folder, tmp_path / "bundle").folder
+    board = tmp_path / "board.json"
+    arguments = ("--json", "--out", tmp_path / "drawn", "--golden", board)
+    ran = run_program(bundle, found, *photos, *arguments)
+    assert ran.status == 0, ran.err
+    documents = [each for each in ran.documents() if "source" in each]
+    assert [each["source"] for each in documents] == [photo.name for photo in photos]
+    for photo, document in zip(photos, documents, strict=True):
+        wanted = answer_image(str(folder), photo).meaning
+        drawn = np.asarray(Image.open(tmp_path / "drawn" / photo.name))
+        assert drawn.shape[:2] == np.asarray(Image.open(photo)).shape[:2]
+        assert set(document["ms"]) == {"capture", "prepare", "infer", "read"}
+        check_same(wanted, document, tmp_path / "drawn" / f"{photo.stem}.mask.png")
+        if "detections" in wanted:
+            assert (drawn != np.asarray(Image.open(photo).convert("RGB"))).any()
+    report = json.loads(board.read_text())
+    assert report["ok"] and report["runtime"]["version"]
+    assert report["differences"]["export"]["max_abs_error"] <= report["allowed"]
+
+
+def check_same(wanted: dict[str, Any], document: dict[str, Any], mask: Path) -> None:
+    """Equal answers: of scores to 1e-3, of boxes to half a pixel, of masks but at the border."""
+    if "classes" in wanted:
+        keys = [[c["index"], c["name"]] for c in wanted["classes"]]
+        assert [[c["index"], c["name"]] for c in document["classes"]] == keys
+        found, right = ([c["score"] for c in each["classes"]] for each in (document, wanted))
+        np.testing.assert_allclose(found, right, atol=1e-3)
+    elif "mask" in wanted:
+        found = np.asarray(Image.open(mask))
+        assert found.shape == wanted["mask"].shape and 0 < wanted["mask"].mean() < 1
+        assert (found != wanted["mask"]).mean() < 1e-3
+        shares = {entry["index"]: entry["share"] for entry in document["shares"]}
+        assert shares[1] == pytest.approx(found.mean())
+    else:
+        right = wanted["detections"]
+        assert right and len(document["detections"]) == len(right), (
+            len(right),
+            len(document["detections"]),
+        )
+        for one, other in zip(document["detections"], right, strict=True):
+            assert (one["class"], one["name"]) == (other["class"], other["name"])
+            assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+            np.testing.assert_allclose(one["box"], other["box"], atol=0.5)
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """The program's modules by name, as a board's Python finds them."""
+    monkeypatch.syspath_prepend(HERE / "python")
+    for name in ("images", "png"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return lambda name: runpy.run_path(str(HERE / "python" / f"{name}.py"))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (97, 33), (427, 640), (800, 901)])
+def test_images_are_resized_as_edgeark_does(
+    modules: Callable[[str], dict[str, Any]], size: tuple[int, int]
+) -> None:
+    """Up to the rounding of a pixel in a thousand, which the order of a sum decides."""
+    tools, image = modules("images"), load_sample_images().images[0]
+    for color, channels in (("rgb", 3), ("gray", 1)):
+        planes = tools["resize"](tools["to_planes"](image, color), *size, antialias=True)
+        found = tools["to_bytes"](planes).transpose(2, 0, 1).astype(int)
+        difference = np.abs(found - resize(to_planes(image, channels), size))
+        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("shape", [(427, 640), (301, 77), (3, 500)])
+def test_letterboxes_are_those_of_edgeark(
+    modules: Callable[[str], dict[str, Any]], shape: tuple[int, int], centred: bool
+) -> None:
+    image = load_sample_images().images[1][: shape[0], : shape[1]]
+    facts = {
+        "input": {"height": 96, "width": 160, "color": "bgr"},
+        "resize": {"antialias": True, "centred": centred, "pad_value": 114},
+    }
+    found, (scale, offset, _) = modules("detection")["prepare"](image, facts)
+    wanted, mapping = letterbox(image, (96, 160), "bgr", centred=centred)
+    difference = np.abs(found.astype(int) - wanted[0])
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+    assert tuple(scale) == mapping.scale * 2 and tuple(offset) == mapping.pad * 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_png_is_read_without_pillow(
+    modules: Callable[[str], dict[str, Any]], mode: str, tmp_path: Path
+) -> None:
+    """Pillow chooses another filter for each row, so that all five occur."""
+    image = Image.fromarray(load_sample_images().images[0][:97, :101]).convert(mode)
+    image.save(tmp_path / "image.png")
+    tools = modules("png")
+    found = tools["read_png"]((tmp_path / "image.png").read_bytes())
+    is_gray = mode in ("1", "L", "LA")
+    np.testing.assert_array_equal(found, np.asarray(image.convert("L" if is_gray else "RGB")))
+    tools["write_png"](str(tmp_path / "again.png"), found)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "again.png")), found)
+    with pytest.raises(ValueError, match="not a PNG file that can be read"):
+        tools["read_png"]((tmp_path / "image.png").read_bytes()[:200])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 80, 300])
+@pytest.mark.parametrize("model", ["yolov5n", "yolox_nano", "yolo11n"])
+def test_own_classes(
+    model: str, count: int, modules: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """As many as a box has numbers, and more; names with quotes, spaces, other scripts."""
+    names = tuple(f"\"{i}\" 'größe' 猫\\n {i}" for i in range(count))
+    spec = replace(model_entry(model).spec, classes=names, input_size=(64, 96))
+    rng = np.random.default_rng(count)
+    outputs = []
+    for index, stride in enumerate(spec.strides):
+        boxes = {"yolov5": len(spec.anchors[index]) * (5 + count) if spec.anchors else 0}
+        channels = {"yolox": [4, 1, count], "dfl": [64, count]}.get(spec.head, [boxes["yolov5"]])
+        size = (64 // stride, 96 // stride)
+        outputs += [rng.normal(0, 2, (1, c, *size)).astype(np.float32) for c in channels]
+    facts = json.loads(json.dumps({"head": asdict(head_facts(spec))}, ensure_ascii=False))
+    facts["input"] = {"height": 64, "width": 96, "color": "rgb"}
+    facts["resize"] = {"antialias": True, "centred": spec.is_centred, "pad_value": 114}
+    image = np.zeros((97, 201, 3), np.uint8)
+    tools = modules("detection")
+    _, place = tools["prepare"](image, facts)
+    options = argparse.Namespace(score=None, iou=None)
+    found = tools["read"](outputs, place, facts, options)["detections"]
+    task = get_task("detection")
+    wanted = task.postprocess(spec, outputs, task.preprocess(spec, image))["detections"]
+    assert wanted and [each["name"] for each in found] == [each["name"] for each in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+        np.testing.assert_allclose(one["box"], other["box"], atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """An export, its bundle, and what that says of itself."""
+    folder = tmp_path_factory.mktemp("exported")
+    _, made = export("mobilenet_v1_025", folder)
+    bundle = write_bundle(made, folder / "bundle").folder
+    board = folder / "board.json"
+    ran = run_program(bundle, find_target("onnxruntime"), "--golden", board)
+    assert ran.status == 0 and ran.out.rstrip().endswith("ok")
+    return made, bundle, board
+
+
+def test_a_board_is_verified(exported: tuple[Path, Path, Path], run: Run) -> None:
+    made, _, board = exported
+    shown = run("verify", made, "--board", board, "--json")
+    (row,) = json.loads(shown.out)
+    assert (shown.status, row["status"], row["evidence"]) == (0, "ok", "on device")
+    assert row["repeat_error"] <= 1e-6 and "onnxruntime" in row["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "status", "message"),
+    [
+        ("differences.export.max_abs_error", 9.0, 1, "answers otherwise than the export: by 9.00"),
+        ("model", "other", 1, "the board ran something else: model other"),
+        ("files.0.sha256", "0" * 64, 1, "the board ran something else: another model.onnx"),
+        ("golden.sha256", "0" * 64, 1, "the board ran something else: other golden inputs"),
+        ("schema", 2, 2, "schema: Input should be 1"),
+        ("differences.pytorch", None, 2, "differences.pytorch"),
+    ],
+)
+def test_a_board_that_is_not_right(
+    path: str,
+    value: object,
+    status: int,
+    message: str,
+    exported: tuple[Path, Path, Path],
+    run: Run,
+    tmp_path: Path,
+) -> None:
+    made, _, board = exported
+    report = json.loads(board.read_text())
+    *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    section = report
+    for key in way:
+        section = section[key]
+    section[last] = value
+    (tmp_path / "board.json").write_text(json.dumps(report))
+    shown = run("verify", made, "--board", tmp_path / "board.json")
+    assert shown.status == status and message in " ".join(shown.err.split())
+
+
+def test_wrong_answers_are_a_failed_check(
+    exported: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(exported[1], tmp_path / "bundle"))
+    answers = bundle / "golden" / "export0.bin"
+    (np.fromfile(answers, np.float32) + 1).tofile(answers)
+    ran = run_program(bundle, find_target("onnxruntime"), "--golden", tmp_path / "board.json")
+    assert ran.status == 1 and "FAILED: more than" in ran.out
+    assert not json.loads((tmp_path / "board.json").read_text())["ok"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.png",), "cannot read the image none.png"),
+        ((), "name an image"),
+        (("film.mp4",), "videos and cameras need OpenCV"),
+        (("photo.jpg",), "only .png, .ppm, .pgm and .npy can be read"),
+        (("photo.npy", "--score", "2"), "--score and --iou are inside 0..1"),
+    ],
+)
+def test_bad_input_of_a_program(
+    arguments: tuple[str, ...], message: str, exported: tuple[Path, Path, Path]
+) -> None:
+    bundle = exported[1]
+    (bundle.parent / "photo.jpg").write_bytes(b"no image")
+    ran = run_program(bundle, find_target("onnxruntime"), *arguments, bare=True)
+    assert ran.status == 2 and message in ran.err and "Traceback" not in ran.err
+
+
+def test_bad_bundles(exported: tuple[Path, Path, Path], run: Run, tmp_path: Path) -> None:
+    made, out = exported[0], tmp_path / "out"
+    for arguments, message in (
+        ((made, "--to", "mnn"), "is an export to onnxruntime, not to mnn"),
+        ((made, "--lang", "ada"), "no language 'ada'; there are python"),
+        ((tmp_path / "none",), "there is no"),
+        (("mnist",), "which target for mnist?"),
+    ):
+        shown = run("bundle", *arguments, "--out", out)
+        assert shown.status == 2 and message in " ".join(shown.err.split()) and not out.exists()
+    assert run("bundle", made, "--out", made).status == 2
+    assert (made / MANIFEST).exists()
