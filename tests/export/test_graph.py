@@ -17,6 +17,7 @@ from edgeark.zoo.tasks.images import normalize
 from support.zoo_cases import answers, create_small, ready
 
 FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
+ATTENTION = {"Reshape"}  # of heads and pixels: an attention block has it
 
 
 TRAINED = list_models(pretrained=True)
@@ -41,7 +42,8 @@ def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) 
     path = graph.onnx(opset)
     proto = onnx.load(path)
     assert proto.opset_import[0].version == opset
-    assert not FORBIDDEN & {node.op_type for node in proto.graph.node}
+    forbidden = FORBIDDEN - (ATTENTION if name.startswith("yolo11") else set())
+    assert not forbidden & {node.op_type for node in proto.graph.node}
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
     assert shape == list(spec.input_shape)
     assert all(node.name for node in proto.graph.node)

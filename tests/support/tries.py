@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -131,7 +131,7 @@ def try_networks(
         run = {**arguments, "folder": str(file.parent), "files": [file.name]}
         steps = [["convert", arguments, key if is_int8 else ""]]
         jobs.append([*steps, *([["run", run, key]] if runs else [])])
-    toolchain = _Tries(*(getattr(target.toolchain, key) for key in _FIELDS))
+    toolchain = _Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
     values, answers = call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
     tries = []
@@ -151,9 +151,6 @@ class _Tries(Toolchain):
     @property
     def worker(self) -> Path:
         return Path(__file__).with_name("tries_worker.py")
-
-
-_FIELDS = ("name", "packages", "python", "download_mb")
 
 
 class _Recorded(Exception):

@@ -23,9 +23,10 @@ from .rules import rules
 
 
 class OnnxRuntime(Target):
-    """Float32, and int8 as QDQ with uint8 activations and int8 weights, per channel.
+    """Float32, and int8 as QDQ with uint8 activations and uint8 weights, per channel.
 
-    That pair (u8s8) is the one that OpenVINO reads rightly as well.
+    With int8 weights (u8s8) the sums of products saturate on x86 processors without VNNI: a
+    VGG loses 40 points of accuracy there. With uint8 weights it is right on all of them.
     """
 
     name = "onnxruntime"
@@ -119,7 +120,7 @@ def quantize(
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
             )
         finally:

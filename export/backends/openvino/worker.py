@@ -82,9 +82,21 @@ def _quantize(model, images, settings):
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             disable_bias_correction=True,
-            overflow_fix=nncf.OverflowFix.DISABLE,
+            overflow_fix=_overflow_fix(),
         ),
     )
+
+
+def _overflow_fix():
+    """Weights of 7 bits where this processor's sums of 8-bit products would overflow."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = file.read()
+    except OSError:  # no Linux: what the processor has is not known
+        return nncf.OverflowFix.DISABLE
+    is_x86 = "avx2" in flags
+    has_vnni = "avx512_vnni" in flags or "avx_vnni" in flags
+    return nncf.OverflowFix.ENABLE if is_x86 and not has_vnni else nncf.OverflowFix.DISABLE
 
 
 def _embed_normalization(model, settings):
