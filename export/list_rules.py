@@ -55,10 +55,8 @@ def list_rules(targets: Sequence[Target]) -> list[ListedRule]:
             for example in pairs[0][1].examples
             if not example.chips or chips & {*example.chips}
         ]
-        rule = pairs[0][1]
-        listed.append(
-            ListedRule((*names,), name, severity, reason, fix, rule.operators, (*examples,))
-        )
+        operators = tuple(sorted(pairs[0][1].operators))  # some come from a set
+        listed.append(ListedRule((*names,), name, severity, reason, fix, operators, (*examples,)))
     return listed
 
 
