@@ -145,7 +145,7 @@ def test_a_killed_parent_leaves_no_worker(toolchain: Toolchain, tmp_path: Path) 
             f"""
             import subprocess, sys
             from pathlib import Path
-            bootstrap = {str(env._HERE / "bootstrap.py")!r}
+            bootstrap = {str(Path(env.__file__).with_name("bootstrap.py"))!r}
             folder = Path({str(tmp_path)!r})
             (folder / "job.json").write_text(
                 '{{"function": "sleeps", "arguments": {{"pid": "{pid_file}"}}}}')
