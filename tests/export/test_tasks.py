@@ -153,6 +153,6 @@ def test_a_task_decides_how_far_its_metric_may_drop(
 
 
 def test_an_unknown_task_names_those_that_are_there() -> None:
-    assert list_tasks() == ["classification", "detection", "segmentation"]
+    assert list_tasks() == ["classification", "detection", "raw", "segmentation"]
     with pytest.raises(EdgearkError, match="unknown task 'keypoints'; there are classification, "):
         get_task("keypoints")
