@@ -11,7 +11,6 @@ from edgeark.export.graph.files import Graph
 from edgeark.export.prepare import EvalContext
 from edgeark.export.report import render
 from edgeark.export.toolchains import Toolchain
-from edgeark.training.data import sources
 from support.report_fakes import (
     SPEC,
     BrokenTarget,
@@ -64,7 +63,6 @@ def test_announce_finds_an_earlier_download(
     look = demo.find_dataset
     plan(monkeypatch, {"x", "y"}, None)
     monkeypatch.setattr(demo, "find_dataset", look)
-    monkeypatch.setattr(sources, "_REPOSITORY", tmp_path)
     monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path))
     monkeypatch.delenv("EDGEARK_DATA", raising=False)
     monkeypatch.chdir(tmp_path)

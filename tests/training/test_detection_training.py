@@ -59,7 +59,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
         return make_images(count, SIDE, seed, split).sample(sample)
 
     monkeypatch.setattr("edgeark.training.parts.load_images", load)
-    monkeypatch.setattr("edgeark.export.subject.load_images", load)
+    monkeypatch.setattr("edgeark.export.prepare.load_images", load)
 
 
 @pytest.fixture
