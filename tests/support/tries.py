@@ -14,7 +14,7 @@ from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion, Precision, Target
-from edgeark.export.targets.isolated import WorkerTarget
+from edgeark.export.targets.isolated import IsolatedTarget, WorkerTarget
 from edgeark.export.toolchains import Toolchain, call
 from edgeark.words import format_shape
 from edgeark.zoo import ModelSpec
@@ -126,9 +126,7 @@ def try_networks(
         key = format_shape(spec.input_shape)
         arrays[key] = images = make_images(4, spec.input_shape[1:], seed=0)
         job = Conversion(graphs[-1], precision, out, out / "log.txt", images if is_int8 else None)
-        arguments = _arguments(target, job)
-        file = Path(arguments["out"])
-        run = {**arguments, "folder": str(file.parent), "files": [file.name]}
+        arguments, run = _arguments(target, job)
         steps = [["convert", arguments, key if is_int8 else ""]]
         jobs.append([*steps, *([["run", run, key]] if runs else [])])
     toolchain = _Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
@@ -138,7 +136,7 @@ def try_networks(
     for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
         images = arrays[format_shape(graph.spec.input_shape)]
         try:
-            sqnr = compare(graph.reference(images), [answers[f"{index} output0"]]).sqnr_db
+            sqnr = compare(graph.reference(images, batch=1), [answers[f"{index} output0"]]).sqnr_db
         except (EdgearkError, KeyError):
             sqnr = -200.0
         tries.append(Try(said.get("error", ""), said, sqnr))
@@ -153,21 +151,22 @@ class _Tries(Toolchain):
         return Path(__file__).with_name("tries_worker.py")
 
 
-class _Recorded(Exception):
-    """What the target was about to ask is known."""
+def _arguments(target: WorkerTarget, job: Conversion) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the target would tell its worker: to convert, and to run what came of it."""
+    recorded: list[dict[str, Any]] = []
 
-
-def _arguments(target: WorkerTarget, job: Conversion) -> dict[str, Any]:
-    """What the target would tell its worker."""
-    recorded = []
-
-    def record(function: str, arguments: dict[str, Any], *_: object, **__: object) -> None:
+    def record(function: str, arguments: dict[str, Any], *_: object, **__: object) -> Any:
         recorded.append(arguments)
-        raise _Recorded
+        return {}, {}
 
     with patch.object(target, "call", record):
         try:
-            target.convert(job)
-        except _Recorded:
-            return recorded[0]
-    raise AssertionError("it called no worker")
+            artifact = target.convert(job)
+        except Exception:  # it reads what the worker says, which is nothing yet
+            artifact = None
+    (convert,) = recorded
+    file = Path(convert["out"])
+    run = {**convert, "folder": str(file.parent), "files": [file.name]}
+    if artifact and isinstance(target, IsolatedTarget):
+        run |= target.arguments(artifact)
+    return convert, run

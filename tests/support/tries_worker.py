@@ -32,6 +32,8 @@ def try_each(arguments, arrays):
         try:
             for function, given, name in steps:
                 images = {"images": arrays[name]} if name else {}
+                if "settings" in given:  # a target adds what its converter says
+                    given["settings"] = {**given["settings"], **said}
                 values, outputs = getattr(worker, function)(given, images)
                 said.update(values)
                 answers.update({f"{index} {name}": value for name, value in outputs.items()})
