@@ -13,7 +13,7 @@ from ..zoo.importers import import_weights
 from ..zoo.registry import create_model, list_models, transfer_features
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.transfer import Transfer
-from ..zoo.weights import packaged_weights, read_state
+from ..zoo.weights import WeightsError, packaged_weights, read_state
 from .config import Recipe, RecipeError
 from .data.formats import find_format
 from .qat import SCHEMES, RoundedNetwork
@@ -54,17 +54,14 @@ def start_network(
 def load_pretrained(model: nn.Module, recipe: Recipe) -> Transfer | None:
     """Load what ``recipe.pretrained`` names into ``model``; None where that is nothing.
 
-    ``auto`` is the weights that ship for this network, on data of the user's own alone: a public
-    data set is what they were trained on.
+    ``auto`` is the weights that ship for this network, where they fit, and on data of the user's
+    own alone: a public data set is what they were trained on.
     """
     chosen = recipe.pretrained
     if chosen == "none":
         return None
     if chosen == "auto":
-        path = packaged_weights(recipe.model)
-        if not path.exists() or not find_format(recipe.dataset).is_own:
-            return None
-        return transfer_features(model, read_state(path), f"the weights of {recipe.model}")
+        return _shipped(model, recipe)
     if chosen in list_models():
         path = packaged_weights(chosen)
         if not path.exists():
@@ -80,3 +77,14 @@ def load_pretrained(model: nn.Module, recipe: Recipe) -> Transfer | None:
         return transfer_features(model, read_state(path), path.name)
     imported = import_weights(path, recipe.model)
     return transfer_features(model, imported.model.state_dict(), path.name)
+
+
+def _shipped(model: nn.Module, recipe: Recipe) -> Transfer | None:
+    path = packaged_weights(recipe.model)
+    if not path.exists() or not find_format(recipe.dataset).is_own:
+        return None
+    try:
+        return transfer_features(model, read_state(path), f"the weights of {recipe.model}")
+    except WeightsError as error:  # the recipe changes the width, say
+        logger.info("%s; training starts from random weights", error)
+        return None

@@ -46,8 +46,8 @@ def transfer_weights(
     found = sum(value.numel() for value in taken.values())
     if 2 * found < wanted:
         raise WeightsError(
-            f"{source} has {found:,} of the {wanted:,} values of {name_of(model)}'s features: it "
-            "is of another network"
+            f"{source}: {found:,} of the {wanted:,} values of {name_of(model)}'s features match, "
+            "too few to start from"
         )
     model.load_state_dict(taken, strict=False)
     return Transfer(source, tuple(taken), tuple(key for key in own if key not in taken))

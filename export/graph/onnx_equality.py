@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 from onnx import ModelProto, helper
 
 from .onnx_operators.registry import OnnxError
+from .onnx_session import open_session
 
 _TOLERANCE = 1e-4  # of the output's peak
 _QUANTIZED_TOLERANCE = 2e-2  # of the output's root mean square: a step more or less here and there
 _FLIPPED = 1e-3  # the share of indices and conditions that rounding may turn
 _QUANTIZED = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 _LARGEST_INDEX = 2  # random whole numbers: they may be indices of anything
-_PROTOBUF_LIMIT = 2**31 - 1
 
 
 def make_noise(proto: ModelProto, seed: int) -> dict[str, np.ndarray]:
@@ -47,28 +43,14 @@ def run_onnx(proto: ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np
     Raises:
         OnnxError: it cannot run the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            session = onnxruntime.InferenceSession(
-                _serialize(proto, Path(folder)), options, providers=["CPUExecutionProvider"]
-            )
-            names = [output.name for output in session.get_outputs()]
-            results = session.run(names, dict(feeds))
-            return {name: np.asarray(v) for name, v in zip(names, results, strict=True)}
+        session = open_session(proto, optimization="none", quiet=True)
+        names = [output.name for output in session.get_outputs()]
+        results = session.run(names, dict(feeds))
+        return {name: np.asarray(v) for name, v in zip(names, results, strict=True)}
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OnnxError(f"ONNX Runtime cannot run the file: {reason}") from error
-
-
-def _serialize(proto: ModelProto, folder: Path) -> bytes | str:
-    if proto.ByteSize() < _PROTOBUF_LIMIT:
-        return proto.SerializeToString()
-    path = folder / "network.onnx"
-    onnx.save_model(proto, str(path), save_as_external_data=True)
-    return str(path)
 
 
 def is_quantized(proto: ModelProto) -> bool:

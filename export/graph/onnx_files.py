@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
-import onnxruntime
 from onnx import (
     AttributeProto,
     GraphProto,
@@ -28,6 +27,7 @@ from onnx import (
 from ...words import format_shape
 from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
+from .onnx_session import open_session
 
 _LARGEST = 2**31 - 1  # protobuf's limit, and more than any of the chips can hold
 
@@ -72,16 +72,10 @@ def clean_onnx(proto: ModelProto, seed: int = 0) -> ModelProto:
     Raises:
         OnnxError: ONNX Runtime cannot read the file, or answers otherwise afterwards.
     """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clean.onnx"
-        options.optimized_model_filepath = str(path)
         try:
-            onnxruntime.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            open_session(proto, optimization="basic", optimized=path, quiet=True)
             cleaned = onnx.load(path)
         except Exception as error:
             raise OnnxError(f"ONNX Runtime cannot read the file: {_first_line(error)}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 import onnx
 from torch import nn
 
-from ...settings import NO_TELEMETRY
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
 from .files import Graph, GraphError
 from .network import LintError, Network
 from .onnx_files import convert_opset, opset_of
+from .onnx_session import open_session
 
 
 class OnnxNetwork(nn.Module):
@@ -85,14 +84,7 @@ class OnnxGraph(Graph):
 
     @functools.cached_property
     def _session(self) -> Any:
-        os.environ.update(NO_TELEMETRY)
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        content = self._source.proto.SerializeToString()
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return open_session(self._source.proto, optimization="none")
 
     def _require_module(self) -> None:
         if self._source.module is None:

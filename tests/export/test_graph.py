@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgeark.export.backends.onnxruntime.target import make_session
 from edgeark.export.graph.files import Graph, GraphError, write_onnx
+from edgeark.export.graph.onnx_session import open_session
 from edgeark.zoo import create_model, list_models, spec_of
 from edgeark.zoo.tasks.images import normalize
 from support.zoo_cases import answers, create_small, ready
@@ -51,7 +51,7 @@ def test_onnx_is_static_folded_and_equal(name: str, opset: int, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "weights outside the file"
 
     images = np.random.default_rng(0).integers(0, 256, (3, *spec.input_shape[1:]), np.uint8)
-    session = make_session(path)
+    session = open_session(path)
     inputs = normalize(images, spec.mean, spec.std)
     ours = zip(*(session.run(None, {"input": x[None]}) for x in inputs), strict=True)
     for got, wanted in zip(ours, graph.reference(images), strict=True):

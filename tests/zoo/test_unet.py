@@ -11,9 +11,9 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.backends.onnxruntime.target import make_session
 from edgeark.export.check import fits_zoo_model
 from edgeark.export.graph.files import Graph, write_onnx
+from edgeark.export.graph.onnx_session import open_session
 from edgeark.export.targets import find_target
 from edgeark.zoo import WeightsError, create_model, list_models, spec_of
 from edgeark.zoo.importers import from_unet_checkpoint, import_weights
@@ -197,7 +197,7 @@ def check_onnx(model: nn.Module, path: Path, x: Tensor) -> None:
     with torch.no_grad():
         wanted = model(x).numpy()
     assert wanted.std() > 0.01
-    found = make_session(path).run(None, {"input": x.numpy()})[0]
+    found = open_session(path).run(None, {"input": x.numpy()})[0]
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.backends.onnxruntime.target import make_session
 from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_session import open_session
 from edgeark.zoo import WeightsError, create_model, spec_of
 from edgeark.zoo.coco import COCO_CLASSES
 from edgeark.zoo.importers import from_yolox, import_weights
@@ -351,7 +351,7 @@ def test_the_graph_ends_with_nine_convolutions(
     from_yolox(model, published(width=0.125, classes=7).state_dict())
     written = Graph(model, spec_of(model), tmp_path)
     image = rng.integers(0, 256, (1, 3, *size), np.uint8)
-    found = make_session(written.onnx(opset)).run(None, {"input": image.astype(np.float32)})
+    found = open_session(written.onnx(opset)).run(None, {"input": image.astype(np.float32)})
     for got, wanted in zip(found, written.reference(image), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())
 

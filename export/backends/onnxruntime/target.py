@@ -14,6 +14,7 @@ import onnx
 
 from ....settings import NO_TELEMETRY
 from ....zoo.tasks.images import network_inputs
+from ...graph.onnx_session import open_session
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
@@ -55,23 +56,13 @@ class OnnxRuntime(Target):
         return run_onnx(artifact.path, images, artifact.settings)
 
 
-def make_session(path: Path) -> Any:
-    """A session on one thread: the result then does not depend on the machine's cores."""
-    os.environ.update(NO_TELEMETRY)
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:
     """Run an ONNX file on raw images; see :func:`run_one_by_one`."""
-    session = make_session(path)
+    session = open_session(path)
     names = [entry.name for entry in session.get_inputs()]
 
     def answer(*inputs: np.ndarray) -> list[np.ndarray]:
-        return session.run(None, dict(zip(names, inputs, strict=True)))
+        return list(map(np.asarray, session.run(None, dict(zip(names, inputs, strict=True)))))
 
     return run_one_by_one(answer, images, settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, helper
 
-from ....settings import NO_TELEMETRY
+from ...graph.onnx_session import open_session
 
 Method = Literal["minmax", "mse"]
 _SAMPLED = 64  # pixels of a tensor that are kept from an image
@@ -58,20 +57,13 @@ def measure(
         images: uint8 ``[N, C, H, W]``.
         tensors: names.
     """
-    os.environ.update(NO_TELEMETRY)
-    import onnxruntime as ort
-
     source = proto.graph.input[0].name
     inner = sorted({name for node in proto.graph.node for name in node.output} & set(tensors))
     whole = ModelProto()
     whole.CopyFrom(proto)
     del whole.graph.output[:]
     whole.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inner)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(
-        whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(whole)
     rng = np.random.default_rng(0)
     seen: dict[str, list[Statistics]] = {name: [] for name in (source, *inner)}
     for image in images:

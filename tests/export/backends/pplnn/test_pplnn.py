@@ -141,7 +141,7 @@ def test_the_command_line_takes_it(
 ) -> None:
     program = pplnn_double.install(tmp_path / "bin")
     command = ["edgeark", "export", "mnist", "--to", "pplnn", "--limit", "4", "--int8", "--json"]
-    command += ["--pplnn", str(program), "--out", str(tmp_path)]
+    command += ["--tool", f"pplnn={program}", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as ended:
         cli.main()
