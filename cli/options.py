@@ -86,7 +86,9 @@ MixedFlag = Annotated[
 ]
 LimitOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--limit", min=1, help="At most this many test images."),
+    typer.Option(
+        "--limit", min=1, help="At most this many test images, an equal share of each class."
+    ),
 ]
 JobsOption = Annotated[
     int, typer.Option("--jobs", min=1, help="Exports at a time; timings are right with 1 alone.")

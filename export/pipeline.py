@@ -92,7 +92,7 @@ def export_model(
         weights: a weights file; by default the weights that ship.
         pretrained: load timm's or torchvision's published weights.
         data: where the data set of a model of the zoo is.
-        limit: at most so many test samples.
+        limit: at most so many test samples, an equal share of each class.
         quantization: how int8 is made.
         tools: programs of the user's that a backend can use, by name: ``{"pplnn": path}``.
         jobs: so many exports at a time; an image's time is measured well with 1 alone.

@@ -118,7 +118,7 @@ def prepare(
         raise EdgearkError(
             f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
         )
-    test = test.head(limit)
+    test = test.stratified(limit)
     graph = Graph(model, spec, folder)
     sample = functools.partial(
         *(load_images, dataset, "train", data),

@@ -162,11 +162,8 @@ def _arguments(target: WorkerTarget, job: Conversion) -> tuple[dict[str, Any], d
     with patch.object(target, "call", record):
         try:
             artifact = target.convert(job)
-        except (
-            EdgearkError,
-            LookupError,
-            OSError,
-        ):  # it reads what the worker says, which is nothing yet
+        # It reads what the worker says, which is nothing yet.
+        except (EdgearkError, LookupError, OSError):
             artifact = None
     (convert,) = recorded
     file = Path(convert["out"])

@@ -20,6 +20,7 @@ from edgeark.training.data.augment import (
     random_flip,
 )
 from edgeark.training.data.idx import read_idx
+from edgeark.training.data.images import as_labels
 from edgeark.training.data.sources import candidate_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -355,3 +356,35 @@ def test_light_keeps_images_in_range_and_differs() -> None:
     assert lit.min() >= 0 and lit.max() <= 255
     assert not torch.allclose(lit[0] / images[0], lit[1] / images[1])
     torch.testing.assert_close(color_jitter(images, 0.0), images)
+
+
+@pytest.mark.parametrize("count", [3, 7, 12, 30, None])
+def test_a_limit_takes_an_equal_share_of_each_class(count: int | None) -> None:
+    labels = np.repeat([2, 0, 1], [20, 8, 2])  # sorted by class, as folders are
+    whole = ImageSet("toy", "test", np.arange(30)[:, None], labels)
+    drawn = whole.stratified(count)
+    shares = np.bincount(drawn.labels, minlength=3)
+    assert shares.sum() == (count or 30)
+    unused = [share for share, total in zip(shares, (8, 2, 20), strict=True) if share < total]
+    assert max(unused, default=0) - min(unused, default=0) <= 1
+    assert len(np.unique(drawn.images)) == len(drawn), "an image twice"
+    assert np.array_equal(labels[drawn.images[:, 0]], drawn.labels)
+    assert np.array_equal(drawn.images, whole.stratified().head(count).images), "heads nest"
+
+
+def test_a_draw_of_boxes_has_the_rarest_class_of_each_image() -> None:
+    boxes = [[0, 0, 1, 1, 0.0]]
+    rows = [boxes * 3] * 20 + [[*boxes, [0, 0, 1, 1, 4]]] + [[]] * 5
+    labels = as_labels(np.array(row, np.float32).reshape(-1, 5) for row in rows)
+    whole = ImageSet("toy", "test", np.arange(26)[:, None], labels)
+    assert whole.strata().tolist() == [0] * 20 + [4] + [-1] * 5
+    assert set(whole.stratified(3).strata()) == {0, 4, -1}
+
+
+def test_a_draw_of_masks_has_marked_and_clean_images() -> None:
+    groups = np.array(["clean"] * 18 + ["marked"] * 2)
+    masks = np.zeros((20, 4, 4), np.uint8)
+    whole = ImageSet("toy", "test", np.arange(20)[:, None], masks, groups=groups)
+    assert whole.stratified(4).groups.tolist().count("marked") == 2
+    alone = ImageSet("toy", "test", np.arange(20)[:, None], masks)
+    assert len(set(alone.stratified(4).images[:, 0])) == 4

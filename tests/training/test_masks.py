@@ -222,7 +222,8 @@ def test_parts_keep_what_is_known_of_each_image() -> None:
         groups=values.astype(str),
         sequence_index=values // 6,
     )
-    for part in (whole.sample(5), whole.head(4), whole.subset(np.array([3, 1]))):
+    drawn = (whole.sample(5), whole.head(4), whole.stratified(7))
+    for part in (*drawn, whole.subset(np.array([3, 1]))):
         assert part.groups is not None and part.sequence_index is not None
         assert np.array_equal(part.groups.astype(int), part.labels)
         assert np.array_equal(part.sequence_index, part.labels // 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -53,8 +54,29 @@ class ImageSet(Dataset):
         return replace(self, **{key: take_rows(value, indices) for key, value in known.items()})
 
     def head(self, count: int | None) -> ImageSet:
-        """The first ``count`` images (all of them for None)."""
+        """The first ``count`` images (all of them for None); see :meth:`stratified`."""
         return self.subset(np.arange(len(self) if count is None else min(count, len(self))))
+
+    def stratified(self, count: int | None = None) -> ImageSet:
+        """``count`` images, an equal share of each class, drawn once and for all.
+
+        Classes take turns until they are used up, so that a :meth:`head` of the result is such a
+        draw as well; None keeps every image, in that order. See :meth:`strata`.
+        """
+        return self.subset(take_turns(self.strata())[:count])
+
+    def strata(self) -> np.ndarray:
+        """What a draw balances, int ``[N]``: the class; of an image with boxes, its rarest class
+        (-1 without boxes); of a mask, the image's group.
+        """
+        if self.labels.ndim > 1:
+            groups = np.zeros(len(self)) if self.groups is None else self.groups
+            return np.unique(groups, return_inverse=True)[1]
+        if self.labels.dtype != object:
+            return np.asarray(self.labels)
+        present = [np.unique(rows[:, 4].astype(np.int64)) for rows in self.labels]
+        counts = Counter(np.concatenate([*present, np.zeros(0, np.int64)]).tolist())
+        return np.array([min(p.tolist(), key=counts.__getitem__, default=-1) for p in present])
 
     def split_off(self, count: int) -> tuple[ImageSet, ImageSet]:
         """Hold out ``count`` images, drawn once and for all: (the rest, the held-out ones).
@@ -117,6 +139,22 @@ def held_out_ranges(numbers: np.ndarray, groups: np.ndarray, share: float) -> np
             gaps = np.diff(numbers[members])[first - 1 : last]
             held[members[first + int(gaps.argmax()) :]] = True
     return held
+
+
+def take_turns(strata: np.ndarray) -> np.ndarray:
+    """An order of all rows in which strata take turns, int ``[N]``: the same one every time.
+
+    Rows of a stratum come in a drawn order, and so do the strata themselves.
+    """
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(strata))
+    turns = np.zeros(len(strata), np.int64)
+    ranks = np.zeros(len(strata), np.int64)
+    values = np.unique(strata)
+    for place, value in zip(rng.permutation(len(values)), values, strict=True):
+        members = order[strata[order] == value]
+        turns[members], ranks[members] = np.arange(len(members)), place
+    return np.lexsort((ranks, turns))
 
 
 def draw(total: int, count: int) -> np.ndarray:

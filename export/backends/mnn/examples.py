@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
@@ -20,6 +20,18 @@ from ...lint.shared_examples import (
     sample,
     smaller,
 )
+
+LSTM = nn.LSTM(8, 8, batch_first=True).eval()
+GRU = nn.GRU(8, 8, batch_first=True).eval()
+
+
+def lstm(x: Tensor) -> Tensor:
+    return LSTM(x.flatten(2).transpose(1, 2)[:, ::40])[0]
+
+
+def gru(x: Tensor) -> Tensor:
+    return GRU(x.flatten(2).transpose(1, 2)[:, ::40])[0]
+
 
 EXAMPLES: tuple[Example, ...] = (
     CIRCULAR,
@@ -109,4 +121,5 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x[:, None], scale_factor=3, mode="nearest")[:, 0],
         crashes=True,
     ),
+    Example("lstm", lstm, gru, crashes=True),
 )

@@ -156,3 +156,13 @@ rules.add(nearest_rounding("MNN", by_inverse))
 )
 def trilinear(op: Op) -> str | None:
     return "trilinear resizing"
+
+
+@rules.op(
+    "lstm",
+    name="lstm",
+    reason="MNN's converter dies of it",
+    fix="use nn.GRU or nn.RNN, or write the cell with nn.Linear",
+)
+def lstm(op: Op) -> str | None:
+    return "an LSTM"
