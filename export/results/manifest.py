@@ -41,7 +41,14 @@ def _known_task(name: str) -> str:
     return name
 
 
+def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if shape[:1] != (1,):
+        raise ValueError("a chip takes one sample at a time: the batch is 1")
+    return shape
+
+
 FileName = Annotated[str, AfterValidator(_inside)]
+InputShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_one_sample)]
 TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
@@ -59,7 +66,7 @@ class LetterboxSection(_Section):
 class InputSection(_Section):
     """What the file takes; ``normalization`` says who applies ``mean`` and ``std``."""
 
-    shape: tuple[PositiveInt, ...]
+    shape: InputShape
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     color: Color
     range: tuple[int, int] = (0, 255)
@@ -73,7 +80,7 @@ class TensorSection(_Section):
     """An input that is no image: float32, not normalised."""
 
     name: str
-    shape: tuple[PositiveInt, ...]
+    shape: InputShape
 
 
 class OutputSection(_Section):

@@ -28,7 +28,7 @@ from edgeark.export.targets.base import Artifact, Evidence, Placement
 from edgeark.zoo import model_entry
 from pydantic import ValidationError
 
-SCHEMA = Path(__file__).parents[1] / "docs/manifest.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs/manifest.schema.json"
 METRIC = Metric(
     name="map50",
     float=0.75,

@@ -16,9 +16,9 @@ from support.target_base import prepared
 TARGET = "rknn1:rk3399pro"
 
 
-def few_digits(folder: Path) -> EvalContext:
+def few_digits() -> EvalContext:
     """``mnist`` with 40 test images."""
-    context = prepared("mnist", folder)
+    context = prepared("mnist")
     return replace(
         context,
         test=context.test.head(40),

@@ -6,7 +6,11 @@ trained weights and real images: of MNIST, scikit-learn's digits take the place 
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,15 +23,13 @@ from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Evidence, Precision, Target
 from edgeark.export.toolchains import ToolchainUnavailable
 from edgeark.export.verify import reopen, verify_export
-from edgeark.zoo import list_models, model_entry
+from edgeark.zoo import model_entry
 
 TEST_COUNT = 1000
-LARGE_COUNT = 300  # of networks that a simulator takes 20 ms for, and more
-LARGE = ("vgg_kpu",)
-# Detectors take a hundred times as long: tests/test_engines_multi_output.py has small ones.
-CLASSIFIERS = [
-    name for name in list_models(pretrained=True) if model_entry(name).spec.task == "classification"
-]
+COLOR_COUNT = 200  # of networks that a simulator takes 20 ms an image for, and more
+# Detectors take a hundred times as long: test_engines_multi_output.py has small ones. The figures
+# of every trained network on every target are those of ``edgeark matrix``.
+GRAY_AND_COLOR = ("mnist", "mnist_kpu", "mobilenet_v1_025")
 
 
 def installed_target(name: str) -> Target:
@@ -41,12 +43,26 @@ def installed_target(name: str) -> Target:
     return target
 
 
-def prepared(name: str, folder: Path) -> EvalContext:
-    """A trained model with some of its test images; skips where this machine lacks them."""
+@functools.cache
+def _prepared(name: str) -> EvalContext | DataError:
+    folder = tempfile.TemporaryDirectory(prefix="edgeark-test-")
+    atexit.register(folder.cleanup)
+    count = TEST_COUNT if model_entry(name).spec.in_channels == 1 else COLOR_COUNT
     try:
-        return prepare(name, folder, limit=LARGE_COUNT if name in LARGE else TEST_COUNT)
+        return prepare(name, Path(folder.name), limit=count)
     except DataError as error:
-        pytest.skip(f"needs the data set of {name}: {error}")
+        return error
+
+
+def prepared(name: str) -> EvalContext:
+    """A trained model with some of its test images, once for all tests of this process.
+
+    Skips where this machine lacks the images.
+    """
+    context = _prepared(name)
+    if isinstance(context, DataError):
+        pytest.skip(f"needs the data set of {name}: {context}")
+    return context
 
 
 class TargetTester:
@@ -56,6 +72,7 @@ class TargetTester:
     evidence: ClassVar[Evidence] = Evidence.EXECUTED
     precisions: ClassVar[tuple[Precision, ...]] = ("float32", "int8")
     npu: ClassVar[bool] = False
+    models: ClassVar[Sequence[str]] = GRAY_AND_COLOR
     reopened: ClassVar[str] = "mnist"  # the model whose exports are run again
 
     @pytest.fixture(scope="class")
@@ -63,12 +80,15 @@ class TargetTester:
     def chosen(cls) -> Target:
         return installed_target(cls.target)
 
-    @pytest.fixture(scope="class", params=CLASSIFIERS)
     @classmethod
-    def context(
-        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> EvalContext:
-        return prepared(request.param, tmp_path_factory.mktemp("graph"))
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        if "context" in metafunc.fixturenames:
+            metafunc.parametrize("context", cls.models, indirect=True, scope="class")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def context(cls, request: pytest.FixtureRequest) -> EvalContext:
+        return prepared(request.param)
 
     def test_declares_what_it_can(self, chosen: Target) -> None:
         assert chosen.full_name == self.target
@@ -133,14 +153,3 @@ class TargetTester:
         wanted = context.graph.reference(image)[0]
         tolerance = {"float32": 1e-4, "float16": 2e-2, "int8": 0.2}[precision]
         np.testing.assert_allclose(answer, wanted, atol=tolerance * max(1, np.abs(wanted).max()))
-
-
-class SlowTargetTester(TargetTester):
-    """Of a converter that takes ten seconds for a network: one of them."""
-
-    @pytest.fixture(scope="class", params=["mnist"])
-    @classmethod
-    def context(
-        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> EvalContext:
-        return prepared(request.param, tmp_path_factory.mktemp("graph"))

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
-def mnist(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
-    return prepared("mnist", tmp_path_factory.mktemp("graph"))
+def mnist() -> EvalContext:
+    return prepared("mnist")
 
 
 def test_core_ml_is_compiled_and_no_more(mnist: EvalContext, tmp_path: Path) -> None:

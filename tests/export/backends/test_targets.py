@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeark.export.targets.base import Evidence, Placement
 from edgeark.settings import cache_folder
-from support.target_base import SlowTargetTester, TargetTester
+from support.target_base import TargetTester
 
 
 class TestOnnxRuntime(TargetTester):
@@ -41,11 +41,13 @@ class TestOpenVino(TargetTester):
     precisions = ("float32", "float16", "int8")
 
 
-class TestLiteRt(SlowTargetTester):
+class TestLiteRt(TargetTester):
+    models = ("mnist",)  # the converter takes ten seconds for a network
     target = "litert"
 
 
-class TestExecuTorch(SlowTargetTester):
+class TestExecuTorch(TargetTester):
+    models = ("mnist",)  # the converter takes ten seconds for a network
     target = "executorch"
 
 

@@ -26,18 +26,16 @@ from edgeark.export.kpu import (
 )
 from edgeark.export.kpu.compiler.compile import Compiled, compile_kmodel
 from edgeark.export.pipeline import export_one
-from edgeark.export.prepare import EvalContext, prepare
+from edgeark.export.prepare import prepare
 from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Conversion, Evidence, Placement, Target
 from edgeark.zoo import create_model
 from edgeark.zoo.spec import ModelSpec, spec_of
 from support.k210_cases import SPEC, conv
-from support.target_base import CLASSIFIERS, TargetTester, prepared
-from support.zoo_cases import MADE_FOR, create_small, ready
+from support.target_base import TargetTester
+from support.zoo_cases import create_small, ready
 from torch import Tensor, nn
-
-MADE_FOR_IT = [name for name in CLASSIFIERS if name in MADE_FOR["k210"]]
 
 
 class TestK210(TargetTester):
@@ -45,14 +43,8 @@ class TestK210(TargetTester):
     evidence = Evidence.MODELLED
     precisions = ("int8",)
     npu = True
+    models = ("mnist_kpu", "mobilenet_v1_025")
     reopened = "mnist_kpu"
-
-    @pytest.fixture(scope="class", params=MADE_FOR_IT)
-    @classmethod
-    def context(
-        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> EvalContext:
-        return prepared(request.param, tmp_path_factory.mktemp("graph"))
 
     def check_placement(self, placement: object) -> None:
         assert isinstance(placement, Placement)

@@ -21,13 +21,14 @@ from edgeark.zoo.spec import ModelSpec
 from support.nncase_cases import COLORS, SPEC, Between, make_images, set_batch_norm, sqnr_db
 from support.nncase_cases import convert as convert_onnx
 from support.settled import Heads
-from support.target_base import SlowTargetTester, installed_target
+from support.target_base import TargetTester, installed_target
 from torch import nn
 
 TARGET = "k210-nncase-tflite"
 
 
-class TestNncaseTflite(SlowTargetTester):
+class TestNncaseTflite(TargetTester):
+    models = ("mnist",)  # the converter takes ten seconds for a network
     target = TARGET
     evidence = Evidence.SIMULATED
     precisions = ("int8",)

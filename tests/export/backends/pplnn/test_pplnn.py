@@ -71,8 +71,8 @@ def no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
-    context = prepared("mnist", tmp_path_factory.mktemp("graph"))
+def digits() -> EvalContext:
+    context = prepared("mnist")
     reference = [output[:12] for output in context.reference]
     return replace(context, test=context.test.head(12), reference=reference)
 

@@ -28,8 +28,8 @@ from torch import nn
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
-    return few_digits(tmp_path_factory.mktemp("graph"))
+def digits() -> EvalContext:
+    return few_digits()
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,8 @@ def calls_of(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
-    return few_digits(tmp_path_factory.mktemp("graph"))
+def digits() -> EvalContext:
+    return few_digits()
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
-    return prepared("mnist", tmp_path_factory.mktemp("graph"))
+def digits() -> EvalContext:
+    return prepared("mnist")
 
 
 @pytest.fixture
