@@ -42,7 +42,7 @@ def rewrite(
     source = open_source(network, options, weights=weights, pretrained=pretrained)
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(source.model, next(iter(source.spec.input_shapes)), targets)
+    done = rewrite_network(source.original, next(iter(source.spec.input_shapes)), targets)
     if out_dir is not None:
         write_network(done, out_dir)
     if json:

@@ -40,6 +40,11 @@ class Source:
     spec: ModelSpec
     reference: Reference = "pytorch"
 
+    @property
+    def original(self) -> nn.Module:
+        """The user's own network: its outputs are as nested as they were written."""
+        return self.model.network if isinstance(self.model, FlatOutputs) else self.model
+
     def make_graph(self, folder: Path) -> Graph:
         """The files that converters read, made in ``folder`` when they are asked for."""
         if isinstance(self.model, OnnxNetwork):
@@ -60,6 +65,8 @@ class FlatOutputs(nn.Module):
     Raises:
         SourceError: the forward pass fails, or returns no tensor.
     """
+
+    wrapper_prefix = "network."  # of its parts' names, which diagnostics leave out
 
     def __init__(self, network: nn.Module, examples: Sequence[Tensor]) -> None:
         super().__init__()

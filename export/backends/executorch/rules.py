@@ -1,6 +1,6 @@
 """What ExecuTorch refuses or gets wrong, and what XNNPACK leaves to its slower kernels.
 
-Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees it again.
+Each was seen with ExecuTorch 1.5.1, and ``test_executorch_rules.py`` sees it again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What pnnx does not make into ncnn's layers, or not rightly: rules for ``edgeark check``.
 
-Each was seen with pnnx 20261020 and ncnn 1.0.20261020, and ``tests/test_ncnn.py`` sees it again.
+Each was seen with pnnx 20261020 and ncnn 1.0.20261020, and ``test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations

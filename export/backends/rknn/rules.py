@@ -1,6 +1,6 @@
 """What of a network a Rockchip NPU cannot do: rules for ``edgeark check`` and before an export.
 
-Each was seen on rknn-toolkit2 2.5.0, and ``tests/test_rknn_rules.py`` sees it again: a rule that
+Each was seen on rknn-toolkit2 2.5.0, and ``test_rknn_rules.py`` sees it again: a rule that
 outlives its reason fails there.
 """
 
