@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import SourceError
 from ...zoo.spec import Color, ModelSpec, TensorInput
-from .network import SourceError
 
 _SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
 _COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
@@ -20,19 +20,24 @@ class InputOptions:
 
     Args:
         shapes: ``3x224x224``, or by name ``image=3x224x224,other=10``; a batch of 1 may stand in
-            front where it makes four dimensions of an image.
+            front where it makes four dimensions of an image. Or a mapping, without the batch.
         mean: per channel, in the units of the image (0..255).
         std: per channel, likewise.
         color: ``rgb``, ``bgr`` or ``gray``.
         classes: names of the classes, where the task has any.
     """
 
-    shapes: str | None = None
+    shapes: str | Mapping[str, Sequence[int]] | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     color: Color | None = None
     classes: Sequence[str] = ()
     task: str = "raw"
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said."""
+        return self != InputOptions()
 
 
 def make_spec(
@@ -97,8 +102,10 @@ def without_batch(shape: Sequence[int]) -> tuple[int, ...]:
     return sides[1:] if len(sides) > 3 and sides[0] == 1 else sides
 
 
-def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
+def parse_shapes(text: str | Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """``3x224x224`` or ``image=3x112x112,other=10``, by name; one without a name is ``input``."""
+    if not isinstance(text, str):
+        return {name: tuple(map(int, sides)) for name, sides in text.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     for part in text.split(","):
         name, separator, sides = part.strip().rpartition("=")

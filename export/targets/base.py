@@ -22,10 +22,10 @@ from ..graph.files import Graph
 from ..lint.rule import Rule
 from ..toolchains.environment import Toolchain
 from .board import BoardRuntime, Bundle
+from .names import Group
 from .tools import ExternalTool
 
 Precision = Literal["float32", "float16", "int8"]
-Group = Literal["cpu", "npu", "mcu"]
 
 
 class Evidence(str, Enum):
