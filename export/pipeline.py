@@ -28,6 +28,7 @@ from .results.tables import ResultList
 from .results.verdict import Judged
 from .results.verdict import judge as judge_row
 from .sources import InputOptions
+from .sources.shapes import Examples, with_examples
 from .subject import Subject
 from .targets import find_targets, require_targets
 from .targets.base import (
@@ -63,6 +64,7 @@ def export_model(
     *,
     int8: bool = False,
     out: Path | str = Path("exports"),
+    example_inputs: Examples | None = None,
     inputs: InputOptions | None = None,
     images: Path | str | None = None,
     metric: MetricFunction | str | None = None,
@@ -83,7 +85,9 @@ def export_model(
         to: names like ``onnxruntime`` or ``rknn:rk3588``, or groups like ``all``.
         int8: quantise as well, where the target can.
         out: each export goes to ``out/<model>/<target>/<precision>``.
-        inputs: shapes, mean, std and colour of a network of one's own.
+        example_inputs: of a network of one's own: a tensor, or several in order or by name, for
+            their shapes.
+        inputs: its mean, std and colour; and shapes, where there is no example.
         images: a folder of samples of one's own, without labels; half of it calibrates int8, the
             other half is compared on. Without it a network of one's own is compared on noise.
         metric: the user's own metric of raw outputs, in 0..1; or ``FILE.py:FUNCTION``.
@@ -102,7 +106,7 @@ def export_model(
     """
     subject = Subject(
         network,
-        inputs or InputOptions(),
+        with_examples(inputs or InputOptions(), example_inputs, network),
         weights=_path(weights),
         pretrained=pretrained,
         images=_path(images),

@@ -13,12 +13,14 @@ import numpy as np
 from ..errors import DataError, EdgearkError
 from ..shipped import NETWORK_FILES
 from ..training.data.pixels import decode
+from ..words import format_shape
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.tasks.images import to_input
 from .graph.files import run_pytorch
 from .results.folder import MANIFEST
+from .results.tables import ResultList
 from .sources.samples import ARRAYS, read_samples
 from .subject import Subject
 from .tasks import get_task
@@ -27,12 +29,44 @@ from .verify import reopen, run_export
 _KMODEL = ".kmodel"
 
 
+_COLUMNS = {
+    "classes": {"name": "class", "index": "index", "score": "probability"},
+    "detections": {"name": "class", "score": "score", "box": "box"},
+}
+
+
+@dataclass(frozen=True)
+class _AnswerRow:
+    cells: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.cells
+
+
 @dataclass(frozen=True)
 class Answer:
     """Raw outputs, ``[1, ...]`` each, and what they say; see :meth:`Task.postprocess`."""
 
     outputs: Sequence[np.ndarray]
     meaning: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return str(self._rows())
+
+    def _repr_html_(self) -> str:
+        return self._rows()._repr_html_()
+
+    def _rows(self) -> ResultList[_AnswerRow]:
+        """What was recognised; else what the raw outputs are."""
+        for key, columns in _COLUMNS.items():
+            if key in self.meaning:
+                return ResultList(map(_AnswerRow, self.meaning[key]), columns)
+        facts = [
+            {"output": i, "shape": format_shape(o.shape), "least": float(o.min()),
+             "greatest": float(o.max())}
+            for i, o in enumerate(self.outputs)
+        ]  # fmt: skip
+        return ResultList(map(_AnswerRow, facts), {name: name for name in facts[0]})
 
 
 def answer_image(subject: str | Subject, image: Path) -> Answer:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from ...errors import SourceError
 from ...zoo.spec import Color, ModelSpec, TensorInput
@@ -116,3 +120,40 @@ def parse_shapes(text: str | Mapping[str, Sequence[int]]) -> dict[str, tuple[int
             )
         shapes[name] = tuple(int(side) for side in sides.split("x"))
     return shapes
+
+
+Examples = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+"""Example inputs, ``[1, ...]`` each: one, several in order, or by name."""
+
+
+def with_examples(options: InputOptions, examples: Examples | None, network: Any) -> InputOptions:
+    """The options with the shapes of example inputs.
+
+    Args:
+        options: what else is said of the inputs.
+        examples: None says nothing.
+        network: a module's ``forward`` names its inputs.
+
+    Raises:
+        SourceError: an example has no batch in front.
+    """
+    if examples is None:
+        return options
+    if isinstance(examples, Mapping):
+        named = dict(examples)
+    else:
+        several = isinstance(examples, (tuple, list))
+        listed: list[Any] = list(examples) if several else [examples]
+        named = dict(zip(_input_names(network, len(listed)), listed, strict=False))
+    for name, value in named.items():
+        if np.ndim(value) < 2:
+            raise SourceError(f"the example input {name} has no batch in front: [1, ...]")
+    return replace(options, shapes={n: tuple(map(int, v.shape[1:])) for n, v in named.items()})
+
+
+def _input_names(network: Any, count: int) -> list[str]:
+    if count == 1:
+        return ["input"]
+    forward = getattr(network, "forward", None)
+    names = list(inspect.signature(forward).parameters) if forward else []
+    return names if len(names) >= count else [f"input{index}" for index in range(count)]
