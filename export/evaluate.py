@@ -10,7 +10,7 @@ from .pipeline import export_all
 from .results.compare import score
 from .results.schema import ExportResult
 from .subject import Subject
-from .targets import find_targets, require_targets
+from .targets import find_targets
 from .targets.base import Evidence
 
 PYTORCH = "pytorch"
@@ -41,8 +41,8 @@ def evaluate_model(
     subject = Subject(model, weights=weights, data=data) if isinstance(model, str) else model
     names = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
     others = [name for name in names if name not in ("", PYTORCH)]
-    chosen = require_targets(others) if others or PYTORCH not in names else ""
-    targets = find_targets(chosen, subject.fits()) if chosen else []
+    is_pytorch_alone = PYTORCH in names and not others
+    targets = [] if is_pytorch_alone else find_targets(",".join(others), subject.fits)
     with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
         folder = Path(scratch)
         context = subject.prepare(folder, limit=limit)

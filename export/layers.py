@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ..errors import EdgearkError
 from .pipeline import planned_precisions, require_known
 from .subject import Subject
-from .targets import families, family_of, find_targets, require_targets
+from .targets import families, family_of, find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
     Conversion,
@@ -56,7 +56,7 @@ def analyze_layers(
         EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
             toolchain fails.
     """
-    chosen = find_targets(require_targets(targets), subject.fits())
+    chosen = find_targets(targets if isinstance(targets, str) else ",".join(targets), subject.fits)
     require_known(quantization, chosen)
     silent = [each.full_name for each in chosen if not _tells(type(each))]
     if silent:

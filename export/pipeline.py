@@ -30,7 +30,7 @@ from .results.verdict import judge as judge_row
 from .sources import InputOptions
 from .sources.shapes import Examples, with_examples
 from .subject import Subject
-from .targets import find_targets, require_targets
+from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
     FLOAT16_LIMITS,
@@ -42,11 +42,13 @@ from .targets.base import (
     RunResult,
     Target,
 )
+from .targets.reproduce import write_reproduction
 from .targets.tools import set_tools
 from .tasks import get_task
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
 from .toolchains.parallel import map_in_order
+from .verify import REPEAT_TOLERANCE
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +144,8 @@ def export_subject(
     on_step: Callable[[str], None] | None = None,
 ) -> list[ExportResult]:
     """:func:`export_model` of what a command was given."""
-    names = require_targets(to)  # a mistyped name is said before the network is made
-    chosen = find_targets(names, subject.fits())
+    names = to if isinstance(to, str) else ",".join(to)
+    chosen = find_targets(names, subject.fits)
     require_known(quantization, chosen)
     set_tools(chosen, tools)
     if int8:
@@ -293,6 +295,7 @@ def _prove(
         artifact=final / artifact.files[0],
         log=final / LOG,
     )
+    write_reproduction(target, job, artifact, context.name, REPEAT_TOLERANCE[row.precision])
     write_golden(folder, test.images, row.outputs, reference)
     names = output_names(context.graph.model, len(reference))
     write_manifest(

@@ -57,8 +57,12 @@ class Subject:
             self.network, self.inputs, weights=self.weights, pretrained=self.pretrained
         )
 
-    def fits(self) -> Callable[[Target], bool]:
+    def fits(self, target: Target) -> bool:
         """Whether a target can take the network; see :func:`.check.fits`."""
+        return self._fits(target)
+
+    @functools.cached_property
+    def _fits(self) -> Callable[[Target], bool]:
         if self.is_measured and isinstance(self.network, nn.Module):
             return fits(self.network, *spec_of(self.network).input_shapes)
         if self.is_measured:

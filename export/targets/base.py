@@ -322,6 +322,10 @@ class Target(ABC):
         """What each layer loses on raw images; None where the toolchain does not say."""
         return None
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        """The file that the vendor's converter read; None: it was not that which converted."""
+        return None
+
     def write_bundle(self, export: Path, out: Path) -> Bundle | None:
         """Write a board's folder of another kind than the common one; None: there is no other."""
         return None
