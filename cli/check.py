@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..errors import EdgearkError
 from .console import out, print_json
-from .options import (
-    InputShapeOption,
-    JsonFlag,
-    NetworkName,
-    PretrainedFlag,
-    TargetNames,
-    WeightsFile,
-)
+from .options import JsonFlag, TargetNames, takes_network
 from .tables import print_findings, print_rules
 
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
+
+@takes_network(default="")
 def check(
-    network: NetworkName = "",
+    subject: Subject,
     to: TargetNames = "",
-    input_shape: InputShapeOption = None,
-    weights: WeightsFile = None,
-    pretrained: PretrainedFlag = False,
     list_rules: Annotated[
         bool,
         typer.Option("--list-rules", help="List the rules of --to, or of all targets, instead."),
@@ -40,8 +34,7 @@ def check(
 
     Each finding names the module, the source line, the reason and a fix.
     """
-    from ..export.targets import find_targets
-
+    network = str(subject.network)
     if list_rules:
         if network:
             raise EdgearkError("--list-rules takes no network")
@@ -51,13 +44,11 @@ def check(
         raise EdgearkError("--out goes with --list-rules")
     if not network or not to:
         raise EdgearkError("name a network and its targets: edgeark check my_net.py:Net --to mnn")
-    targets = find_targets(to)  # a mistyped name is said before the network is made
     from ..export.check import check_source
-    from ..export.sources import InputOptions, open_source
+    from ..export.targets import find_targets
 
-    options = InputOptions(shapes=input_shape)
-    source = open_source(network, options, weights=weights, pretrained=pretrained)
-    findings = check_source(source, targets)
+    targets = find_targets(to)
+    findings = check_source(subject.source, targets)
     if json:
         print_json([finding.to_dict() for finding in findings])
     elif findings:

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ...errors import EdgearkError
+from ...errors import SourceError
 from ...zoo.spec import ModelSpec
 from ..graph.files import Graph
-from ..graph.onnx_graph import OnnxGraph, OnnxNetwork
+from ..graph.onnx_graph import OnnxGraph, OnnxNetwork, TorchScriptGraph
 
 Reference = Literal["pytorch", "onnxruntime", "torchscript"]
 """Whose answers a target's are compared with."""
-
-
-class SourceError(EdgearkError):
-    """What was named is not a network, or cannot be made into one."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +29,14 @@ class Source:
         model: in evaluation mode, with its ``spec``; its outputs are a tuple of tensors.
         spec: how it is fed and read.
         reference: whose answers count as right.
+        original: who gives these answers, where ``model`` is another form of it.
     """
 
     name: str
     model: nn.Module
     spec: ModelSpec
     reference: Reference = "pytorch"
+    original: nn.Module | None = None
 
     @property
     def original(self) -> nn.Module:
@@ -47,6 +45,8 @@ class Source:
 
     def make_graph(self, folder: Path) -> Graph:
         """The files that converters read, made in ``folder`` when they are asked for."""
+        if isinstance(self.model, OnnxNetwork) and self.original is not None:
+            return TorchScriptGraph(self.model, self.original, self.spec, folder)
         if isinstance(self.model, OnnxNetwork):
             return OnnxGraph(self.model, self.spec, folder)
         return Graph(self.model, self.spec, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,16 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...errors import SourceError
+from ...shipped import HUBS, NETWORK_FILES, packaged_weights
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
-from ...zoo.weights import packaged_weights
 from .factory import make_network
-from .network import FlatOutputs, Source, SourceError
+from .network import FlatOutputs, Source
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
-_HUBS = ("timm", "torchvision")
-_FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
+logger = logging.getLogger(__name__)
 
 
 def open_source(
@@ -49,7 +50,7 @@ def open_source(
         return _own(type(named).__name__, named, options, {}, weights)
     text = str(named)
     hub, separator, name = text.partition(":")
-    if separator and hub in _HUBS:
+    if separator and hub in HUBS:
         from .hubs import make_timm, make_torchvision
 
         model, facts = (make_timm if hub == "timm" else make_torchvision)(name, pretrained)
@@ -57,7 +58,7 @@ def open_source(
     if separator and not Path(text).exists():
         model = make_network(text)
         return _own(Path(text.rpartition(":")[2]).name, model, options, {}, weights)
-    if Path(text).suffix.lower() in _FILES:
+    if Path(text).suffix.lower() in NETWORK_FILES:
         return _open_file(Path(text), options, weights)
     if text not in list_models() and Path(text).exists():
         raise SourceError(
@@ -145,8 +146,14 @@ def _open_torchscript(path: Path, options: InputOptions) -> Source:
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is not a TorchScript file: {said}") from error
-    source = _own(path.stem, model, options, {}, None)
-    return replace(source, reference="torchscript")
+    source = replace(_own(path.stem, model, options, {}, None), reference="torchscript")
+    try:
+        from .torchscript_source import through_onnx
+
+        return through_onnx(source)
+    except SourceError as error:  # TorchScript's own target takes it all the same
+        logger.info("%s", error)
+        return source
 
 
 def _kind_of_archive(path: Path) -> str:
@@ -207,6 +214,8 @@ def _specs_of(
     shapes = parse_shapes(options.shapes) if options.shapes else facts.get("shapes")
     if shapes is None and "shape" in facts:
         shapes = {"input": tuple(facts["shape"])}
+    if isinstance(options.shapes, Mapping):  # nothing to guess
+        return [make_spec(name, shapes or {}, options, facts)]
     if not shapes:
         raise SourceError(f"{name}: say the shape of its input, as --input-shape 3x224x224")
     readings = [

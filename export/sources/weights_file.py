@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .network import SourceError
+from ...errors import SourceError
 
 # Where checkpoints of the usual training scripts keep the weights, best first.
 _WRAPPERS = (
