@@ -162,7 +162,7 @@ def _arguments(target: WorkerTarget, job: Conversion) -> tuple[dict[str, Any], d
     with patch.object(target, "call", record):
         try:
             artifact = target.convert(job)
-        except Exception:  # it reads what the worker says, which is nothing yet
+        except Exception:  # noqa: BLE001 (it reads what the worker says, which is nothing yet)
             artifact = None
     (convert,) = recorded
     file = Path(convert["out"])
