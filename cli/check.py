@@ -10,7 +10,7 @@ import typer
 from ..errors import EdgearkError
 from .console import out, print_json
 from .options import JsonFlag, TargetNames, takes_network
-from .tables import print_findings, print_rules
+from .tables import print_findings, print_rules, print_verdicts
 
 if TYPE_CHECKING:
     from ..export.subject import Subject
@@ -32,7 +32,9 @@ def check(
 ) -> None:
     """Lint a network for targets: operators that they lack or compute otherwise, and what to do.
 
-    Each finding names the module, the source line, the reason and a fix.
+    Each finding names the module, the source line, the reason and a fix. A verdict for every
+    target comes last: fits, fits after rewrite, falls back (how many operators, and their share of
+    the multiplications) or does not fit.
     """
     network = str(subject.network)
     if list_rules:
@@ -44,17 +46,18 @@ def check(
         raise EdgearkError("--out goes with --list-rules")
     if not network or not to:
         raise EdgearkError("name a network and its targets: edgeark check my_net.py:Net --to mnn")
-    from ..export.check import check_source
+    from ..export.check import check_source, judge_source
     from ..export.targets import find_targets
 
-    targets = find_targets(to)
-    findings = check_source(subject.source, targets)
+    targets = find_targets(to)  # a mistyped name is said before the network is made
+    source = subject.source
     if json:
+        findings = check_source(source, targets)
         print_json([finding.to_dict() for finding in findings])
-    elif findings:
-        print_findings(network, findings)
     else:
-        out.print(f"{network}: nothing found for {', '.join(t.full_name for t in targets)}")
+        findings, verdicts = judge_source(source, targets)
+        print_findings(network, findings)
+        print_verdicts(network, verdicts)
     raise typer.Exit(1 if any(f.severity == "error" for f in findings) else 0)
 
 

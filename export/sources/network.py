@@ -39,8 +39,8 @@ class Source:
     original: nn.Module | None = None
 
     @property
-    def original(self) -> nn.Module:
-        """The user's own network: its outputs are as nested as they were written."""
+    def as_written(self) -> nn.Module:
+        """The network with its outputs as nested as the user wrote them."""
         return self.model.network if isinstance(self.model, FlatOutputs) else self.model
 
     def make_graph(self, folder: Path) -> Graph:
