@@ -1,6 +1,6 @@
 # Two commands on a machine with Python 3.10+, make and git:
 #   make demo   the environment, then both digit networks on six targets, with a report
-#   make test   the environment, then every test
+#   make test   the environment, then every test; make test-fast: those of seconds
 # PYTHON names another interpreter: make demo PYTHON=python3.12; WORKERS, how many tests run at a
 # time (each takes up to 3 GB): make test WORKERS=1
 
@@ -11,13 +11,17 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.edgeark-installed
 
-.PHONY: demo test lint format docs requirements clean
+.PHONY: demo test test-fast lint format docs requirements clean
 
 demo: $(STAMP)
 	$(BIN)/edgeark demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# What needs no toolchain and no data set, within three minutes.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not toolchain and not data and not slow'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -32,6 +32,39 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return (yield)
 
 
+# The files that take longest begin, so that no worker is left alone with one in the end.
+LONGEST = (
+    *("test_nncase.py", "test_targets.py", "test_training.py", "test_rewrite.py"),
+    *("test_executorch.py", "test_accuracy.py", "test_ncnn.py", "test_executorch_rules.py"),
+    *("test_nncase_tflite.py", "test_rule_examples.py", "test_litert.py", "test_k210_nncase.py"),
+    *("test_tensorrt.py", "test_graph.py", "test_int8_inputs.py", "test_projects.py"),
+    *("test_ethos_u_rules.py", "test_k210.py", "test_detection_training.py", "test_wheel.py"),
+    *("test_compiled_alone.py", "test_rknn_zoo.py", "test_onnx_module.py", "test_cli.py"),
+)
+
+
+# Others whose tests take seconds each, or run toolchains.
+SLOW = (
+    *("test_python_programs.py", "test_segmentation_training.py", "test_transcode.py"),
+    *("test_yolox.py", "test_qat.py", "test_robustness.py", "test_lint.py", "test_plugin.py"),
+    *("test_run.py", "test_optimize.py", "test_rewrite_command.py", "test_every_operator.py"),
+    *("test_workers.py", "test_matrix.py", "test_edge_post_build.py", "test_toolchains.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order by file, and mark what needs a toolchain, or takes its time."""
+    backends = Path(__file__).parent / "export/backends"
+    for item in items:
+        if item.path.is_relative_to(backends):
+            vendor = item.path.relative_to(backends).parts[0].removesuffix(".py")
+            item.add_marker(pytest.mark.toolchain(vendor))
+        if item.path.name in (*LONGEST, *SLOW):
+            item.add_marker(pytest.mark.slow)
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 def pytest_runtest_setup() -> None:
     """And so have those that a test makes."""
     torch.manual_seed(0)

@@ -129,12 +129,12 @@ def last_losses(run: Path) -> float:
 def write_yolo(folder: Path) -> None:
     """The rectangles and discs of ``shapes``, as files."""
     for part, seed, count in (("train", 0, 96), ("test", 1, 32)):
-        images, texts = folder / "images" / part, folder / "labels" / part
-        images.mkdir(parents=True)
+        pictures, texts = folder / "images" / part, folder / "labels" / part
+        pictures.mkdir(parents=True)
         texts.mkdir(parents=True)
         images = make_images(count, SIDE, seed, part)
         for number, (image, labels) in enumerate(zip(images.images, images.labels, strict=True)):
-            Image.fromarray(image.transpose(1, 2, 0)).save(images / f"{number:03}.png")
+            Image.fromarray(image.transpose(1, 2, 0)).save(pictures / f"{number:03}.png")
             low, high, kinds = labels[:, :2], labels[:, 2:4], labels[:, 4:]
             rows = np.concatenate([kinds, (low + high) / 2 / SIDE, (high - low) / SIDE], axis=1)
             np.savetxt(texts / f"{number:03}.txt", rows, "%.6g")
