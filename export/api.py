@@ -115,7 +115,9 @@ def rewrite(
     source = _subject(network, example_inputs, inputs, weights, pretrained).source
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(source.model, next(iter(source.spec.input_shapes)), find_targets(names))
+    done = rewrite_network(
+        source.original, next(iter(source.spec.input_shapes)), find_targets(names)
+    )
     if out is not None:
         write_network(done, Path(out))
     changes, left = ResultList(done.changes, _CHANGES), ResultList(done.left, _FINDINGS)

@@ -17,6 +17,7 @@ from ..training.data import Frame, ImageSet, load_images
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, name_of, spec_of
 from .graph.files import Graph
+from .graph.network import LintError
 from .results.compare import compare, task_figures
 from .rewrite import rewrite
 from .sources import Source, SourceError
@@ -188,6 +189,8 @@ def prepare_source(
         return as_image_set(name, "calibration", samples)
 
     original = graph = source.make_graph(folder)
+    if source.reference == "pytorch":
+        _require_static(graph, source)
     rewrites: list[dict[str, Any]] = []
     if rewrite_for:
         if len(spec.input_shapes) > 1:
@@ -212,6 +215,17 @@ def prepare_source(
         metric=metric,
         rewrites=tuple(rewrites),
     )
+
+
+def _require_static(graph: Graph, source: Source) -> None:
+    try:
+        _ = graph.network
+    except LintError as error:
+        where = f" at {error.source}" if error.source else ""
+        raise SourceError(
+            f"{source.name}{where}: {error}; let shapes and branches depend on nothing that is "
+            "computed from the input"
+        ) from error
 
 
 @functools.cache

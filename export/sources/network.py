@@ -29,14 +29,14 @@ class Source:
         model: in evaluation mode, with its ``spec``; its outputs are a tuple of tensors.
         spec: how it is fed and read.
         reference: whose answers count as right.
-        original: who gives these answers, where ``model`` is another form of it.
+        script: the TorchScript that gives these answers, where ``model`` is ONNX made of it.
     """
 
     name: str
     model: nn.Module
     spec: ModelSpec
     reference: Reference = "pytorch"
-    original: nn.Module | None = None
+    script: nn.Module | None = None
 
     @property
     def as_written(self) -> nn.Module:
@@ -45,8 +45,8 @@ class Source:
 
     def make_graph(self, folder: Path) -> Graph:
         """The files that converters read, made in ``folder`` when they are asked for."""
-        if isinstance(self.model, OnnxNetwork) and self.original is not None:
-            return TorchScriptGraph(self.model, self.original, self.spec, folder)
+        if isinstance(self.model, OnnxNetwork) and self.script is not None:
+            return TorchScriptGraph(self.model, self.script, self.spec, folder)
         if isinstance(self.model, OnnxNetwork):
             return OnnxGraph(self.model, self.spec, folder)
         return Graph(self.model, self.spec, folder)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from .network import FlatOutputs, Source
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # PyTorch's own variable
 logger = logging.getLogger(__name__)
 
 
@@ -97,8 +100,11 @@ def _open_file(path: Path, options: InputOptions, weights: Path | None) -> Sourc
 
 def _open_program(path: Path, options: InputOptions) -> Source:
     """A program of ``torch.export.save``; it holds its own input shapes."""
+    if not zipfile.is_zipfile(path):  # torch would print its stack
+        raise SourceError(f"{path} is not a torch.export program: it is cut off, or something else")
     try:
-        program = torch.export.load(path)
+        with _nothing_unpickled():
+            program = torch.export.load(path)
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is not a torch.export program: {said}") from error
@@ -117,6 +123,20 @@ def _open_program(path: Path, options: InputOptions) -> Source:
     facts: dict[str, Any] = {"shapes": shapes}
     model = program.module()
     return _own(path.stem, _NoModes(model), options, facts, None)
+
+
+@contextmanager
+def _nothing_unpickled() -> Iterator[None]:
+    """``torch.export.load`` falls back to whole pickles, whose code would run; not in here."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
 
 
 class _NoModes(nn.Module):

@@ -49,7 +49,7 @@ def through_onnx(source: Source) -> Source:
         allowed = _TOLERANCE * max(1.0, float(np.abs(right).max()))
         if got.shape != right.shape or not np.allclose(got, right, rtol=0, atol=allowed):
             raise SourceError(f"{source.name}: its ONNX file answers otherwise than TorchScript")
-    return replace(source, model=network, original=script)
+    return replace(source, model=network, script=script)
 
 
 def _as_program(network: nn.Module, examples: Sequence[torch.Tensor]) -> nn.Module:

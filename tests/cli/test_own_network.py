@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -163,3 +164,35 @@ def test_a_bundle_gives_raw_outputs(tmp_path: Path, run: Run) -> None:
     assert list(outputs) == ["out", "score"] and np.shape(outputs["score"]) == (1, 8)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     assert [o.name for o in session.get_outputs()] == list(outputs)
+
+
+def test_bad_input_is_one_line(folder: Path, run: Run) -> None:
+    (folder / "empty").mkdir(exist_ok=True)
+    (folder / "words.txt").write_text("hello")
+    (folder / "cut.onnx").write_bytes((folder / "net.onnx").read_bytes()[:300])
+    (folder / "cut.pt").write_bytes((folder / "net.pt").read_bytes()[:900])
+    (folder / "cut.pt2").write_bytes((folder / "net.pt2").read_bytes()[:900])
+    torch.save(torch.nn.Conv2d(3, 4, 3), folder / "module.pt")
+    proto = onnx.load(folder / "net.onnx")
+    data = {"save_as_external_data": True, "location": "net.bin", "size_threshold": 0}
+    onnx.save(proto, folder / "external.onnx", **data)
+    (folder / "net.bin").unlink()
+    for words, said in (
+        (["lost.onnx"], "there is no file lost.onnx"),
+        (["words.txt"], "words.txt is no network"),
+        (["nets.py:Net", "--input-shape", "16x24x3"], "channels first: 3x16x24?"),
+        (["nets.py:Net"], "say the shape of its input"),
+        (["module.pt", *SHAPE], "pickled weights or a pickled module"),
+        (["external.onnx"], "its data file net.bin is missing"),
+        (["cut.onnx"], "is cut off"),
+        (["cut.pt", *SHAPE], "truncated"),
+        (["cut.pt2"], "is cut off"),
+        (["nets.py:Decides", *SHAPE], "branches depend on nothing"),
+        (["nets.py:Net", *SHAPE, "--images", "empty"], "there are no images in it"),
+        (["nets.py:Net", *SHAPE, "--images", "lost"], "there is no such folder"),
+        (["nets.py:Net", *SHAPE, "--metric", "nets.py:lost"], "has no lost"),
+    ):
+        done = run("export", *words, "--to", "onnxruntime")
+        assert done.status == 2 and done.out == "", (words, done.out)
+        lines = [line for line in done.err.splitlines() if line.strip()]
+        assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import textwrap
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -230,6 +231,26 @@ def test_pickles_are_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not Path("executed").exists()
     with pytest.raises(SourceError, match=r"torch.save\(model.state_dict\(\), FILE\)"):
         read_state_dict(Path("module.pt"))
+
+
+def test_a_program_is_loaded_without_its_pickles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its entries that torch.save wrote becomes a pickle that would run."""
+    monkeypatch.chdir(tmp_path)
+    torch.export.save(torch.export.export(small(), (torch.zeros(1, 3, 8, 8),)), "net.pt2")
+    torch.save(Malicious(), "payload")
+    replaced = 0
+    with zipfile.ZipFile("net.pt2") as good, zipfile.ZipFile("evil.pt2", "w") as evil:
+        for entry in good.infolist():
+            content = good.read(entry)
+            if content[:2] == b"PK":
+                content, replaced = Path("payload").read_bytes(), replaced + 1
+            evil.writestr(entry, content, zipfile.ZIP_STORED)
+    assert replaced
+    with pytest.raises(SourceError, match=r"evil\.pt2 is not a torch\.export program"):
+        open_source("evil.pt2")
+    assert not Path("executed").exists()
 
 
 @pytest.mark.parametrize("wrap", ["", "state_dict", "model", "ema"])
