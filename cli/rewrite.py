@@ -35,7 +35,7 @@ def rewrite(
     network, source = str(subject.network), subject.source
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(source.as_written, next(iter(source.spec.input_shapes)), targets)
+    done = rewrite_network(source.original, next(iter(source.spec.input_shapes)), targets)
     if out_dir is not None:
         write_network(done, out_dir)
     if json:

@@ -39,7 +39,7 @@ class Source:
     script: nn.Module | None = None
 
     @property
-    def as_written(self) -> nn.Module:
+    def original(self) -> nn.Module:
         """The network with its outputs as nested as the user wrote them."""
         return self.model.network if isinstance(self.model, FlatOutputs) else self.model
 
