@@ -74,6 +74,13 @@ MetricOption = Annotated[
 RewriteFlag = Annotated[
     bool, typer.Option("--rewrite", help="First replace what the targets lack by what is equal.")
 ]
+SpecOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--spec",
+        help="A spec.toml: task, classes, dataset, mean, std, color, strides, anchors ...",
+    ),
+]
 PretrainedFlag = Annotated[
     bool, typer.Option("--pretrained", help="Load timm's or torchvision's published weights.")
 ]
@@ -126,6 +133,7 @@ _ABOUT_NETWORK: dict[str, tuple[Any, Any]] = {
     "mean": (MeanOption, None),
     "std": (StdOption, None),
     "color": (ColorOption, None),
+    "spec": (SpecOption, None),
     "weights": (WeightsFile, None),
     "pretrained": (PretrainedFlag, False),
 }
@@ -188,13 +196,14 @@ def _make_subject(
     mean: str | None,
     std: str | None,
     color: Color | None,
+    spec: Path | None,
     **rest: Any,
 ) -> Subject:
-    from ..export.sources import InputOptions
+    from ..export.sources import InputOptions, read_spec
     from ..export.subject import Subject
 
     inputs = InputOptions(shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color)
-    return Subject(network, inputs, **rest)
+    return Subject(network, inputs if spec is None else read_spec(spec, inputs), **rest)
 
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:

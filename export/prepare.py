@@ -115,10 +115,7 @@ def prepare(
     spec, name = spec_of(model), name_of(model)
     shape = spec.input_shape[1:]
     dataset, test = load_test_images(spec, data)
-    if test.classes and len(test.classes) != len(spec.classes):
-        raise EdgearkError(
-            f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
-        )
+    _require_classes(spec, test)
     test = test.stratified(limit)
     graph = Graph(model, spec, folder)
     sample = functools.partial(
@@ -153,6 +150,7 @@ def prepare_source(
     folder: Path,
     *,
     images: Path | None = None,
+    data: Path | None = None,
     limit: int | None = None,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     metric: MetricFunction | None = None,
@@ -163,7 +161,9 @@ def prepare_source(
     Args:
         source: what is exported.
         folder: where its files go.
-        images: a folder of samples, calibrated and compared on; None: seeded noise.
+        images: a folder of samples, calibrated and compared on; None: the spec's labelled data, or
+            seeded noise where it names none.
+        data: the folder of the labelled data.
         limit: at most so many samples to compare on.
         quantization: how int8 is made.
         metric: the user's own.
@@ -174,7 +174,12 @@ def prepare_source(
         SourceError: the network's outputs cannot be compared.
     """
     spec = source.spec
-    if images is None:
+    is_labelled = bool(spec.dataset) and images is None
+    if is_labelled:
+        (name, test), files = load_test_images(spec, data), None
+        _require_classes(spec, test)
+        test = test.stratified(limit)
+    elif images is None:
         name, files = NOISE, None
         test = as_image_set(NOISE, "test", noise_samples(spec, limit or NOISE_COUNT))
     else:
@@ -182,6 +187,10 @@ def prepare_source(
         test = as_image_set(name, "test", read_samples(files[1], spec, limit or MOST))
 
     def read_calibration() -> ImageSet:
+        if is_labelled:
+            shape, frame = spec.input_shape[1:], Frame.of(spec)
+            count = quantization.count
+            return load_images(name, "train", data, shape=shape, sample=count, frame=frame)
         if files is None:
             samples = noise_samples(spec, min(quantization.count, NOISE_COUNT), seed=1)
         else:
@@ -211,10 +220,17 @@ def prepare_source(
         read_calibration=read_calibration,
         quantization=quantization,
         reference_name=source.reference,
-        on_noise=images is None,
+        on_noise=images is None and not is_labelled,
         metric=metric,
         rewrites=tuple(rewrites),
     )
+
+
+def _require_classes(spec: ModelSpec, test: ImageSet) -> None:
+    if test.classes and len(test.classes) != len(spec.classes):
+        raise EdgearkError(
+            f"{test.name} has {len(test.classes)} classes, the network {len(spec.classes)}"
+        )
 
 
 def _require_static(graph: Graph, source: Source) -> None:

@@ -29,7 +29,7 @@ class Subject:
         images: a folder of samples of one's own, without labels; half of it calibrates int8, the
             other half is compared on. Without it a network of one's own is compared on noise.
         metric: the user's own metric of raw outputs, in 0..1; or ``FILE.py:FUNCTION``.
-        data: where the data set of a model of the zoo is.
+        data: where the data set is, of a model of the zoo or of the spec.
     """
 
     network: str | Path | nn.Module
@@ -101,6 +101,7 @@ class Subject:
         return prepare_source(
             *(self.source, folder),
             images=self.images,
+            data=self.data,
             limit=limit,
             quantization=quantization,
             metric=metric,

@@ -5,6 +5,7 @@ from .metric import load_metric
 from .network import Source
 from .open import open_source
 from .shapes import InputOptions
+from .spec_file import read_spec
 from .weights_file import read_state_dict
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "SourceError",
     "load_metric",
     "open_source",
+    "read_spec",
     "read_state_dict",
 ]

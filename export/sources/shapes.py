@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import SourceError
-from ...zoo.spec import Color, ModelSpec, TensorInput
+from ...zoo.spec import Color, Head, ModelSpec, TensorInput
 
 _SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
 _COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
@@ -29,6 +29,9 @@ class InputOptions:
         std: per channel, likewise.
         color: ``rgb``, ``bgr`` or ``gray``.
         classes: names of the classes, where the task has any.
+        task: what it is for; ``raw`` compares numbers alone.
+        dataset: the kind of labelled data that measures it; ``""``: none.
+        head, strides, anchors: of a detector, see :class:`ModelSpec`.
     """
 
     shapes: str | Mapping[str, Sequence[int]] | None = None
@@ -37,6 +40,10 @@ class InputOptions:
     color: Color | None = None
     classes: Sequence[str] = ()
     task: str = "raw"
+    dataset: str = ""
+    head: Head = ""
+    strides: Sequence[int] = ()
+    anchors: Sequence[Sequence[tuple[float, float]]] = ()
 
     @property
     def is_given(self) -> bool:
@@ -61,14 +68,21 @@ def make_spec(
     facts = facts or {}
     (first, shape), *others = shapes.items()
     is_image = not others and len(shape) == 3 and shape[0] in _COLORS
-    common = {
+    common: dict[str, Any] = {
         "task": options.task,
         "classes": tuple(options.classes),
-        "dataset": "",
+        "dataset": options.dataset,
+        "head": options.head,
+        "strides": tuple(options.strides),
+        "anchors": tuple(map(tuple, options.anchors)),
         "description": name,
         "reference": "",
         "license": "",
     }
+    if not is_image and options.task != "raw":
+        raise SourceError(
+            f"{options.task} takes one image of 1 or 3 channels, {name} something else"
+        )
     if not is_image:
         if options.mean is not None or options.std is not None:
             raise SourceError(

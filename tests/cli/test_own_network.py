@@ -166,6 +166,54 @@ def test_a_bundle_gives_raw_outputs(tmp_path: Path, run: Run) -> None:
     assert [o.name for o in session.get_outputs()] == list(outputs)
 
 
+COLORS = """
+import torch
+from torch import nn
+
+class Colors(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))[:, :2]
+"""
+SPEC = """
+task = "classification"
+classes = ["green", "red"]
+dataset = "image_folder"
+input_shape = "3x8x8"
+std = [255.0]
+"""
+
+
+def test_a_spec_measures_the_tasks_metric(tmp_path: Path, run: Run) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for index, name in enumerate(("green", "red")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.integers(0, 99, (9, 9, 3), np.uint8)
+                pixels[..., index] += 100  # of green pictures the first channel, as Colors reads
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{number}.png")
+    (tmp_path / "colors.py").write_text(COLORS)
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC)
+    words = ("eval", f"{tmp_path}/colors.py:Colors", "--spec", spec, "--data", tmp_path)
+    done = run(*words, "--to", "pytorch,onnxruntime", "--limit", 4, "--json")
+    assert done.status == 0, done.err
+    for row in done.json:
+        assert (row["metric"]["name"], row["metric"]["value"], row["metric"]["n"]) == ("top1", 1, 4)
+        assert row["evidence"] == "executed"
+    for text, said in (
+        ("task = 'sorting'", "task: Input should be"),
+        ("classes = ['a']\ncolour = 'rgb'", "colour: Extra inputs are not permitted"),
+        ("task = 'classification'", "needs classes"),
+        ("task = 'detection'\nclasses = ['a']", "needs head and strides"),
+        ("dataset = 'image_folder'", "say the task"),
+        ("task = ", "is not TOML"),
+    ):
+        spec.write_text(text)
+        refused = run(*words)
+        assert refused.status == 2 and said in refused.err, refused.err
+
+
 def test_bad_input_is_one_line(folder: Path, run: Run) -> None:
     (folder / "empty").mkdir(exist_ok=True)
     (folder / "words.txt").write_text("hello")

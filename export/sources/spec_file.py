@@ -1,0 +1,83 @@
+"""``spec.toml``: what a user's network is for, how it is fed, and how its outputs are read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+
+from ...errors import SourceError
+from ...zoo.spec import Color, Head
+from .shapes import InputOptions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_LABELLED = ("classification", "segmentation", "detection")
+
+
+class SpecFile(BaseModel):
+    """The content of a spec.toml; what is left out keeps its default.
+
+    ``dataset`` is the kind of labelled data in ``--data``: image_folder, mask_folder, coco_json
+    and the others of ``edgeark train --dataset``; the task's metric is measured on it. A detector
+    has a ``head``, with ``strides`` in pixels a cell and, for yolov5, ``anchors``: of each stride
+    widths and heights in pixels.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["classification", "segmentation", "detection", "raw"] = "raw"
+    classes: tuple[str, ...] = ()
+    input_shape: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[PositiveFloat, ...] | None = None
+    color: Color | None = None
+    dataset: str = ""
+    head: Head = ""
+    strides: tuple[PositiveInt, ...] = ()
+    anchors: tuple[tuple[tuple[PositiveFloat, PositiveFloat], ...], ...] = ()
+
+
+def read_spec(path: Path, options: InputOptions) -> InputOptions:
+    """What a spec.toml says; what the options say counts more.
+
+    Raises:
+        SourceError: no such file, not TOML, an unknown or a wrong field, or fields that contradict.
+    """
+    try:
+        found = SpecFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SourceError(f"--spec {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SourceError(f"--spec {path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SourceError(f"--spec {path}: {where}: {first['msg']}") from None
+    if found.task in _LABELLED and not found.classes:
+        raise SourceError(f"--spec {path}: {found.task} needs classes = [...]")
+    if found.task == "detection" and not (found.head and found.strides):
+        raise SourceError(f"--spec {path}: detection needs head and strides")
+    if found.head == "yolov5" and len(found.anchors) != len(found.strides):
+        raise SourceError(f"--spec {path}: yolov5 needs the anchors of each stride")
+    if found.dataset and found.task == "raw":
+        raise SourceError(f"--spec {path}: a dataset has labels: say the task")
+    return replace(
+        options,
+        shapes=options.shapes or found.input_shape,
+        mean=options.mean or found.mean,
+        std=options.std or found.std,
+        color=options.color or found.color,
+        task=found.task,
+        classes=found.classes,
+        dataset=found.dataset,
+        head=found.head,
+        strides=found.strides,
+        anchors=found.anchors,
+    )
