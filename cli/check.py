@@ -15,6 +15,7 @@ from .options import (
     NetworkName,
     PretrainedFlag,
     TargetNames,
+    TrustFlag,
     WeightsFile,
 )
 from .tables import print_findings, print_rules
@@ -34,6 +35,7 @@ def check(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="With --list-rules: a folder for a page of docs a target."),
     ] = None,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Lint a network for targets: operators that they lack or compute otherwise, and what to do.

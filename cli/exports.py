@@ -31,6 +31,7 @@ from .options import (
     StdOption,
     TargetNames,
     ToolOption,
+    TrustFlag,
     WeightsFile,
     numbers,
     quantization_of,
@@ -97,6 +98,7 @@ def export(
     tool: ToolOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Convert a network, run it on each target and compare it with PyTorch.

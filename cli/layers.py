@@ -18,6 +18,7 @@ from .options import (
     MixedFlag,
     ModelName,
     OfflineFlag,
+    TrustFlag,
     WeightsFile,
     quantization_of,
 )
@@ -38,6 +39,7 @@ def layers(
     data: DataDir = None,
     count: Annotated[int, typer.Option("--limit", min=2, help="So many test images.")] = 8,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Say what each layer of a model loses on a target, alone and with all before it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from ..errors import EdgearkError
+from ..settings import trust_files
 
 if TYPE_CHECKING:
     from ..export.targets.base import Quantization
@@ -105,6 +106,22 @@ ToolOption = Annotated[
     ),
 ]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+
+
+def _trust(value: bool) -> bool:
+    if value:
+        trust_files()
+    return value
+
+
+TrustFlag = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trust,
+        help="Run programs that files hold with all of your rights: you know who made them.",
+    ),
+]
 
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:

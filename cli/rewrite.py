@@ -14,6 +14,7 @@ from .options import (
     NetworkName,
     PretrainedFlag,
     TargetNames,
+    TrustFlag,
     WeightsFile,
 )
 from .tables import print_findings
@@ -29,6 +30,7 @@ def rewrite(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A new folder for network.py and weights.safetensors."),
     ] = None,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Rewrite unsupported operators into equal ones that targets have, and verify the result."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ..scratch import scratch_folder
 from .check import fits_zoo_model
 from .pipeline import export_all
 from .prepare import prepare
@@ -39,7 +39,7 @@ def evaluate_model(
     others = [name for name in names if name != PYTORCH]
     fits = fits_zoo_model(model)
     targets = find_targets(",".join(others), fits) if others or not names else []
-    with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
+    with scratch_folder("eval") as scratch:
         folder = Path(scratch)
         subject = prepare(model, folder, weights=weights, data=data, limit=limit)
         rows = []

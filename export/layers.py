@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
+from ..scratch import scratch_folder
 from .pipeline import planned_precisions, require_known
 from .prepare import prepare
 from .targets import find_targets
@@ -54,7 +54,7 @@ def analyze_layers(
     chosen = find_targets(",".join(targets))
     require_known(quantization, chosen)
     reports = []
-    with tempfile.TemporaryDirectory(prefix="edgeark-layers-") as scratch:
+    with scratch_folder("layers") as scratch:
         folder = Path(scratch)
         subject = prepare(
             model, folder, weights=weights, data=data, limit=count, quantization=quantization

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
@@ -16,6 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ..errors import EdgearkError
+from ..scratch import scratch_folder
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from ..zoo.weights import WEIGHTS_DIR, packaged_weights
@@ -64,7 +64,7 @@ def read_results(path: Path = RESULTS) -> list[MatrixResult]:
     except ValidationError as error:
         first = error.errors()[0]
         raise EdgearkError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise EdgearkError(f"{path} is not a file of results: {error}") from None
 
 
@@ -118,7 +118,7 @@ def measure(
     known = {result.key: result for result in read_results(path)}
     rows: list[ExportResult] = []
     for model in models:
-        with tempfile.TemporaryDirectory(prefix="edgeark-matrix-") as scratch:
+        with scratch_folder("matrix") as scratch:
             found = export_model(
                 *(model, targets),
                 int8=True,

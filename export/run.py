@@ -60,13 +60,23 @@ def answer_image(subject: str, image: Path, weights: Path | None = None) -> Answ
         spec = export.manifest.spec
         task = get_task(spec.task)
         model_input = task.preprocess(spec, read_image(image))
-        outputs = run_export(export, model_input.x)
+        outputs = _finite(run_export(export, model_input.x), subject)
         return Answer(outputs, task.postprocess(spec, outputs, model_input))
     if path.suffix.lower() != _KMODEL:
         raise EdgearkError(
             f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no {_KMODEL}"
         )
     return Answer(_run_kmodel(path, read_image(image)))
+
+
+def _finite(outputs: Sequence[np.ndarray], subject: str) -> Sequence[np.ndarray]:
+    for index, output in enumerate(outputs):
+        if output.size == 0 or not np.isfinite(output).all():
+            raise EdgearkError(
+                f"{subject} answers nothing that can be read: its output {index} holds infinite or "
+                "undefined values, or none"
+            )
+    return outputs
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -87,7 +97,7 @@ def _run_model(name: str, image: np.ndarray, weights: Path | None) -> Answer:
     task = get_task(spec.task)
     model_input = task.preprocess(spec, image)
     with evaluating(model):
-        outputs = run_pytorch(model, spec, model_input.x)
+        outputs = _finite(run_pytorch(model, spec, model_input.x), name)
     return Answer(outputs, task.postprocess(spec, outputs, model_input))
 
 

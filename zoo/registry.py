@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import EdgearkError, ModelError
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
 from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
@@ -120,6 +120,11 @@ def create_model(
         model = _build(entry, merged)
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from None
+    except (ValueError, RuntimeError, ArithmeticError, IndexError, KeyError) as error:
+        if isinstance(error, EdgearkError):
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(f"{name} cannot be made with these arguments: {said}") from error
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
     if source is not None and has_other_classes:

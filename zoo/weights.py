@@ -11,14 +11,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import EdgearkError
-from .spec import name_of
+from .spec import Color, name_of
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 _SPEC_KEY = "edgeark_spec"
@@ -27,6 +29,26 @@ _SPEC_FIELDS = (
     *("input_size", "color", "mean", "std", "classes", "dataset"),
     *("strides", "anchors", "arguments"),
 )
+
+
+Side = Annotated[int, Field(gt=0, le=2**14)]
+Scale = Annotated[float, Field(gt=0, le=2**14)]
+
+
+class StoredSpec(BaseModel):
+    """The spec in a weights file's header, which anybody may have written."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    input_size: tuple[Side, Side] = (1, 1)
+    color: Color = "rgb"
+    mean: Annotated[tuple[float, ...], Field(max_length=64)] = ()
+    std: Annotated[tuple[Scale, ...], Field(max_length=64)] = ()
+    classes: Annotated[tuple[str, ...], Field(max_length=100_000)] = ()
+    dataset: str = ""
+    strides: Annotated[tuple[Side, ...], Field(max_length=16)] = ()
+    anchors: Annotated[tuple[tuple[tuple[Scale, Scale], ...], ...], Field(max_length=16)] = ()
+    arguments: dict[str, bool | int | float | str | tuple[int | float | str, ...] | None] = {}
 
 
 class WeightsError(EdgearkError):
@@ -54,6 +76,7 @@ def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
     wanted = model.state_dict()
     if problem := _mismatch(wanted, state):
         raise WeightsError(f"{path} does not fit this network: {problem}")
+    require_finite(state, path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:  # values that this network refuses, for instance anchors
@@ -113,13 +136,20 @@ def read_spec_overrides(path: str | Path) -> dict[str, Any]:
     if _SPEC_KEY not in header:
         return {}
     try:
-        fields = json.loads(header[_SPEC_KEY])
-        return {key: _as_tuple(fields[key]) for key in _SPEC_FIELDS if key in fields}
-    except (ValueError, TypeError):
-        raise WeightsError(f"{path} has a broken spec in its header") from None
+        stored = StoredSpec.model_validate_json(header[_SPEC_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in map(str, first["loc"]))
+        raise WeightsError(
+            f"{path} has a broken spec in its header: {where}{first['msg']}"
+        ) from None
+    fields = stored.model_dump(exclude_unset=True)
+    return {key: _as_tuple(fields[key]) for key in _SPEC_FIELDS if key in fields}
 
 
 def _as_tuple(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuple(each) for key, each in value.items()}
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
 
 
@@ -130,8 +160,22 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str
         with safe_open(path, framework="pt") as file:
             keys = file.keys() if tensors else ()
             return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def require_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that hold infinite or undefined values.
+
+    Raises:
+        WeightsError: the first tensor that does.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(
+                f"{path}: {name} holds infinite or undefined values: the training diverged, or the "
+                "file is damaged"
+            )
 
 
 def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -12,7 +12,7 @@ from ..graph.onnx_files import clean_onnx, load_onnx
 from ..graph.onnx_graph import OnnxNetwork
 from ..graph.onnx_module import OnnxModule, check_onnx_module
 from ..graph.onnx_operators.registry import OnnxError
-from .network import Source, SourceError
+from .network import Source, SourceError, safe_name
 from .shapes import make_spec, parse_shapes
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
     shapes = {value.name: _shape(value)[1:] for value in proto.graph.input}
     if any(_shape(value)[:1] != (1,) for value in proto.graph.input):
         raise SourceError(f"{path}: its inputs have no batch of 1; give it with --input-shape")
-    spec = make_spec(path.stem, shapes, options)
+    name = safe_name(path.stem)
+    spec = make_spec(name, shapes, options)
     if not spec.inputs:
         _rename_input(proto.graph, spec.input_names[0])
     try:
@@ -44,8 +45,8 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
         module, reason = None, str(error)
     network = OnnxNetwork(proto, module, reason)
     network.spec = spec  # type: ignore[assignment]
-    network.name = path.stem  # type: ignore[assignment]
-    return Source(path.stem, network.eval(), spec, reference="onnxruntime")
+    network.name = name  # type: ignore[assignment]
+    return Source(name, network.eval(), spec, reference="onnxruntime")
 
 
 def _by_name(path: Path, text: str | None) -> dict[str, Sequence[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...settings import trusts_files
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
 from ...zoo.weights import packaged_weights
+from ..graph.program_file import check_program, tensors_alone
+from ..graph.torchscript_file import check_torchscript
 from .factory import make_network
-from .network import FlatOutputs, Source, SourceError
+from .network import FlatOutputs, Source, SourceError, safe_name
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
@@ -96,8 +100,12 @@ def _open_file(path: Path, options: InputOptions, weights: Path | None) -> Sourc
 
 def _open_program(path: Path, options: InputOptions) -> Source:
     """A program of ``torch.export.save``; it holds its own input shapes."""
+    trusted = trusts_files()
+    if not trusted:
+        check_program(path)
     try:
-        program = torch.export.load(path)
+        with nullcontext() if trusted else tensors_alone():
+            program = torch.export.load(path)
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is not a torch.export program: {said}") from error
@@ -140,6 +148,8 @@ def _open_torchscript(path: Path, options: InputOptions) -> Source:
             f"{path} holds {kind}, and no program: name the code that makes the network, "
             f"FILE.py:FACTORY --weights {path.name}; or save torch.jit.trace or torch.export's"
         )
+    if not trusts_files():
+        check_torchscript(path)
     try:
         model = torch.jit.load(path, map_location="cpu")
     except Exception as error:
@@ -154,7 +164,7 @@ def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, OSError):
         return "no archive of PyTorch's (truncated, or of a release before 1.6)"
     if any("/code/" in name for name in names):
         return "torchscript"
@@ -170,7 +180,7 @@ def _own(
 ) -> Source:
     if weights is not None:
         load_into(model, weights)
-    model = model.eval()
+    name, model = safe_name(name), model.eval()
     flat, spec = _fit_shapes(model, _specs_of(name, model, options, facts))
     chosen: nn.Module = model if flat.is_single else flat
     chosen.spec = spec  # type: ignore[assignment]

@@ -219,6 +219,12 @@ def _in_range(version: str, version_range: str) -> bool:
     return SpecifierSet(version_range).contains(version)
 
 
+def dying_with_us(command: Sequence[str]) -> list[str]:
+    """The command, such that Linux kills it when this process is gone, however it went."""
+    starter = Path(__file__).with_name("die_with_parent.py")
+    return [sys.executable, "-I", "-S", str(starter), *command]
+
+
 def _uv() -> str:
     from uv import find_uv_bin
 
@@ -248,7 +254,7 @@ def _run_uv(arguments: Sequence[str | Path], output: TextIO) -> bool:
     """Whether uv succeeded; what it says goes to ``output``."""
     try:
         done = subprocess.run(
-            [_uv(), *arguments],
+            dying_with_us([_uv(), *map(str, arguments)]),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

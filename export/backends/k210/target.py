@@ -101,6 +101,10 @@ class K210(Target):
         ]
         return RunResult(outputs, float(np.median(times)) * 1e3)
 
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        """In this process: the simulator is Python, and checks every size and address."""
+        return self.run(artifact, images, log)
+
     def placement(self, artifact: Artifact) -> Placement:
         return read_placement(artifact.folder / _PLACEMENT)
 

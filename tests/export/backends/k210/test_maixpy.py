@@ -224,7 +224,10 @@ def other(folder: Path) -> None:
         ({"classes": ["a"]}, "outputs .* in the manifest, decoded are"),
         ({"task": "detection"}, "0 sets of anchors for 0 strides"),
         ({"files": []}, "is about no file: no kmodel to bundle"),
-        ({"input": {"shape": [2, 1, 16, 16], "color": "gray"}}, "manifest.json: input.shape: .* batch is 1"),
+        (
+            {"input": {"shape": [2, 1, 16, 16], "color": "gray"}},
+            "manifest.json: input.shape: .* batch is 1",
+        ),
         ({"strides": [0]}, r"manifest.json: strides.0"),
         ({"classes": []}, r"outputs .*, decoded are \[\(1, 0, 1, 1\)\]"),
         (truncated, "model.kmodel: "),
