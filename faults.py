@@ -24,6 +24,8 @@ def describe_fault(error: BaseException) -> str:
     """An unforeseen error in one line, with the log that has its traceback."""
     said = " ".join(str(error).split())[:300]
     line = f"{type(error).__name__}{': ' + said if said else ''}"
+    if isinstance(error, OSError):  # the machine's, not a program's
+        return said or type(error).__name__
     if isinstance(error, MemoryError):
         return f"out of memory ({line})"
     log = _keep(error)

@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ..errors import EdgearkError
+from ..limited import read_text_file
 from ..scratch import scratch_folder
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
@@ -58,7 +59,7 @@ def read_results(path: Path = RESULTS) -> list[MatrixResult]:
         EdgearkError: it is not a file of results.
     """
     try:
-        return list(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).result)
+        return list(_File.model_validate(tomllib.loads(read_text_file(path))).result)
     except FileNotFoundError:
         return []
     except ValidationError as error:

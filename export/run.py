@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, EdgearkError
+from ..limited import MOST_IMAGE_BYTES, read_file
 from ..training.data.pixels import decode
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model, list_models
@@ -86,7 +87,7 @@ def read_image(path: Path) -> np.ndarray:
         DataError: Pillow cannot read it.
     """
     try:
-        return decode(path.read_bytes())
+        return decode(read_file(path, MOST_IMAGE_BYTES))
     except (OSError, DataError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import EdgearkError
+from ..limited import read_text_file
 from .qat import SchemeName
 
 if sys.version_info >= (3, 11):
@@ -175,11 +176,11 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPES_DIR / f"{name_or_path}.toml"
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(read_text_file(path))
     except FileNotFoundError:
         known = ", ".join(list_recipes())
         raise RecipeError(f"no recipe {name_or_path}; there are {known}, or give a file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"cannot read recipe {path}: {error}") from None
     fields.update({key: value for key, value in overrides.items() if value is not None})
     try:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, ValidationE
 from pydantic_core import from_json
 
 from ...errors import EdgearkError
+from ...limited import read_file
 from ...training.data import Frame
 from ...zoo.spec import Color, Head, ModelSpec, TensorInput
 from ...zoo.tasks.letterbox import GREY
@@ -21,7 +22,6 @@ from ..tasks import get_task, list_tasks
 from .folder import GOLDEN, GOLDEN_COUNT, MANIFEST
 from .schema import ExportResult, ProvenResult, Record, SourceResult
 
-_MOST_BYTES = 2**26
 SCHEMA_VERSION = 1  # rises when a field gets another meaning or is taken away
 
 
@@ -248,11 +248,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES // 2**20} MiB")
-        return Manifest.model_validate(from_json(content, allow_inf_nan=False))
+        return Manifest.model_validate(from_json(read_file(path), allow_inf_nan=False))
     except (FileNotFoundError, NotADirectoryError):
         raise ManifestError(
             f"no {MANIFEST} in {folder}: name a folder that `edgeark export` wrote"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EdgearkError
+from ...limited import read_text_file
 
 
 def require_own_script(path: Path, written: Iterable[str]) -> None:
@@ -20,7 +21,7 @@ def require_own_script(path: Path, written: Iterable[str]) -> None:
         EdgearkError: it is another program.
     """
     try:
-        found = _skeleton(path.read_text(encoding="utf-8"))
+        found = _skeleton(read_text_file(path))
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise EdgearkError(f"cannot read the script {path}: {error}") from None
     if found not in map(_skeleton, written):

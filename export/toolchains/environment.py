@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,8 +177,19 @@ class Toolchain:
 def log_folder() -> Path:
     """Where logs go that belong to no exported folder."""
     folder = cache_folder() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _temporary_logs()
+
+
+@functools.cache
+def _temporary_logs() -> Path:
+    """Where the cache cannot be written to: nothing else needs it."""
+    return Path(tempfile.mkdtemp(prefix="edgeark_logs_"))
 
 
 def clean_environment() -> dict[str, str]:
