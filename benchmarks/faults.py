@@ -94,7 +94,7 @@ def _become(arguments: list[str], log: Path, folder: Path, disk_bytes: int | Non
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 0
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (nobody else is told)
         sys.excepthook(type(error), error, error.__traceback__)  # as Python itself would
     finally:
         with contextlib.suppress(Exception):
