@@ -149,7 +149,7 @@ def spoil(good: Good, root: Path, seconds: float, rng: random.Random) -> dict[st
             folder = Path(place)
             seed = rng.getrandbits(32)
             arguments = KINDS[kind](good, folder, outside, random.Random(seed))
-            disk = rng.choice([0, 4096, 100_000]) if rng.random() < 0.05 else None
+            disk = rng.choice([4096, 100_000]) if rng.random() < 0.05 else None
             ended = run_forked(arguments, folder, disk)
             after = snapshot(outside)
             wrong = judge(table[kind], ended, after != before)

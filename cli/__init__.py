@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -148,5 +148,6 @@ def _abort(end: _End) -> NoReturn:
 
 def _fail(message: str) -> NoReturn:
     """One line on stderr, status 2."""
-    err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
+    with suppress(OSError):  # stderr may be full as well
+        err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
     sys.exit(2)
