@@ -44,7 +44,7 @@ class Good:
         export = ["export", "mnist_kpu", "--weights", str(self.root / "w.safetensors")]
         export += ["--to", "onnxruntime", "--limit", "20", "--out", str(out / "exports")]
         train = ["train", str(self.root / "recipe.toml"), "--out", str(out / "run")]
-        has_begun = (out / "run" / "last.pt").exists()
+        has_begun = (out / "run" / "last.ckpt").exists()
         train += ["--resume"] if has_begun else []
         return [export, train, *([["verify", str(out / "exports")]] if again else [])]
 

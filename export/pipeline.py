@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import shutil
@@ -208,6 +209,8 @@ def export_one(
         status: Status = "unavailable" if unavailable else "error"
         return row.replace(status=status, message=str(error), log=error.log)
     except OSError as error:  # the folder itself: read-only, or the disk is full
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):  # it is a file: a slip of the user's
+            raise
         return row.replace(message=f"cannot write {final}: {error.strerror or error}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -166,10 +167,17 @@ def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:
             read_entry(archive, "zeros", 10**6 - 1)
 
 
-def test_a_folder_that_cannot_be_written_gives_rows(tmp_path: Path, run: Run) -> None:
-    """It stands for a read-only or full disk, which root does not see."""
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_gives_rows(
+    number: int, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The errors are made here: root sees no read-only folder."""
+
+    def refuse(folder: Path) -> None:
+        raise OSError(number, os.strerror(number), str(folder))
+
+    monkeypatch.setattr("edgeark.export.pipeline.staged_folder", refuse)
     (tmp_path / "net.py").write_text("from torch import nn\nNet = lambda: nn.Conv2d(3, 4, 3)\n")
-    (tmp_path / "out").touch()
     arguments = ["--to", "onnxruntime,torchscript", "--input-shape", "3x8x8", "--json"]
     done = run("export", f"{tmp_path / 'net.py'}:Net", *arguments, "--out", tmp_path / "out")
     assert done.status == 1
