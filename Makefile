@@ -42,6 +42,7 @@ $(STAMP): requirements.txt pyproject.toml
 docs: $(STAMP)
 	$(BIN)/python -c 'from edgeark.export.results.manifest import manifest_schema as schema; \
 	  print(schema(), end="")' > docs/manifest.schema.json
+	$(BIN)/python -c 'from edgeark.zoo.registry import index; print(index(), end="")' > zoo/index.json
 
 # Recompile every pinned list after a change of pyproject.toml or of a requirements.in.
 requirements: $(STAMP)

@@ -1,9 +1,10 @@
-"""edgeark: a PyTorch model zoo whose models are proven to run on the chip.
+"""edgeark: from a PyTorch network to files that are proven to run on the chip.
 
 The front door. Everything is imported on first use, so ``import edgeark`` costs next to nothing::
 
+    findings = edgeark.check(network, to=["mnn", "rknn:rk3588"], example_inputs=x)
+    rows = edgeark.export_model(network, to=["onnxruntime", "mnn"], example_inputs=x, int8=True)
     model = edgeark.create_model("mnist", pretrained=True)
-    rows = edgeark.export_model("mnist", to=["onnxruntime", "rknn:rk3588"], int8=True)
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "check": ".export.api",
+    "rewrite": ".export.api",
+    "run": ".export.api",
+    "verify": ".export.api",
+    "export_model": ".export.pipeline",
+    "InputOptions": ".export.sources",
     "create_model": ".zoo.registry",
     "list_models": ".zoo.registry",
     "ModelSpec": ".zoo.spec",
     "load_weights": ".zoo.weights",
     "save_weights": ".zoo.weights",
-    "export_model": ".export.pipeline",
     "EdgearkError": ".errors",
 }
 
@@ -33,4 +39,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    return sorted(_EXPORTS)

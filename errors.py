@@ -15,3 +15,7 @@ class DataError(EdgearkError):
 
 class MissingPartError(DataError):
     """A data set has no such part: no images to validate with, say."""
+
+
+class SourceError(EdgearkError):
+    """What was named is not a network, or cannot be made into one."""

@@ -24,9 +24,9 @@ from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import planned_precisions
 from edgeark.export.targets import find_targets
 from edgeark.export.targets.base import Artifact, Conversion, Target
+from edgeark.shipped import packaged_weights
 from edgeark.zoo import create_model
 from edgeark.zoo.spec import name_of, spec_of
-from edgeark.zoo.weights import packaged_weights
 from torch import nn
 
 MODELS = ("mnist", "mobilenet_v1_050", "vgg_s", "unet_16", "yolov5n_relu")

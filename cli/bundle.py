@@ -11,16 +11,23 @@ from ..errors import EdgearkError
 from ..scratch import scratch_folder
 from ..settings import go_offline
 from .console import err, print_json, print_table, working
-from .options import DataDir, Int8Flag, JsonFlag, LimitOption, OfflineFlag, WeightsFile
+from .options import (
+    Int8Flag,
+    JsonFlag,
+    LimitOption,
+    OfflineFlag,
+    SubjectName,
+    takes_network,
+)
 
 if TYPE_CHECKING:
+    from ..export.subject import Subject
     from ..export.targets.board import Bundle
 
 
+@takes_network(samples=True, named=SubjectName)
 def bundle(
-    subject: Annotated[
-        str, typer.Argument(help="An export's folder or a file in it; or a model of the zoo.")
-    ],
+    subject: Subject,
     out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
     to: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
@@ -30,25 +37,26 @@ def bundle(
         str, typer.Option("--lang", help="Of the programs: python, cpp; comma-separated.")
     ] = "python",
     int8: Int8Flag = False,
-    weights: WeightsFile = None,
-    data: DataDir = None,
     limit: LimitOption = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Write a folder for a board: network, program, golden vectors, README."""
     from ..export.bundle.write import write_bundle
+    from ..export.run import is_export
+    from ..export.subject import Subject
 
     if offline:
         go_offline()
     wanted = [name.strip().lower() for name in languages.split(",") if name.strip()]
-    if Path(subject).exists():
-        if int8 or weights is not None:
-            raise EdgearkError("--int8 and --weights are for a model of the zoo, not for an export")
-        _require_target(Path(subject), to)
-        written = write_bundle(Path(subject), out_dir, wanted)
+    path = Path(str(subject.network))
+    if is_export(path):
+        if int8 or subject != Subject(subject.network):
+            raise EdgearkError("options of a network are not for an export, which has its own")
+        _require_target(path, to)
+        written = write_bundle(path, out_dir, wanted)
     else:
-        written = _export_first(subject, to, out_dir, wanted, int8, weights, data, limit)
+        written = _export_first(subject, to, out_dir, wanted, int8, limit)
     if json:
         return print_json(written.to_dict())
     rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
@@ -64,39 +72,31 @@ def _require_target(export: Path, to: str | None) -> None:
 
 
 def _export_first(
-    model: str,
+    subject: Subject,
     to: str | None,
     out: Path,
     languages: list[str],
     int8: bool,
-    weights: Path | None,
-    data: Path | None,
     limit: int | None,
 ) -> Bundle:
-    """Export a model of the zoo, and write the bundle of that."""
+    """Export a network, and write the bundle of that."""
     from ..export.bundle.write import require_new_folder, write_bundle
-    from ..export.pipeline import export_model
-    from ..zoo.registry import list_models
+    from ..export.pipeline import export_subject
 
-    if model not in list_models():
-        raise EdgearkError(
-            f"there is no {model}: name the folder of an export, or a model (edgeark models)"
-        )
+    model = str(subject.network)
     if to is None:
         raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
     require_new_folder(out)
     with scratch_folder("bundle") as scratch, working() as say:
-        rows = export_model(
-            *(model, [to]),
+        rows = export_subject(
+            *(subject, to),
             int8=int8,
             out=Path(scratch),
-            weights=weights,
-            data=data,
             limit=limit,
             on_step=say,
         )
         row = rows[-1]  # int8 where it was asked for, after the floats
-        if row.status not in ("ok", "failed") or row.artifact is None:
+        if row.status not in ("ok", "inconclusive", "failed") or row.artifact is None:
             raise EdgearkError(f"{model} to {row.target} {row.precision}: {row.message}")
         if row.status == "failed":
             err.print(f"{row.target} {row.precision} failed: {row.message}", soft_wrap=True)

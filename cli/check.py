@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..errors import EdgearkError
 from .console import out, print_json
-from .options import (
-    InputShapeOption,
-    JsonFlag,
-    NetworkName,
-    PretrainedFlag,
-    TargetNames,
-    TrustFlag,
-    WeightsFile,
-)
-from .tables import print_findings, print_rules
+from .options import JsonFlag, TargetNames, TrustFlag, takes_network
+from .tables import print_findings, print_rules, print_verdicts
+
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
 
+@takes_network(default="")
 def check(
-    network: NetworkName = "",
+    subject: Subject,
     to: TargetNames = "",
-    input_shape: InputShapeOption = None,
-    weights: WeightsFile = None,
-    pretrained: PretrainedFlag = False,
     list_rules: Annotated[
         bool,
         typer.Option("--list-rules", help="List the rules of --to, or of all targets, instead."),
@@ -40,10 +33,11 @@ def check(
 ) -> None:
     """Lint a network for targets: operators that they lack or compute otherwise, and what to do.
 
-    Each finding names the module, the source line, the reason and a fix.
+    Each finding names the module, the source line, the reason and a fix. A verdict for every
+    target comes last: fits, fits after rewrite, falls back (how many operators, and their share of
+    the multiplications) or does not fit.
     """
-    from ..export.targets import find_targets
-
+    network = str(subject.network)
     if list_rules:
         if network:
             raise EdgearkError("--list-rules takes no network")
@@ -53,19 +47,18 @@ def check(
         raise EdgearkError("--out goes with --list-rules")
     if not network or not to:
         raise EdgearkError("name a network and its targets: edgeark check my_net.py:Net --to mnn")
-    targets = find_targets(to)  # a mistyped name is said before the network is made
-    from ..export.check import check_source
-    from ..export.sources import InputOptions, open_source
+    from ..export.check import check_source, judge_source
+    from ..export.targets import find_targets
 
-    options = InputOptions(shapes=input_shape)
-    source = open_source(network, options, weights=weights, pretrained=pretrained)
-    findings = check_source(source, targets)
+    targets = find_targets(to)  # a mistyped name is said before the network is made
+    source = subject.source
     if json:
+        findings = check_source(source, targets)
         print_json([finding.to_dict() for finding in findings])
-    elif findings:
-        print_findings(network, findings)
     else:
-        out.print(f"{network}: nothing found for {', '.join(t.full_name for t in targets)}")
+        findings, verdicts = judge_source(source, targets)
+        print_findings(network, findings)
+        print_verdicts(network, verdicts)
     raise typer.Exit(1 if any(f.severity == "error" for f in findings) else 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,88 +12,66 @@ from .console import err, out, print_json, working
 from .options import (
     AlgorithmOption,
     CalibrationCount,
-    ColorOption,
     DataDir,
-    ImagesOption,
-    InputShapeOption,
     Int8Flag,
     JobsOption,
     JsonFlag,
     LimitOption,
-    MeanOption,
-    MetricOption,
     MixedFlag,
-    ModelName,
-    NetworkName,
     OfflineFlag,
-    PretrainedFlag,
     RewriteFlag,
-    StdOption,
     TargetNames,
     ToolOption,
     TrustFlag,
-    WeightsFile,
-    numbers,
     quantization_of,
+    takes_network,
 )
 from .tables import print_rows
 
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
+PASSED = ("ok", "inconclusive")
+
+
+@takes_network(samples=True)
 def evaluate(
-    model: ModelName,
+    subject: Subject,
     to: Annotated[str, typer.Option("--to", help="Targets, comma-separated; also pytorch.")] = (
         "pytorch"
     ),
     int8: Int8Flag = False,
-    weights: WeightsFile = None,
-    data: DataDir = None,
     limit: LimitOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Measure a model's metric on its test data, in PyTorch or on targets."""
+    """Measure a network in PyTorch or on targets, on its test data, --images or noise."""
     from ..export.evaluate import evaluate_model
 
     if offline:
         go_offline()
     with working() as say:
-        rows = evaluate_model(
-            *(model, to),
-            int8=int8,
-            weights=weights,
-            data=data,
-            limit=limit,
-            jobs=jobs,
-            on_step=say,
-        )
+        rows = evaluate_model(subject, to, int8=int8, limit=limit, jobs=jobs, on_step=say)
     if json:
         print_json([row.to_dict() for row in rows])
     else:
         print_rows("evaluation", rows, details=True)
-    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+    raise typer.Exit(0 if all(row.status in PASSED for row in rows) else 1)
 
 
+@takes_network(samples=True)
 def export(
-    network: NetworkName,
+    subject: Subject,
     to: TargetNames,
     int8: Int8Flag = False,
-    input_shape: InputShapeOption = None,
-    images: ImagesOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    color: ColorOption = None,
-    metric: MetricOption = None,
     rewrite: RewriteFlag = False,
-    weights: WeightsFile = None,
-    pretrained: PretrainedFlag = False,
     algorithm: AlgorithmOption = None,
     calibration: CalibrationCount = 200,
     mixed: MixedFlag = False,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the exports.")] = Path(
         "exports"
     ),
-    data: DataDir = None,
     limit: LimitOption = None,
     tool: ToolOption = None,
     jobs: JobsOption = 1,
@@ -106,27 +84,17 @@ def export(
     A model of the zoo is measured on its own data set. A network of yours is compared on
     --images, or on noise.
     """
-    from ..export.pipeline import export_model
-    from ..export.sources import InputOptions, load_metric
+    from ..export.pipeline import export_subject
     from ..export.targets.tools import parse_tools
 
     if offline:
         go_offline()
     with working() as say:
-        rows = export_model(
-            network,
-            to.split(","),
+        rows = export_subject(
+            *(subject, to),
             int8=int8,
             out=out_dir,
-            inputs=InputOptions(
-                shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color
-            ),
-            images=images,
-            metric=None if metric is None else load_metric(metric),
             rewrite=rewrite,
-            weights=weights,
-            pretrained=pretrained,
-            data=data,
             limit=limit,
             quantization=quantization_of(calibration, algorithm, mixed),
             tools=parse_tools(tool or ()),
@@ -137,7 +105,7 @@ def export(
         print_json([row.to_dict() for row in rows])
     else:
         print_rows("exports", rows)
-    raise typer.Exit(0 if all(row.status in ("ok", "inconclusive") for row in rows) else 1)
+    raise typer.Exit(0 if all(row.status in PASSED for row in rows) else 1)
 
 
 def demo(

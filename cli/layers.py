@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -12,20 +12,22 @@ from .console import out, print_json, print_table, working
 from .options import (
     AlgorithmOption,
     CalibrationCount,
-    DataDir,
     Int8Flag,
     JsonFlag,
     MixedFlag,
-    ModelName,
     OfflineFlag,
     TrustFlag,
-    WeightsFile,
     quantization_of,
+    takes_network,
 )
 
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
+
+@takes_network(samples=True)
 def layers(
-    model: ModelName,
+    subject: Subject,
     to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
     int8: Int8Flag = False,
     algorithm: AlgorithmOption = None,
@@ -35,25 +37,20 @@ def layers(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--plot", help="A PNG file for the plot."),
     ] = None,
-    weights: WeightsFile = None,
-    data: DataDir = None,
     count: Annotated[int, typer.Option("--limit", min=2, help="So many test images.")] = 8,
     offline: OfflineFlag = False,
     trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Say what each layer of a model loses on a target, alone and with all before it."""
+    """Say what each layer of a network loses on a target, alone and with all before it."""
     from ..export.layers import analyze_layers, plot_layers
 
     if offline:
         go_offline()
     with working() as say:
         reports = analyze_layers(
-            model,
-            to.split(","),
+            *(subject, to),
             int8=int8,
-            weights=weights,
-            data=data,
             count=count,
             quantization=quantization_of(calibration, algorithm, mixed),
             on_step=say,

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..settings import go_offline
 from .console import out, print_json, working
-from .options import DataDir, JobsOption, JsonFlag, LimitOption, OfflineFlag, TargetNames
+from .options import (
+    JobsOption,
+    JsonFlag,
+    LimitOption,
+    OfflineFlag,
+    TargetNames,
+    takes_network,
+)
 from .tables import print_rows
 
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
+
+@takes_network(samples=True, named=None)
 def matrix(
+    subject: Subject,
     models: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-        typer.Option(help="Models, comma-separated. Default: all with weights that ship."),
+        typer.Option(
+            help="Networks, comma-separated, named as for export. Default: the zoo's trained ones."
+        ),
     ] = None,
     to: TargetNames = "all",
     file: Annotated[
@@ -26,13 +41,12 @@ def matrix(
     show: Annotated[
         bool, typer.Option("--show", help="Print what the file says, as Markdown; measure nothing.")
     ] = False,
-    data: DataDir = None,
     limit: LimitOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Export models to targets, float and int8, and record the figures in a file of results."""
+    """Export networks to targets, float and int8, and record the figures in a file of results."""
     from ..export.matrix import RESULTS, measure, read_results, to_markdown
     from ..zoo.registry import list_models
 
@@ -49,7 +63,10 @@ def matrix(
     names = models.split(",") if models else list_models(pretrained=True)
     with working() as say:
         rows = measure(
-            *(names, to.split(","), path), limit=limit, data=data, jobs=jobs, on_step=say
+            *([replace(subject, network=name) for name in names], to, path),
+            limit=limit,
+            jobs=jobs,
+            on_step=say,
         )
     if json:
         print_json([row.to_dict() for row in rows])

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
 from ..errors import EdgearkError
+from ..export.targets.names import require_targets
 from ..settings import trust_files
+from ..shipped import require_network
 
 if TYPE_CHECKING:
+    from ..export.subject import Subject
     from ..export.targets.base import Quantization
 
+Color = Literal["rgb", "bgr", "gray"]
+PYTORCH = "pytorch"
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-ModelName = Annotated[str, typer.Argument(help="A name that `edgeark models` lists.")]
 NetworkName = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
         help="FILE.py:FACTORY, package.module:FACTORY, timm:NAME, torchvision:NAME, an .onnx, a "
         "TorchScript .pt, a torch.export .pt2, or a model of the zoo.",
+    ),
+]
+SubjectName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK_OR_EXPORT",
+        help="An export's folder or a file in it; or a network, named as for export.",
     ),
 ]
 InputShapeOption = Annotated[
@@ -52,7 +65,7 @@ StdOption = Annotated[
     typer.Option("--std", help="Standard deviation per channel in 0..255. Default: 255."),
 ]
 ColorOption = Annotated[
-    Optional[Literal["rgb", "bgr", "gray"]],  # noqa: UP045
+    Optional[Color],  # noqa: UP045
     typer.Option("--color", help="Order of the image's channels. Default: rgb."),
 ]
 MetricOption = Annotated[
@@ -122,6 +135,83 @@ TrustFlag = Annotated[
         help="Run programs that files hold with all of your rights: you know who made them.",
     ),
 ]
+
+
+# What every command takes that takes a network, in the order of its help.
+_ABOUT_NETWORK: dict[str, tuple[Any, Any]] = {
+    "input_shape": (InputShapeOption, None),
+    "mean": (MeanOption, None),
+    "std": (StdOption, None),
+    "color": (ColorOption, None),
+    "weights": (WeightsFile, None),
+    "pretrained": (PretrainedFlag, False),
+}
+# And where it is measured.
+_ABOUT_SAMPLES: dict[str, tuple[Any, Any]] = {
+    "images": (ImagesOption, None),
+    "metric": (MetricOption, None),
+    "data": (DataDir, None),
+}
+_Command = Callable[..., Any]
+
+
+def takes_network(
+    *, samples: bool = False, named: Any = NetworkName, default: Any = inspect.Parameter.empty
+) -> Callable[[_Command], _Command]:
+    """Command decorator: the network's argument and options in place of a :class:`Subject`.
+
+    The command has a parameter ``subject``. What is mistyped is said before PyTorch is imported.
+
+    Args:
+        samples: with the options that say what a network is measured on.
+        named: the argument; None where the command names networks by an option of its own.
+        default: of the argument; it is required unless given.
+    """
+    options = _ABOUT_NETWORK | (_ABOUT_SAMPLES if samples else {})
+
+    def decorate(command: _Command) -> _Command:
+        def run(**given: Any) -> Any:
+            said = {name: given.pop(name) for name in options}
+            network = given.pop("network", "")
+            if network:
+                require_network(network)
+            targets = [t for t in (given.get("to") or "").split(",") if t.strip() != PYTORCH]
+            if any(targets):
+                require_targets(targets)
+            return command(subject=_make_subject(network, **said), **given)
+
+        own = inspect.signature(command).parameters.values()
+        command.__annotations__.pop("subject")
+        hints = get_type_hints(command, include_extras=True)
+        wanted: dict[str, tuple[Any, Any]] = {} if named is None else {"network": (named, default)}
+        wanted |= {p.name: (hints[p.name], p.default) for p in own if p.name in hints}
+        last = {"json": wanted.pop("json")}
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=hint)
+                for name, (hint, d) in (wanted | options | last).items()
+            ]
+        )
+        run.__name__, run.__doc__, run.__annotations__ = command.__name__, command.__doc__, {}
+        return run
+
+    return decorate
+
+
+def _make_subject(
+    network: str,
+    *,
+    input_shape: str | None,
+    mean: str | None,
+    std: str | None,
+    color: Color | None,
+    **rest: Any,
+) -> Subject:
+    from ..export.sources import InputOptions
+    from ..export.subject import Subject
+
+    inputs = InputOptions(shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color)
+    return Subject(network, inputs, **rest)
 
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from .console import out, print_json, print_table
-from .options import (
-    InputShapeOption,
-    JsonFlag,
-    NetworkName,
-    PretrainedFlag,
-    TargetNames,
-    TrustFlag,
-    WeightsFile,
-)
+from .options import JsonFlag, TargetNames, TrustFlag, takes_network
 from .tables import print_findings
 
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
+
+@takes_network()
 def rewrite(
-    network: NetworkName,
+    subject: Subject,
     to: TargetNames,
-    input_shape: InputShapeOption = None,
-    weights: WeightsFile = None,
-    pretrained: PretrainedFlag = False,
     out_dir: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A new folder for network.py and weights.safetensors."),
@@ -36,15 +29,14 @@ def rewrite(
     """Rewrite unsupported operators into equal ones that targets have, and verify the result."""
     from ..export.rewrite import rewrite as rewrite_network
     from ..export.rewrite import write_network
-    from ..export.sources import InputOptions, SourceError, open_source
+    from ..export.sources import SourceError
     from ..export.targets import find_targets
 
     targets = find_targets(to)
-    options = InputOptions(shapes=input_shape)
-    source = open_source(network, options, weights=weights, pretrained=pretrained)
+    network, source = str(subject.network), subject.source
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(source.model, next(iter(source.spec.input_shapes)), targets)
+    done = rewrite_network(source.as_written, next(iter(source.spec.input_shapes)), targets)
     if out_dir is not None:
         write_network(done, out_dir)
     if json:

@@ -12,22 +12,22 @@ from ..errors import EdgearkError
 from ..settings import go_offline
 from ..words import format_shape
 from .console import err, print_json, print_table, working
-from .options import JsonFlag, OfflineFlag, ToolOption, TrustFlag, WeightsFile
+from .options import JsonFlag, OfflineFlag, SubjectName, ToolOption, TrustFlag, takes_network
 from .tables import formatted
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..export.subject import Subject
 
+
+@takes_network(named=SubjectName)
 def run(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            help="An export's folder or a file in it, a .kmodel (v3), or a model of the zoo."
-        ),
+    subject: Subject,
+    image: Annotated[
+        Path,
+        typer.Option("--image", help="An image of any size; for tensors an array, .npy or .npz."),
     ],
-    image: Annotated[Path, typer.Option("--image", help="An image file, of any size.")],
-    weights: WeightsFile = None,
     mask_file: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A mask's file, png. Default: IMAGE.mask.png, here."),
@@ -36,16 +36,17 @@ def run(
     trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Run a model, an export or a kmodel on an image and print what it answers."""
+    """Run a network, an export or a kmodel on an image and print what it answers."""
     from ..export.run import answer_image
 
     if offline:
         go_offline()
+    name = str(subject.network)
     if mask_file is not None and mask_file.suffix.lower() != ".png":
         raise EdgearkError(f"--out {mask_file}: a mask is a .png")
     with working() as say:
-        say(f"{subject} on {image.name}")
-        answer = answer_image(subject, image, weights)
+        say(f"{name} on {image.name}")
+        answer = answer_image(subject, image)
     meaning = dict(answer.meaning)
     if "mask" in meaning:
         path = mask_file or Path(f"{image.stem}.mask.png")
@@ -54,14 +55,14 @@ def run(
     if json:
         outputs = [output.tolist() for output in answer.outputs]
         return print_json({"outputs": outputs, **meaning})
-    _print_meaning(subject, meaning, answer.meaning)
+    _print_meaning(name, meaning, answer.meaning)
     rows = [
         [i, format_shape(o.shape), str(o.dtype), float(o.min()), float(o.max()),
          int(o.argmax()), ", ".join(f"{v:.4g}" for v in o.ravel()[:5])]
         for i, o in enumerate(answer.outputs)
     ]  # fmt: skip
     columns = ["output", "shape", "type", "least", "greatest", "index of it", "first values"]
-    print_table("raw outputs" if meaning else subject, columns, rows)
+    print_table("raw outputs" if meaning else name, columns, rows)
 
 
 def _write_mask(mask: np.ndarray, path: Path) -> None:

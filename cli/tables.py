@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,14 @@ from ..words import format_shape
 from .console import err, out, print_table
 
 if TYPE_CHECKING:
+    from ..export.check import Verdict
     from ..export.lint import Finding
     from ..export.list_rules import ListedRule
     from ..export.results.schema import ExportResult, Metric
     from ..export.targets.base import Placement
 
 _WIDE = 110  # columns of a terminal that holds every column of an export
+_READABLE = 80  # columns of running text
 _LISTED = 12  # names that a table lists
 
 
@@ -47,12 +50,30 @@ def print_model(document: Mapping[str, Any]) -> None:
 
 
 def print_findings(title: str, findings: Sequence[Finding]) -> None:
-    """What rules found, a line each."""
-    rows = [
-        [f.target, f.severity, f.module or "-", f.source, f.reason, f.fix, f.rule] for f in findings
-    ]
-    columns = ["target", "severity", "module", "source", "reason", "what to do", "rule"]
-    print_table(title, columns, rows)
+    """What rules found, one below the other: where, why, and what to do."""
+    width = min(out.width, _READABLE)
+    for target in dict.fromkeys(f.target for f in findings):
+        _say(f"{title} on {target}", bold=True)
+        for f in findings:
+            if f.target == target:
+                places = [place for place in (f.module, f.source) if place]
+                _say(f"{f.severity} [{f.rule}] {'  '.join(places)}".rstrip())
+                for text in (f.reason, f"-> {f.fix}"):
+                    _say(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  "))
+        _say("")
+
+
+def print_verdicts(title: str, verdicts: Sequence[Verdict]) -> None:
+    """A line for every target."""
+    _say(title, bold=True)
+    longest = max((len(v.target) for v in verdicts), default=0)
+    for verdict in verdicts:
+        _say(f"  {verdict.target:<{longest}}  {verdict.describe()}")
+
+
+def _say(text: str, bold: bool = False) -> None:
+    style = "bold" if bold else None
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rules(rules: Sequence[ListedRule]) -> None:

@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..errors import EdgearkError
+from ..shipped import packaged_weights, shipped_models
+from ..words import format_shape
 from .console import print_json, print_table
-from .options import JsonFlag, ModelName
+from .options import JsonFlag, takes_network
 from .tables import print_model
+
+if TYPE_CHECKING:
+    from ..export.subject import Subject
 
 
 def models(json: JsonFlag = False) -> None:
     """List the models of the zoo."""
-    from ..zoo import list_models, model_entry
-    from ..zoo.weights import packaged_weights
-
-    specs = [(name, model_entry(name).spec) for name in list_models()]
+    known = [
+        {"name": name, "trained": packaged_weights(name).exists(), **spec}
+        for name, spec in shipped_models().items()
+    ]
     if json:
-        rows = [
-            {"name": n, "trained": packaged_weights(n).exists(), **s.to_dict()} for n, s in specs
-        ]
-        return print_json(rows)
+        return print_json(known)
     rows = [
-        [n, s.task, f"{s.in_channels}x{s.input_size[0]}x{s.input_size[1]}", s.description,
-         "yes" if packaged_weights(n).exists() else "no"]
-        for n, s in specs
+        [m["name"], m["task"], format_shape((len(m["mean"]), *m["input_size"])), m["description"],
+         "yes" if m["trained"] else "no"]
+        for m in known
     ]  # fmt: skip
     print_table("models", ["name", "task", "input", "what", "trained"], rows)
 
 
-def info(model: ModelName, json: JsonFlag = False) -> None:
-    """Say what a model is, what it costs and how it is model_input."""
-    from ..zoo import create_model, spec_of
-    from ..zoo.stages import measure_stages
-    from ..zoo.summary import summarize
-    from ..zoo.weights import packaged_weights, read_header
+@takes_network()
+def info(subject: Subject, json: JsonFlag = False) -> None:
+    """Say what a network is, what it costs, and how it is fed and read."""
+    from ..export.describe import describe_network
 
-    network = create_model(model)
-    summary = summarize(network)
-    weights = packaged_weights(model)
-    trained = read_header(weights) if weights.exists() else {}
-    document = {
-        "name": model,
-        **spec_of(network).to_dict(),
-        **asdict(summary),
-        "stages": [asdict(stage) for stage in measure_stages(network)],
-        "weights": str(weights) if weights.exists() else None,
-        "trained": trained,
-    }
+    document = describe_network(subject)
     if json:
         return print_json(document)
     print_model(document)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -11,11 +13,91 @@ from torch import nn
 from ..zoo.registry import create_model
 from ..zoo.spec import spec_of
 from .graph.network import LintError, Network, capture_network
+from .lint.macs import count_macs
 from .lint.rule import Finding, check
+from .rewrite import RewriteError, can_help, rewrite
 from .sources import Source
 from .targets.base import Target
 
 _TRACE_RULE, INPUTS_RULE = "static-graph", "inputs"
+
+
+Fit = Literal["fits", "fits after rewrite", "falls back", "does not fit"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ``edgeark check`` says of one target, in one line.
+
+    Args:
+        target: its full name.
+        fit: as long as no rule finds an error, the network fits; ``falls back``: parts of it run
+            on another processor, or by a slower kernel.
+        errors: how many places must change.
+        fallbacks: how many operators the accelerator leaves.
+        mac_share: of the network's multiplications that these make, 0..1.
+    """
+
+    target: str
+    fit: Fit
+    errors: int = 0
+    fallbacks: int = 0
+    mac_share: float = 0.0
+
+    def describe(self) -> str:
+        """``falls back: 3 operators, 0.2 % of the MACs``."""
+        notes = []
+        if self.errors:
+            notes.append(f"{self.errors} error{'s' * (self.errors > 1)}")
+        if self.fallbacks:
+            many = f"{self.fallbacks} operator{'s' * (self.fallbacks > 1)}"
+            verb = " falls back" if self.fallbacks == 1 else " fall back"
+            left = "" if self.fit == "falls back" else verb
+            notes.append(f"{many}{left}, {100 * self.mac_share:.3g} % of the MACs")
+        return f"{self.fit}: {', '.join(notes)}" if notes else self.fit
+
+
+def judge_source(source: Source, targets: Sequence[Target]) -> tuple[list[Finding], list[Verdict]]:
+    """The findings about a network, and a verdict for every target, clean ones included."""
+    findings = check_source(source, targets)
+    try:
+        network = capture_network(source.model, *source.spec.input_shapes)
+    except LintError:
+        network = None
+    return findings, [_judge(source, network, target, findings) for target in targets]
+
+
+def _judge(
+    source: Source, network: Network | None, target: Target, findings: Sequence[Finding]
+) -> Verdict:
+    errors = [f for f in findings if f.target == target.full_name and f.severity == "error"]
+    if network is None:
+        return Verdict(target.full_name, "does not fit", len(errors))
+    left = {
+        match.op
+        for rule in target.rules()
+        if rule.falls_back
+        for match in rule.match(network)
+        if match.op is not None
+    }
+    total = sum(map(count_macs, network.ops))
+    share = sum(map(count_macs, left)) / total if total else 0.0
+    fit: Fit = "falls back" if left else "fits"
+    if errors:
+        fit = "fits after rewrite" if _is_mended(source, target, errors) else "does not fit"
+    return Verdict(target.full_name, fit, len(errors), len(left), share)
+
+
+def _is_mended(source: Source, target: Target, errors: Sequence[Finding]) -> bool:
+    """Whether ``edgeark rewrite`` leaves no error."""
+    shape, *others = source.spec.input_shapes
+    if others or not all(can_help(error.rule) for error in errors):
+        return False
+    try:
+        left = rewrite(source.model, shape, [target]).left
+    except RewriteError:
+        return False
+    return all(finding.severity != "error" for finding in left)
 
 
 def check_model(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..scratch import scratch_folder
-from .check import fits_zoo_model
 from .pipeline import export_all
-from .prepare import prepare
 from .results.compare import score
 from .results.schema import ExportResult
+from .subject import Subject
 from .targets import find_targets
 from .targets.base import Evidence
 
@@ -18,8 +17,8 @@ PYTORCH = "pytorch"
 
 
 def evaluate_model(
-    model: str,
-    to: str,
+    model: str | Subject,
+    to: str | Sequence[str],
     *,
     int8: bool = False,
     weights: Path | None = None,
@@ -28,36 +27,41 @@ def evaluate_model(
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[ExportResult]:
-    """One row a place and precision; ``to`` is a comma-separated list, ``pytorch`` among them.
+    """One row a place and precision; ``to`` names targets, and ``pytorch``.
 
-    The other arguments are those of :func:`edgeark.export.pipeline.export_model`.
+    Args:
+        model: a model of the zoo, measured on its own data set; or a network of one's own with
+            what measures it, in which case ``weights`` and ``data`` say nothing.
+        to, int8, weights, data, limit, jobs, on_step: as for
+            :func:`edgeark.export.pipeline.export_model`.
 
     Raises:
         EdgearkError: unknown names, no weights, no data.
     """
-    names = [name.strip() for name in to.split(",") if name.strip()]
-    others = [name for name in names if name != PYTORCH]
-    fits = fits_zoo_model(model)
-    targets = find_targets(",".join(others), fits) if others or not names else []
+    subject = Subject(model, weights=weights, data=data) if isinstance(model, str) else model
+    names = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
+    others = [name for name in names if name not in ("", PYTORCH)]
+    is_pytorch_alone = PYTORCH in names and not others
+    targets = [] if is_pytorch_alone else find_targets(",".join(others), subject.fits)
     with scratch_folder("eval") as scratch:
         folder = Path(scratch)
-        subject = prepare(model, folder, weights=weights, data=data, limit=limit)
+        context = subject.prepare(folder, limit=limit)
         rows = []
         if PYTORCH in names:
-            figures = subject.figures(len(subject.test))
-            metric = score(subject.spec, figures, figures, subject.test)
+            figures = context.figures(len(context.test))
+            metric = score(context.spec, figures, figures, context.test)
             rows.append(
                 ExportResult(
-                    model=model,
+                    model=context.name,
                     target=PYTORCH,
                     precision="float32",
                     status="ok",
-                    evidence=Evidence.EXECUTED.value,
+                    evidence=Evidence.EXECUTED.value + (" on noise" if context.on_noise else ""),
                     metric=metric,
                 )
             )
         exports = folder / "exports"
-        exported = export_all(subject, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
+        exported = export_all(context, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept
             kept_log = row.log if row.status in ("error", "unavailable") else None
             rows.append(row.replace(artifact=None, log=kept_log))

@@ -13,9 +13,16 @@ from matplotlib.figure import Figure
 from ..errors import EdgearkError
 from ..scratch import scratch_folder
 from .pipeline import planned_precisions, require_known
-from .prepare import prepare
-from .targets import find_targets
-from .targets.base import DEFAULT_QUANTIZATION, Conversion, LayerError, Precision, Quantization
+from .subject import Subject
+from .targets import families, family_of, find_targets
+from .targets.base import (
+    DEFAULT_QUANTIZATION,
+    Conversion,
+    LayerError,
+    Precision,
+    Quantization,
+    Target,
+)
 
 _COUNT = 8  # images; a layer's figures settle with a few
 _EQUAL_DB = 100.0  # drawn no higher: nothing is lost
@@ -35,12 +42,10 @@ class LayerReport:
 
 
 def analyze_layers(
-    model: str,
-    targets: Sequence[str],
+    subject: Subject,
+    targets: str | Sequence[str],
     *,
     int8: bool = False,
-    weights: Path | None = None,
-    data: Path | None = None,
     count: int = _COUNT,
     quantization: Quantization = DEFAULT_QUANTIZATION,
     on_step: Callable[[str], None] | None = None,
@@ -51,28 +56,34 @@ def analyze_layers(
         EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
             toolchain fails.
     """
-    chosen = find_targets(",".join(targets))
+    chosen = find_targets(targets if isinstance(targets, str) else ",".join(targets), subject.fits)
     require_known(quantization, chosen)
+    silent = [each.full_name for each in chosen if not _tells(type(each))]
+    if silent:
+        able = ", ".join(name for name in families() if _tells(family_of(name)))
+        raise EdgearkError(f"{silent[0]} does not tell the errors of layers; there is {able}")
     reports = []
     with scratch_folder("layers") as scratch:
         folder = Path(scratch)
-        subject = prepare(
-            model, folder, weights=weights, data=data, limit=count, quantization=quantization
-        )
+        context = subject.prepare(folder, limit=count, quantization=quantization)
         for target in chosen:
             for precision in planned_precisions(target, int8):
                 if on_step:
-                    on_step(f"layers of {model} on {target.full_name} {precision}")
+                    on_step(f"layers of {context.name} on {target.full_name} {precision}")
                 out = folder / target.folder_name / precision
                 out.mkdir(parents=True)
-                images = subject.calibration.images if precision == "int8" else None
+                images = context.calibration.images if precision == "int8" else None
                 log = out / "log.txt"
-                job = Conversion(subject.graph, precision, out, log, images, quantization)
-                layers = target.layer_errors(target.convert(job), subject.test.images, log)
+                job = Conversion(context.graph, precision, out, log, images, quantization)
+                layers = target.layer_errors(target.convert(job), context.test.images, log)
                 if layers is None:
                     raise EdgearkError(f"{target.full_name} does not tell the errors of layers")
-                reports.append(LayerReport(subject.name, target.full_name, precision, layers))
+                reports.append(LayerReport(context.name, target.full_name, precision, layers))
     return reports
+
+
+def _tells(family: type[Target]) -> bool:
+    return family.layer_errors is not Target.layer_errors
 
 
 def plot_layers(reports: Sequence[LayerReport], path: Path) -> None:

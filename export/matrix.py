@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from ..errors import EdgearkError
 from ..limited import read_text_file
 from ..scratch import scratch_folder
+from ..shipped import WEIGHTS_DIR, packaged_weights
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
-from ..zoo.weights import WEIGHTS_DIR, packaged_weights
-from .pipeline import export_model
+from .pipeline import export_subject
 from .results.schema import ExportResult, MatrixResult, Record, Result
+from .subject import Subject
 from .targets import find_target, list_targets
 from .targets.base import Precision
 
@@ -33,13 +34,26 @@ else:
 RESULTS = WEIGHTS_DIR / "results.toml"
 
 
-def measured(row: ExportResult) -> MatrixResult:
-    """What a row of an export says, with what made it: the weights that ship, the versions."""
+def weights_digest(subject: Subject) -> str:
+    """SHA-256 of the weights file, or of the network's own file; of code, of its tensors."""
+    file = subject.weights or Path(str(subject.network))
+    if subject.is_measured and subject.weights is None:
+        file = packaged_weights(str(subject.network))
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name, tensor in subject.source.model.state_dict().items():
+        digest.update(name.encode() + tensor.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def measured(row: ExportResult, weights: str) -> MatrixResult:
+    """What a row of an export says, with what made it: its weights, the toolchain's versions."""
     shared = {name: getattr(row, name) for name in Result.model_fields}
     return MatrixResult(
         **shared,
         toolchain=find_target(row.target).versions(),
-        weights=hashlib.sha256(packaged_weights(row.model).read_bytes()).hexdigest(),
+        weights=weights,
         source_sqnr_db=min((source.sqnr_db for source in row.source_results), default=None),
         npu_mac_fraction=row.placement and row.placement.npu_mac_fraction,
         size_bytes=row.size_bytes,
@@ -89,48 +103,52 @@ def _place(result: MatrixResult) -> tuple[int, int]:
 
 
 def measure(
-    models: Sequence[str],
-    targets: Sequence[str],
+    subjects: Sequence[Subject],
+    targets: str | Sequence[str],
     path: Path,
     *,
     limit: int | None = None,
-    data: Path | None = None,
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
 ) -> list[ExportResult]:
-    """Export each model to the targets, in float and int8, and record what comes of it.
+    """Export each network to the targets, in float and int8, and record what comes of it.
 
-    The file is written after each model; what it says of others, or of other targets, stays.
+    The file is written after each network; what it says of others, or of other targets, stays.
 
     Args:
-        models: names, with weights that ship.
+        subjects: the networks; the results that ship are of the zoo's as they ship.
         targets: as for :func:`export_model`.
         path: the file of results.
         limit: at most so many test images.
-        data: where the data sets are.
         jobs: so many exports at a time.
         on_step: told what is being done.
 
     Raises:
         EdgearkError: unknown names, no weights, no data, or a file that holds something else.
     """
-    for model in models:
-        model_entry(model)
+    own = [str(each.network) for each in subjects if not each.is_measured or each.weights]
+    if own and path == RESULTS:
+        raise EdgearkError(
+            f"{own[0]} is a network of your own: name a file for its results, --file"
+        )
+    for subject in subjects:
+        if subject.is_measured:
+            model_entry(str(subject.network))
     known = {result.key: result for result in read_results(path)}
     rows: list[ExportResult] = []
-    for model in models:
+    for subject in subjects:
         with scratch_folder("matrix") as scratch:
-            found = export_model(
-                *(model, targets),
+            found = export_subject(
+                *(subject, targets),
                 int8=True,
                 out=Path(scratch),
-                data=data,
                 limit=limit,
                 jobs=jobs,
                 on_step=on_step,
             )
         rows += found
-        known |= {result.key: result for result in map(measured, found)}
+        digest = weights_digest(subject)
+        known |= {result.key: result for result in (measured(row, digest) for row in found)}
         write_results(list(known.values()), path)
     return rows
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -19,11 +18,10 @@ from ..errors import EdgearkError
 from ..faults import describe_fault, is_debugging
 from ..scratch import scratch_folder
 from ..training.data import ImageSet
-from ..zoo.spec import ModelSpec, spec_of
-from .check import INPUTS_RULE, fits, fits_zoo_model
+from .check import INPUTS_RULE
 from .graph.files import output_names
 from .lint import LintError, check
-from .prepare import EvalContext, MetricFunction, prepare, prepare_source
+from .prepare import EvalContext, MetricFunction
 from .results.compare import Parity, compare, score
 from .results.folder import LOG, staged_folder, write_golden
 from .results.manifest import write_manifest
@@ -31,7 +29,9 @@ from .results.schema import Calibration, ExportResult, Metric, SourceResult, Sta
 from .results.tables import ResultList
 from .results.verdict import Judged
 from .results.verdict import judge as judge_row
-from .sources import InputOptions, open_source
+from .sources import InputOptions
+from .sources.shapes import Examples, with_examples
+from .subject import Subject
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -44,11 +44,13 @@ from .targets.base import (
     RunResult,
     Target,
 )
+from .targets.reproduce import write_reproduction
 from .targets.tools import set_tools
 from .tasks import get_task
 from .toolchains import ToolchainError, ToolchainUnavailable
 from .toolchains.environment import log_folder
 from .toolchains.parallel import map_in_order
+from .verify import REPEAT_TOLERANCE
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +64,14 @@ ROW_COLUMNS = {
 
 def export_model(
     network: str | Path | nn.Module,
-    to: Sequence[str],
+    to: str | Sequence[str],
     *,
     int8: bool = False,
     out: Path | str = Path("exports"),
+    example_inputs: Examples | None = None,
     inputs: InputOptions | None = None,
     images: Path | str | None = None,
-    metric: MetricFunction | None = None,
+    metric: MetricFunction | str | None = None,
     rewrite: bool = False,
     weights: Path | str | None = None,
     pretrained: bool = False,
@@ -86,10 +89,12 @@ def export_model(
         to: names like ``onnxruntime`` or ``rknn:rk3588``, or groups like ``all``.
         int8: quantise as well, where the target can.
         out: each export goes to ``out/<model>/<target>/<precision>``.
-        inputs: shapes, mean, std and colour of a network of one's own.
+        example_inputs: of a network of one's own: a tensor, or several in order or by name, for
+            their shapes.
+        inputs: its mean, std and colour; and shapes, where there is no example.
         images: a folder of samples of one's own, without labels; half of it calibrates int8, the
             other half is compared on. Without it a network of one's own is compared on noise.
-        metric: the user's own metric of raw outputs, in 0..1.
+        metric: the user's own metric of raw outputs, in 0..1; or ``FILE.py:FUNCTION``.
         rewrite: first replace what the targets lack by what is equal; the manifest lists it.
         weights: a weights file; by default the weights that ship.
         pretrained: load timm's or torchvision's published weights.
@@ -103,46 +108,62 @@ def export_model(
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
-    names = ",".join([to] if isinstance(to, str) else to)
-    source = None
-    if images is not None or rewrite or metric is not None or not _has_dataset(network):
-        find_targets(names)  # a mistyped name is said before the network is made
-        weights = None if weights is None else Path(weights)
-        source = open_source(network, inputs, weights=weights, pretrained=pretrained)
-        fit = fits(source.model, *source.spec.input_shapes)
-    elif isinstance(network, nn.Module):
-        fit = fits(network, *spec_of(network).input_shapes)
-    else:
-        fit = fits_zoo_model(str(network))
-    chosen = find_targets(names, fit)
+    subject = Subject(
+        network,
+        with_examples(inputs or InputOptions(), example_inputs, network),
+        weights=_path(weights),
+        pretrained=pretrained,
+        images=_path(images),
+        metric=metric,
+        data=_path(data),
+    )
+    rows = export_subject(
+        subject,
+        to,
+        int8=int8,
+        out=Path(out),
+        rewrite=rewrite,
+        limit=limit,
+        quantization=quantization,
+        tools=tools,
+        jobs=jobs,
+        on_step=on_step,
+    )
+    return ResultList(rows, ROW_COLUMNS)
+
+
+def export_subject(
+    subject: Subject,
+    to: str | Sequence[str],
+    *,
+    out: Path,
+    int8: bool = False,
+    rewrite: bool = False,
+    limit: int | None = None,
+    quantization: Quantization = DEFAULT_QUANTIZATION,
+    tools: Mapping[str, Path | str] = MappingProxyType({}),
+    jobs: int = 1,
+    on_step: Callable[[str], None] | None = None,
+) -> list[ExportResult]:
+    """:func:`export_model` of what a command was given."""
+    names = to if isinstance(to, str) else ",".join(to)
+    chosen = find_targets(names, subject.fits)
     require_known(quantization, chosen)
     set_tools(chosen, tools)
     if int8:
         announce_float_only(chosen)
-    common: dict[str, Any] = {"limit": limit, "quantization": quantization}
     with scratch_folder("graph") as scratch:
-        if source is not None:
-            common |= {"images": None if images is None else Path(images), "metric": metric}
-            if rewrite:
-                common |= {"rewrite_for": chosen}
-            context = prepare_source(source, Path(scratch), **common)
-        else:
-            model = network if isinstance(network, nn.Module) else str(network)
-            paths = {"weights": weights, "data": data}
-            common |= {k: None if v is None else Path(v) for k, v in paths.items()}
-            context = prepare(model, Path(scratch), **common)
-        rows = export_all(context, chosen, Path(out), int8=int8, jobs=jobs, on_step=on_step)
-    return ResultList(rows, ROW_COLUMNS)
+        context = subject.prepare(
+            Path(scratch),
+            limit=limit,
+            quantization=quantization,
+            rewrite_for=chosen if rewrite else (),
+        )
+        return export_all(context, chosen, out, int8=int8, jobs=jobs, on_step=on_step)
 
 
-def _has_dataset(network: str | Path | nn.Module) -> bool:
-    """Whether it is a model of the zoo, whose own data set measures it."""
-    if isinstance(network, nn.Module):
-        spec = getattr(network, "spec", None)
-        return isinstance(spec, ModelSpec) and bool(spec.dataset)
-    return (
-        Path(network).name == str(network) and not Path(network).suffix and ":" not in str(network)
-    )
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def announce_float_only(targets: Sequence[Target]) -> None:
@@ -287,6 +308,7 @@ def _prove(
         artifact=final / artifact.files[0],
         log=final / LOG,
     )
+    write_reproduction(target, job, artifact, context.name, REPEAT_TOLERANCE[row.precision])
     write_golden(folder, test.images, row.outputs, reference)
     names = output_names(context.graph.model, len(reference))
     write_manifest(

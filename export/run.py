@@ -1,8 +1,8 @@
-"""Run a network on an image: a model of the zoo, an export, or a lone kmodel."""
+"""Run a network on an image: one of any origin, an export, or a lone kmodel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,37 @@ import numpy as np
 
 from ..errors import DataError, EdgearkError
 from ..limited import MOST_IMAGE_BYTES, read_file
+from ..scratch import scratch_folder
+from ..shipped import NETWORK_FILES
 from ..training.data.pixels import decode
+from ..words import format_shape
 from ..zoo.modes import evaluating
-from ..zoo.registry import create_model, list_models
+from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.tasks.images import to_input
 from .graph.files import run_pytorch
 from .results.folder import MANIFEST
+from .results.tables import ResultList
+from .sources.samples import ARRAYS, read_samples
+from .subject import Subject
 from .tasks import get_task
 from .verify import reopen, run_export
 
 _KMODEL = ".kmodel"
+
+
+_COLUMNS = {
+    "classes": {"name": "class", "index": "index", "score": "probability"},
+    "detections": {"name": "class", "score": "score", "box": "box"},
+}
+
+
+@dataclass(frozen=True)
+class _AnswerRow:
+    cells: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.cells
 
 
 @dataclass(frozen=True)
@@ -31,50 +51,88 @@ class Answer:
     outputs: Sequence[np.ndarray]
     meaning: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return str(self._rows())
 
-def answer_image(subject: str, image: Path, weights: Path | None = None) -> Answer:
+    def _repr_html_(self) -> str:
+        return self._rows()._repr_html_()
+
+    def _rows(self) -> ResultList[_AnswerRow]:
+        """What was recognised; else what the raw outputs are."""
+        for key, columns in _COLUMNS.items():
+            if key in self.meaning:
+                return ResultList(map(_AnswerRow, self.meaning[key]), columns)
+        facts = [
+            {"output": i, "shape": format_shape(o.shape), "least": float(o.min()),
+             "greatest": float(o.max())}
+            for i, o in enumerate(self.outputs)
+        ]  # fmt: skip
+        return ResultList(map(_AnswerRow, facts), {name: name for name in facts[0]})
+
+
+def answer_image(subject: str | Subject, image: Path) -> Answer:
     """What a network says of an image, which is brought to the network's size.
 
     Args:
-        subject: the name of a model, which PyTorch runs; the folder of an export or a file in it,
-            which its target runs; or a kmodel v3 without a manifest, of which nothing but the raw
-            outputs is known.
-        image: an image file.
-        weights: a safetensors file for a model; by default the weights that ship.
+        subject: a network, which PyTorch runs (ONNX Runtime an ONNX file); the folder of an export
+            or a file in it, which its target runs; or a kmodel v3 without a manifest, of which
+            nothing but the raw outputs is known.
+        image: an image file; an array, .npy or .npz, for a network that takes tensors.
 
     Raises:
         EdgearkError: there is no such thing, nothing here runs it, or it is broken.
         DataError: the image cannot be read.
     """
-    path = Path(subject)
-    if not path.exists():
-        if subject not in list_models():
-            raise EdgearkError(
-                f"cannot run {subject}: name the folder of an export, a {_KMODEL} or a model "
-                f"(edgeark models)"
-            )
-        return _run_model(subject, read_image(image), weights)
-    if weights is not None:
-        raise EdgearkError("--weights is for a model of the zoo: an export has its own")
-    if path.is_dir() or (path.parent / MANIFEST).exists():
+    given = Subject(subject) if isinstance(subject, str) else subject
+    path = Path(str(given.network))
+    is_kmodel = path.suffix.lower() == _KMODEL
+    if (is_export(path) or is_kmodel) and given != Subject(given.network):
+        raise EdgearkError(f"{path} has its own weights and shapes: leave the options out")
+    if is_export(path):
         export = reopen(path)
-        spec = export.manifest.spec
-        task = get_task(spec.task)
-        model_input = task.preprocess(spec, read_image(image))
-        outputs = _finite(run_export(export, model_input.x), subject)
-        return Answer(outputs, task.postprocess(spec, outputs, model_input))
-    if path.suffix.lower() != _KMODEL:
+        return _answer(export.manifest.spec, image, lambda x: run_export(export, x))
+    if is_kmodel and not path.exists():
+        raise EdgearkError(f"there is no {path}")
+    if is_kmodel:
+        return Answer(_run_kmodel(path, read_image(image)))
+    if path.is_file() and path.suffix.lower() not in NETWORK_FILES:
         raise EdgearkError(
-            f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no {_KMODEL}"
+            f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no network or {_KMODEL}"
         )
-    return Answer(_run_kmodel(path, read_image(image)))
+    if given.is_measured:
+        model = create_model(
+            str(given.network), pretrained=given.weights is None, weights=given.weights
+        )
+        spec: ModelSpec = spec_of(model)
+        with evaluating(model):
+            return _answer(spec, image, lambda x: run_pytorch(model, spec, x))
+    source = given.source
+    with scratch_folder("run") as scratch:
+        graph = source.make_graph(Path(scratch))
+        return _answer(source.spec, image, lambda x: graph.reference(x, batch=1))
 
 
-def _finite(outputs: Sequence[np.ndarray], subject: str) -> Sequence[np.ndarray]:
+def is_export(path: Path) -> bool:
+    """Whether it is an export's folder, or a file in one."""
+    return path.is_dir() or (path.is_file() and (path.parent / MANIFEST).exists())
+
+
+def _answer(
+    spec: ModelSpec, image: Path, network: Callable[[np.ndarray], Sequence[np.ndarray]]
+) -> Answer:
+    if spec.inputs or image.suffix.lower() in ARRAYS:
+        return Answer(_finite(network(read_samples([image], spec, 1)), spec))
+    task = get_task(spec.task)
+    model_input = task.preprocess(spec, read_image(image))
+    outputs = _finite(network(model_input.x), spec)
+    return Answer(outputs, task.postprocess(spec, outputs, model_input))
+
+
+def _finite(outputs: Sequence[np.ndarray], spec: ModelSpec) -> Sequence[np.ndarray]:
     for index, output in enumerate(outputs):
         if output.size == 0 or not np.isfinite(output).all():
             raise EdgearkError(
-                f"{subject} answers nothing that can be read: its output {index} holds infinite or "
+                f"{spec.description}: output {index} of its answer holds infinite or "
                 "undefined values, or none"
             )
     return outputs
@@ -90,16 +148,6 @@ def read_image(path: Path) -> np.ndarray:
         return decode(read_file(path, MOST_IMAGE_BYTES))
     except (OSError, DataError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None
-
-
-def _run_model(name: str, image: np.ndarray, weights: Path | None) -> Answer:
-    model = create_model(name, pretrained=weights is None, weights=weights)
-    spec: ModelSpec = spec_of(model)
-    task = get_task(spec.task)
-    model_input = task.preprocess(spec, image)
-    with evaluating(model):
-        outputs = _finite(run_pytorch(model, spec, model_input.x), name)
-    return Answer(outputs, task.postprocess(spec, outputs, model_input))
 
 
 def _run_kmodel(path: Path, image: np.ndarray) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("zoo", "training", "export", "projects", "cli")
 # Inside export: the folders by height. A lower one never imports a higher one.
 EXPORT_LAYERS = (
-    ("export.kpu", "export.toolchains"),
+    ("export.toolchains",),
     ("export.graph",),
+    ("export.kpu",),
     ("export.lint",),
     ("export.targets", "export.rewrite"),
     ("export.results",),
@@ -118,3 +120,23 @@ def test_the_checkout_is_no_second_copy() -> None:
         [sys.executable, "-c", "import zoo"], cwd=ROOT, capture_output=True, check=False
     )
     assert works.returncode == 0 and second.returncode != 0
+
+
+def test_files_that_are_named_exist() -> None:
+    """Docs, docstrings and help name tests and programs of the checkout by their path."""
+    named = re.compile(
+        r"(?<![\w/.])(?:tests|benchmarks|docs|export|training|zoo|cli)/[\w/]+\.(?:py|md)"
+    )
+    missing = []
+    for path in [
+        *ROOT.glob("*.md"),
+        *(p for top in ("docs", "benchmarks", "tests", *LAYERS) for p in (ROOT / top).rglob("*.*")),
+    ]:
+        if path.suffix in (".md", ".py") and "rules" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            missing += [
+                (str(path.relative_to(ROOT)), m)
+                for m in named.findall(text)
+                if not (ROOT / m).exists()
+            ]
+    assert missing == []

@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
+from ..shipped import packaged_weights
 from ..zoo.importers import import_weights
 from ..zoo.registry import create_model, list_models, transfer_features
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.transfer import Transfer
-from ..zoo.weights import WeightsError, packaged_weights, read_state
+from ..zoo.weights import WeightsError, read_state
 from .config import Recipe, RecipeError
 from .data.formats import find_format
 from .qat import SCHEMES, RoundedNetwork

@@ -51,7 +51,7 @@ class Scheme:
 
 SCHEMES: dict[SchemeName, Scheme] = {
     "int8": Scheme(-127, 127),  # ONNX Runtime, OpenVINO, MNN, RKNN
-    "k210": Scheme(-128, 127),  # bytes with the zero point 128: export/kpu/quantize.py
+    "k210": Scheme(-128, 127),  # bytes with the zero point 128: export/kpu/compiler/quantize.py
 }
 
 

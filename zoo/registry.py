@@ -6,7 +6,7 @@ that a user needs to feed a network (colour order, mean, classes) travel with it
 
 from __future__ import annotations
 
-import difflib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EdgearkError, ModelError
+from ..shipped import packaged_weights, unknown_model
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
-from .weights import load_weights, packaged_weights, read_spec_overrides, read_state
+from .weights import load_weights, read_spec_overrides, read_state
 
 Builder = Callable[..., nn.Module]
 
@@ -66,6 +67,12 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     return [name for name in names if packaged_weights(name).exists()] if pretrained else names
 
 
+def index() -> str:
+    """The specs of all models as JSON, as zoo/index.json has them for who does not need PyTorch."""
+    specs = {name: _ENTRIES[name].spec.to_dict() for name in list_models()}
+    return json.dumps(specs, indent=1, sort_keys=True) + "\n"
+
+
 def model_entry(name: str) -> Entry:
     """The entry of ``name``.
 
@@ -75,8 +82,7 @@ def model_entry(name: str) -> Entry:
     try:
         return _ENTRIES[name]
     except KeyError:
-        near = difflib.get_close_matches(name, _ENTRIES, n=3) or list_models()
-        raise ModelError(f"unknown model {name!r}; did you mean {', '.join(near)}?") from None
+        raise unknown_model(name, _ENTRIES) from None
 
 
 def create_model(

@@ -56,6 +56,8 @@ def measure_stages(model: nn.Module, input_size: tuple[int, int] | None = None) 
         input_size: height and width of the image; the model's own unless given.
     """
     spec = spec_of(model)
+    if not feature_stages(model):
+        return []
     height, width = input_size or spec.input_size
     like = next(model.parameters())
     x = like.new_zeros(1, spec.in_channels, height, width)

@@ -16,10 +16,10 @@ from timm.models import PretrainedCfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..shipped import packaged_weights
 from .backbone import create_backbone
 from .registry import create_model, list_models, model_entry
 from .spec import ModelSpec, spec_of
-from .weights import packaged_weights
 
 PREFIX = "edgeark_"
 _ARGUMENTS = {"in_chans": "in_channels", "img_size": "input_size"}  # timm's words for ours

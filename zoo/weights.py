@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import EdgearkError
+from ..shipped import WEIGHTS_DIR, packaged_weights
 from .spec import name_of
 
-WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 _SPEC_KEY = "edgeark_spec"
 # What a trained file says of its network; the rest of the spec is the family's.
 _SPEC_FIELDS = (
@@ -32,11 +32,6 @@ _SPEC_FIELDS = (
 
 class WeightsError(EdgearkError):
     """A weights file is missing, broken, or made for another network."""
-
-
-def packaged_weights(name: str) -> Path:
-    """Path of the weights that ship for model ``name``; it may not exist."""
-    return WEIGHTS_DIR / f"{name}.safetensors"
 
 
 def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:

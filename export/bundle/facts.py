@@ -16,11 +16,12 @@ from ...zoo.tasks.letterbox import GREY
 from ..results.manifest import Manifest
 from ..targets.board import BoardRuntime
 from ..tasks import get_task
+from ..tasks.raw import RAW
 
 SCHEMA = 1
 
 Layout = Literal["NCHW", "NHWC"]
-Decoder = Literal["softmax", "argmax", "threshold", "yolov5", "yolox", "dfl"]
+Decoder = Literal["raw", "softmax", "argmax", "threshold", "yolov5", "yolox", "dfl"]
 
 
 class BundleError(EdgearkError):
@@ -214,6 +215,8 @@ def head_facts(spec: ModelSpec) -> HeadFacts:
     Raises:
         BundleError: a detector that names no head.
     """
+    if spec.task == RAW:
+        return HeadFacts("raw", spec.classes)
     if spec.task == "classification":
         return HeadFacts("softmax", spec.classes)
     if spec.task == "segmentation":

@@ -3,7 +3,8 @@
 The nodes of our files are called ``<module>/<operator>``. A batch normalisation that was folded
 lends its name to the convolution, whose own is that of its weight. An activation function without
 a module of its own is counted with the layer that toolchains fuse it into. Toolchains append to
-names of nodes and of values: ``pool/AveragePool_2gavg_2conv0``, ``max_pool2d_mp_tile#1``.
+names of nodes and of values: ``pool/AveragePool_2gavg_2conv0``, ``max_pool2d_mp_tile#1``,
+``output3-rs``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ModuleNames:
 
 
 def _is_made_of(name: str, known: str) -> bool:
-    return name.startswith(known) and name[len(known) :][:1] in ("", "_", "#")
+    return name.startswith(known) and name[len(known) :][:1] in ("", "_", "#", "-")
 
 
 def _module_of(node: onnx.NodeProto) -> str:

@@ -64,7 +64,8 @@ class Op:
         """Dotted name of the innermost module, '' for the network itself."""
         stack = self.node.meta.get("nn_module_stack") or {}
         names = [name for name, _ in stack.values()]
-        return _attribute_path(names[-1]) if names else ""
+        path = _attribute_path(names[-1]) if names else ""
+        return f"{path}.".removeprefix(self.network.prefix).rstrip(".")
 
     @property
     def source(self) -> str:
@@ -169,11 +170,13 @@ class Op:
 class Network:
     """The operators in the order of computation; ``constants``: what its other nodes hold.
 
-    What is computed of constants alone is a constant: exporters fold it.
+    What is computed of constants alone is a constant: exporters fold it. Names of modules lack
+    ``prefix``, that of a wrapper which the user did not write.
     """
 
-    def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> None:
+    def __init__(self, graph: fx.Graph, constants: Mapping[fx.Node, Any], prefix: str = "") -> None:
         nodes = graph.nodes
+        self.prefix = prefix
         self.constants = fold_constants(graph, constants)
         self.ops = [
             Op(node, self)
@@ -197,7 +200,8 @@ def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     inline_regions(program, with_autocast=True)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
-    return Network(program.graph, {node: values.get(name) for node, name in named.items()})
+    constants = {node: values.get(name) for node, name in named.items()}
+    return Network(program.graph, constants, getattr(model, "wrapper_prefix", ""))
 
 
 def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:

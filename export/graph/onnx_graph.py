@@ -12,7 +12,7 @@ from torch import nn
 
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
-from .files import Graph, GraphError
+from .files import Graph, GraphError, run_pytorch
 from .network import LintError, Network
 from .onnx_files import convert_opset, opset_of
 from .onnx_session import open_session
@@ -92,3 +92,16 @@ class OnnxGraph(Graph):
                 f"this target reads PyTorch, and the ONNX file has no equal there: "
                 f"{self._source.reason}; name the network's PyTorch code instead"
             )
+
+
+class TorchScriptGraph(OnnxGraph):
+    """Converters read the ONNX file; TorchScript's answers are the reference."""
+
+    def __init__(
+        self, network: OnnxNetwork, script: nn.Module, spec: ModelSpec, folder: Path
+    ) -> None:
+        super().__init__(network, spec, folder)
+        self._script = script
+
+    def reference(self, images: np.ndarray, batch: int = 1) -> list[np.ndarray]:
+        return run_pytorch(self._script, self.spec, images, batch)

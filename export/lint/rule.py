@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from ..graph.network import Network, Op
 from .examples import Example, load_examples
 
+_ELSEWHERE = re.compile(r"\bCPU\b|own kernel is slow")
 Severity = Literal["error", "warning"]
 Predicate = Callable[[Op], str | None]
 """What is seen at an operator, in few words that open the reason; None where all is well."""
@@ -47,6 +49,11 @@ class Rule:
     chips: tuple[str, ...] = ()
     error_on: tuple[str, ...] = ()
     examples_module: str = ""
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether its reason is that another processor, or a slower kernel, takes the operator."""
+        return self.severity == "warning" and bool(_ELSEWHERE.search(self.reason))
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -107,7 +107,7 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 @rewrite_rule(
     "linalg_vector_norm",
     done="written out: squares, their sum, its root",
-    serves=(*ABSENT, "norm-over-all", "reduction-of-all"),
+    serves=(*ABSENT, "norm-over-all", "normalize-axis", "reduction-of-all"),
 )
 def vector_norm(
     x: Tensor, order: float, dims: list[int] | None, keepdim: bool, dtype: Any
@@ -155,9 +155,9 @@ def keeping_mean(x: Tensor, dims: list[int] | None, keepdim: bool, dtype: Any) -
 def _reduced(
     x: Tensor, dims: Sequence[int], keepdim: bool, reduce: Callable[..., Tensor]
 ) -> Tensor:
-    """Over height and width first, then over channels: OpenCV takes no three at a time."""
+    """Over height and width first, then over the others: OpenCV takes no three at a time."""
     axes = sorted(dim % x.ndim for dim in dims)
-    steps = [[2, 3], [1]] if axes == [1, 2, 3] and x.ndim == 4 else [axes]
+    steps = [axes[-2:], axes[:-2]] if len(axes) > 2 else [axes]
     for step in steps:
         x = reduce(x, step, True)
     return x if keepdim else _without(x, axes)
@@ -171,11 +171,10 @@ def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> None:
     def stepwise(x: Tensor, dims: list[int] | None, keepdim: bool, *dtype: Any) -> Tensor | None:
-        is_whole = x.ndim == 4 and sorted(dim % 4 for dim in dims or ()) == [1, 2, 3]
-        is_plain = is_whole and dtype in ((), (None,))
+        is_plain = len(dims or ()) > 2 and dtype in ((), (None,))
         return _reduced(x, dims or (), keepdim, reduce) if is_plain else None
 
-    done = "one over height and width, then one over channels"
+    done = "one over the last two axes, then one over the others"
     rewrite_rule(operator, done=done, serves=("reduction-of-all",))(stepwise)
 
 

@@ -80,6 +80,11 @@ def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Targ
     return Rewritten(rewritten, tuple(changes), tuple(left), error)
 
 
+def can_help(rule: str) -> bool:
+    """Whether any rewrite serves that rule's findings."""
+    return any(rule in rewriting.serves for rewriting in rewrites())
+
+
 def _mend(draft: Draft, rules: Sequence[Rule]) -> tuple[Draft, list[Change]]:
     """Until no rule makes the rules find less."""
     changes: list[Change] = []

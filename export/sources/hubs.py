@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from .network import SourceError
+from ...errors import SourceError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _UNIT = 255.0  # both packages state mean and std for pixels in 0..1

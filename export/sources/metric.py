@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from ...errors import SourceError
 from ...training.data import ImageSet
 from .factory import load_attribute
-from .network import SourceError
 
 
 def load_metric(name: str) -> Callable[[Sequence[np.ndarray], ImageSet], dict[str, float]]:

@@ -12,17 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ...errors import EdgearkError
+from ...errors import SourceError
 from ...zoo.spec import ModelSpec
 from ..graph.files import Graph
-from ..graph.onnx_graph import OnnxGraph, OnnxNetwork
+from ..graph.onnx_graph import OnnxGraph, OnnxNetwork, TorchScriptGraph
 
 Reference = Literal["pytorch", "onnxruntime", "torchscript"]
 """Whose answers a target's are compared with."""
-
-
-class SourceError(EdgearkError):
-    """What was named is not a network, or cannot be made into one."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +30,24 @@ class Source:
         model: in evaluation mode, with its ``spec``; its outputs are a tuple of tensors.
         spec: how it is fed and read.
         reference: whose answers count as right.
+        original: who gives these answers, where ``model`` is another form of it.
     """
 
     name: str
     model: nn.Module
     spec: ModelSpec
     reference: Reference = "pytorch"
+    original: nn.Module | None = None
+
+    @property
+    def as_written(self) -> nn.Module:
+        """The network with its outputs as nested as the user wrote them."""
+        return self.model.network if isinstance(self.model, FlatOutputs) else self.model
 
     def make_graph(self, folder: Path) -> Graph:
         """The files that converters read, made in ``folder`` when they are asked for."""
+        if isinstance(self.model, OnnxNetwork) and self.original is not None:
+            return TorchScriptGraph(self.model, self.original, self.spec, folder)
         if isinstance(self.model, OnnxNetwork):
             return OnnxGraph(self.model, self.spec, folder)
         return Graph(self.model, self.spec, folder)
@@ -61,6 +66,8 @@ class FlatOutputs(nn.Module):
     Raises:
         SourceError: the forward pass fails, or returns no tensor.
     """
+
+    wrapper_prefix = "network."  # of its parts' names, which diagnostics leave out
 
     def __init__(self, network: nn.Module, examples: Sequence[Tensor]) -> None:
         super().__init__()

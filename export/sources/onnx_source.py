@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 
+from ...errors import SourceError
+from ...zoo.spec import ModelSpec
 from ..graph.onnx_files import clean_onnx, load_onnx
 from ..graph.onnx_graph import OnnxNetwork
 from ..graph.onnx_module import OnnxModule, check_onnx_module
 from ..graph.onnx_operators.registry import OnnxError
-from .network import Source, SourceError, safe_name
+from .network import Source, safe_name
 from .shapes import make_spec, parse_shapes
 
 if TYPE_CHECKING:
@@ -37,6 +39,19 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
     spec = make_spec(name, shapes, options)
     if not spec.inputs:
         _rename_input(proto.graph, spec.input_names[0])
+    return Source(name, _network(proto, name, spec), spec, reference="onnxruntime")
+
+
+def network_of(path: Path, name: str, spec: ModelSpec) -> OnnxNetwork:
+    """The network of an ONNX file of our own making, whose inputs are the spec's.
+
+    Raises:
+        OnnxError: it is broken.
+    """
+    return _network(clean_onnx(load_onnx(path, {})), name, spec)
+
+
+def _network(proto: onnx.ModelProto, name: str, spec: ModelSpec) -> OnnxNetwork:
     try:
         module: OnnxModule | None = OnnxModule(proto)
         check_onnx_module(proto, module)
@@ -46,10 +61,12 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
     network = OnnxNetwork(proto, module, reason)
     network.spec = spec  # type: ignore[assignment]
     network.name = name  # type: ignore[assignment]
-    return Source(name, network.eval(), spec, reference="onnxruntime")
+    return network.eval()
 
 
-def _by_name(path: Path, text: str | None) -> dict[str, Sequence[int]]:
+def _by_name(
+    path: Path, text: str | Mapping[str, Sequence[int]] | None
+) -> dict[str, Sequence[int]]:
     """The shapes that the user gives; one without a name is the only input's."""
     if text is None:
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -12,19 +13,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...errors import SourceError
 from ...settings import trusts_files
+from ...shipped import HUBS, NETWORK_FILES, packaged_weights
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
-from ...zoo.weights import packaged_weights
 from ..graph.program_file import check_program, tensors_alone
 from ..graph.torchscript_file import check_torchscript
 from .factory import make_network
-from .network import FlatOutputs, Source, SourceError, safe_name
+from .network import FlatOutputs, Source, safe_name
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
-_HUBS = ("timm", "torchvision")
-_FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
+logger = logging.getLogger(__name__)
 
 
 def open_source(
@@ -53,7 +54,7 @@ def open_source(
         return _own(type(named).__name__, named, options, {}, weights)
     text = str(named)
     hub, separator, name = text.partition(":")
-    if separator and hub in _HUBS:
+    if separator and hub in HUBS:
         from .hubs import make_timm, make_torchvision
 
         model, facts = (make_timm if hub == "timm" else make_torchvision)(name, pretrained)
@@ -61,7 +62,7 @@ def open_source(
     if separator and not Path(text).exists():
         model = make_network(text)
         return _own(Path(text.rpartition(":")[2]).name, model, options, {}, weights)
-    if Path(text).suffix.lower() in _FILES:
+    if Path(text).suffix.lower() in NETWORK_FILES:
         return _open_file(Path(text), options, weights)
     if text not in list_models() and Path(text).exists():
         raise SourceError(
@@ -155,8 +156,14 @@ def _open_torchscript(path: Path, options: InputOptions) -> Source:
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is not a TorchScript file: {said}") from error
-    source = _own(path.stem, model, options, {}, None)
-    return replace(source, reference="torchscript")
+    source = replace(_own(path.stem, model, options, {}, None), reference="torchscript")
+    try:
+        from .torchscript_source import through_onnx
+
+        return through_onnx(source)
+    except SourceError as error:  # TorchScript's own target takes it all the same
+        logger.info("%s", error)
+        return source
 
 
 def _kind_of_archive(path: Path) -> str:
@@ -217,6 +224,8 @@ def _specs_of(
     shapes = parse_shapes(options.shapes) if options.shapes else facts.get("shapes")
     if shapes is None and "shape" in facts:
         shapes = {"input": tuple(facts["shape"])}
+    if isinstance(options.shapes, Mapping):  # nothing to guess
+        return [make_spec(name, shapes or {}, options, facts)]
     if not shapes:
         raise SourceError(f"{name}: say the shape of its input, as --input-shape 3x224x224")
     readings = [

@@ -21,7 +21,7 @@ NOISE = "noise"
 MOST = 256  # samples to compare on, unless the user says otherwise
 NOISE_COUNT = 16
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-_ARRAYS = {".npy", ".npz"}
+ARRAYS = {".npy", ".npz"}
 
 
 def noise_samples(spec: ModelSpec, count: int = NOISE_COUNT, *, seed: int = 0) -> np.ndarray:
@@ -53,7 +53,7 @@ def split_files(folder: Path, spec: ModelSpec) -> tuple[list[Path], list[Path]]:
     """
     if not folder.is_dir():
         raise DataError(f"--images {folder}: there is no such folder")
-    kinds = _ARRAYS if spec.inputs else _IMAGES | _ARRAYS
+    kinds = ARRAYS if spec.inputs else _IMAGES | ARRAYS
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -94,7 +94,7 @@ def read_samples(files: Sequence[Path], spec: ModelSpec, count: int | None) -> n
     parts: list[np.ndarray] = []
     total = 0
     for path in files:
-        part = _read_array(path, spec) if path.suffix.lower() in _ARRAYS else _image(path, spec)
+        part = _read_array(path, spec) if path.suffix.lower() in ARRAYS else _image(path, spec)
         parts.append(part)
         total += len(part)
         if count is not None and total >= count:

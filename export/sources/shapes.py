@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from ...errors import SourceError
 from ...zoo.spec import Color, ModelSpec, TensorInput
-from .network import SourceError
 
 _SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
 _COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
@@ -20,19 +24,24 @@ class InputOptions:
 
     Args:
         shapes: ``3x224x224``, or by name ``image=3x224x224,other=10``; a batch of 1 may stand in
-            front where it makes four dimensions of an image.
+            front where it makes four dimensions of an image. Or a mapping, without the batch.
         mean: per channel, in the units of the image (0..255).
         std: per channel, likewise.
         color: ``rgb``, ``bgr`` or ``gray``.
         classes: names of the classes, where the task has any.
     """
 
-    shapes: str | None = None
+    shapes: str | Mapping[str, Sequence[int]] | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     color: Color | None = None
     classes: Sequence[str] = ()
     task: str = "raw"
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said."""
+        return self != InputOptions()
 
 
 def make_spec(
@@ -97,8 +106,10 @@ def without_batch(shape: Sequence[int]) -> tuple[int, ...]:
     return sides[1:] if len(sides) > 3 and sides[0] == 1 else sides
 
 
-def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
+def parse_shapes(text: str | Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """``3x224x224`` or ``image=3x112x112,other=10``, by name; one without a name is ``input``."""
+    if not isinstance(text, str):
+        return {name: tuple(map(int, sides)) for name, sides in text.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     for part in text.split(","):
         name, separator, sides = part.strip().rpartition("=")
@@ -109,3 +120,40 @@ def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
             )
         shapes[name] = tuple(int(side) for side in sides.split("x"))
     return shapes
+
+
+Examples = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+"""Example inputs, ``[1, ...]`` each: one, several in order, or by name."""
+
+
+def with_examples(options: InputOptions, examples: Examples | None, network: Any) -> InputOptions:
+    """The options with the shapes of example inputs.
+
+    Args:
+        options: what else is said of the inputs.
+        examples: None says nothing.
+        network: a module's ``forward`` names its inputs.
+
+    Raises:
+        SourceError: an example has no batch in front.
+    """
+    if examples is None:
+        return options
+    if isinstance(examples, Mapping):
+        named = dict(examples)
+    else:
+        several = isinstance(examples, (tuple, list))
+        listed: list[Any] = list(examples) if several else [examples]
+        named = dict(zip(_input_names(network, len(listed)), listed, strict=False))
+    for name, value in named.items():
+        if np.ndim(value) < 2:
+            raise SourceError(f"the example input {name} has no batch in front: [1, ...]")
+    return replace(options, shapes={n: tuple(map(int, v.shape[1:])) for n, v in named.items()})
+
+
+def _input_names(network: Any, count: int) -> list[str]:
+    if count == 1:
+        return ["input"]
+    forward = getattr(network, "forward", None)
+    names = list(inspect.signature(forward).parameters) if forward else []
+    return names if len(names) >= count else [f"input{index}" for index in range(count)]

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ...errors import SourceError
 from ...zoo.weights import require_finite
-from .network import SourceError
 
 # Where checkpoints of the usual training scripts keep the weights, best first.
 _WRAPPERS = (

@@ -7,35 +7,42 @@ of the group ``edgeark.targets``, whose value is the package; see CONTRIBUTING.m
 
 from __future__ import annotations
 
-import difflib
-import functools
-import logging
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from ...errors import EdgearkError
-from .base import Group, Target
+from .names import (
+    ALL,
+    ENTRY_POINTS,
+    GROUPS,
+    TargetError,
+    families,
+    require_family,
+    require_targets,
+)
 
-_ALL = "all"
-ENTRY_POINTS = "edgeark.targets"
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from .base import Target
 
-_LAST = 1000
-GROUPS = (_ALL, *get_args(Group))
-
-
-class TargetError(EdgearkError):
-    """A target name that does not exist."""
+__all__ = [
+    "ENTRY_POINTS",
+    "GROUPS",
+    "TargetError",
+    "every_target",
+    "families",
+    "family_of",
+    "find_target",
+    "find_targets",
+    "list_targets",
+    "require_targets",
+]
 
 
 def list_targets() -> list[str]:
     """Every ``family[:chip]``."""
     return [
         f"{name}:{chip}" if chip else name
-        for name in _families()
+        for name in families()
         for chip in _family(name).chips or (None,)
     ]
 
@@ -51,12 +58,7 @@ def find_target(full_name: str) -> Target:
     Raises:
         TargetError: no such family or chip; a family with chips needs one.
     """
-    name, _, chip = full_name.strip().lower().partition(":")
-    if name not in _families():
-        near = difflib.get_close_matches(name, _families(), n=1)
-        every = ", ".join([*_families(), *GROUPS])
-        hint = f"did you mean {near[0]}?" if near else f"there are {every}"
-        raise TargetError(f"unknown target {full_name!r}; {hint}")
+    name, chip = require_family(full_name), full_name.strip().lower().partition(":")[2]
     family = _family(name)
     if chip and chip not in family.chips:
         known = f"its chips are {', '.join(family.chips)}" if family.chips else "it has no chips"
@@ -79,10 +81,8 @@ def find_targets(names: str, fits: Callable[[Target], bool] | None = None) -> li
         TargetError: an unknown name, or none.
     """
     unique: dict[str, None] = {}
-    for part in (part.strip().lower() for part in names.split(",") if part.strip()):
+    for part in require_targets(names).split(","):
         unique |= dict.fromkeys(_expand(part, fits))
-    if not unique:
-        raise TargetError("name at least one target, for instance onnxruntime")
     return [find_target(name) for name in unique]
 
 
@@ -93,21 +93,21 @@ def family_of(name: str) -> type[Target]:
         TargetError: no such family.
     """
     family, _, chip = name.strip().lower().partition(":")
-    return type(find_target(name)) if chip or family not in _families() else _family(family)
+    return type(find_target(name)) if chip or family not in families() else _family(family)
 
 
 def _expand(name: str, fits: Callable[[Target], bool] | None) -> list[str]:
     """The names of targets that a name stands for."""
     family, _, chip = name.partition(":")
-    if family in _families() and chip == _ALL and _family(family).chips:
+    if family in families() and chip == ALL and _family(family).chips:
         return [f"{family}:{each}" for each in _family(family).chips]
     if name not in GROUPS:
         return [name]
-    members = [find_target(_first(member)) for member in _families()]
+    members = [find_target(_first(member)) for member in families()]
     return [
         member.full_name
         for member in members
-        if name in (_ALL, member.group)
+        if name in (ALL, member.group)
         and not member.excluded_from_groups
         and (not member.opt_in or fits is None or fits(member))
     ]
@@ -119,35 +119,6 @@ def _first(family: str) -> str:
     return f"{family}:{chips[0]}" if chips else family
 
 
-@functools.cache
-def _families() -> Mapping[str, str]:
-    """The module and class of each family, ``module:Class``, by name; no target is imported.
-
-    Raises:
-        TargetError: two backends claim one name.
-    """
-    found: dict[str, str] = {}
-    for package, targets in _backends():
-        for name, cls in targets.items():
-            if name in found:
-                raise TargetError(f"target {name} is in {found[name]} and in {package}")
-            found[name] = f"{package}.target:{cls}"
-    return found
-
-
-def _backends() -> list[tuple[str, Mapping[str, str]]]:
-    """Packages with their targets: edgeark's own backends by rank, then installed ones by name."""
-    own = import_module("..backends", __name__)
-    names = [f"{own.__name__}.{module.name}" for module in pkgutil.iter_modules(own.__path__)]
-    ranked = [(import_module(name).RANK, name, import_module(name).TARGETS) for name in names]
-    for name in sorted(entry.value for entry in entry_points(group=ENTRY_POINTS)):
-        try:
-            ranked.append((_LAST, name, import_module(name).TARGETS))
-        except (ImportError, AttributeError) as error:
-            logger.warning("the installed backend %s is left out: %s", name, error)
-    return [(name, targets) for _, name, targets in sorted(ranked, key=lambda each: each[:2])]
-
-
 def _family(name: str) -> type[Target]:
-    module, _, attribute = _families()[name].partition(":")
+    module, _, attribute = families()[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -22,11 +22,11 @@ from ..graph.files import Graph
 from ..lint.rule import Rule
 from ..toolchains.environment import Toolchain
 from .board import BoardRuntime, Bundle
+from .names import Group
 from .tools import ExternalTool
 from .untrusted import call_own_worker, run_in_worker
 
 Precision = Literal["float32", "float16", "int8"]
-Group = Literal["cpu", "npu", "mcu"]
 
 
 class Evidence(str, Enum):
@@ -358,6 +358,10 @@ class Target(ABC):
         self, artifact: Artifact, images: np.ndarray, log: Path
     ) -> list[LayerError] | None:
         """What each layer loses on raw images; None where the toolchain does not say."""
+        return None
+
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        """The file that the vendor's converter read; None: it was not that which converted."""
         return None
 
     def write_bundle(self, export: Path, out: Path) -> Bundle | None:

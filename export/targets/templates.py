@@ -7,14 +7,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def open_templates(folder: Path) -> Environment:
+def open_templates(*folders: Path) -> Environment:
     """The templates of one kind of bundle; ``python`` writes a value as a Python literal in ASCII.
 
     Args:
-        folder: where the ``.jinja`` files lie.
+        folders: where the ``.jinja`` files lie.
     """
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=False,  # Python and Markdown, not HTML
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,12 +107,22 @@ class Toolchain:
 
     def pinned_versions(self) -> dict[str, str]:
         """The versions that ``requirements.txt`` names, known without an installation."""
-        pins = {}
-        for line in self.requirements.read_text().splitlines():
-            name, sep, rest = line.partition("==")
-            if sep and name in self.packages:
-                pins.setdefault(name, rest.split()[0])
+        pins: dict[str, str] = {}
+        for line in self.pins(self.packages):
+            name, _, rest = line.partition("==")
+            pins.setdefault(name, rest.split()[0])
         return pins
+
+    def pins(self, packages: Collection[str]) -> list[str]:
+        """The lines of ``requirements.txt`` for some packages, with their markers."""
+        lines = self.requirements.read_text().splitlines()
+        return [line.rstrip(" \\") for line in lines if line.partition("==")[0] in packages]
+
+    def declared_packages(self) -> list[str]:
+        """The packages that ``requirements.in`` names, as ``requirements.txt`` spells them."""
+        lines = self.requirements.with_suffix(".in").read_text().splitlines()
+        names = [re.match(r"[A-Za-z0-9._-]+", line) for line in lines]
+        return [name[0].lower() for name in names if name]
 
     def ensure(self) -> Path:
         """The path of the environment's Python; installs it first where it is missing.

@@ -9,6 +9,7 @@ import pytest
 from edgeark.errors import DataError, EdgearkError
 from edgeark.export.kpu import KmodelError, Simulator, write_kmodel
 from edgeark.export.run import answer_image, read_image
+from edgeark.export.subject import Subject
 from edgeark.zoo import save_weights
 from edgeark.zoo.tasks.images import to_input
 from PIL import Image
@@ -59,16 +60,18 @@ def test_a_cameras_image_is_turned_upright(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_run_is_one_line(kmodel: Path, image: Path, tmp_path: Path) -> None:
-    with pytest.raises(EdgearkError, match=r"cannot run image.png: no manifest.json .* no .kmod"):
+    with pytest.raises(
+        EdgearkError, match=r"cannot run image.png: no manifest.json .* no network or .kmod"
+    ):
         answer_image(str(image), image)
     with pytest.raises(DataError, match=r"cannot read the image .*digits.kmodel"):
         answer_image(str(kmodel), kmodel)
     with pytest.raises(DataError, match="cannot read the image"):
         answer_image(str(kmodel), tmp_path / "none.png")
-    with pytest.raises(EdgearkError, match=r"name the folder of an export, a .kmodel or a model"):
+    with pytest.raises(EdgearkError, match=r"there is no none\.kmodel"):
         answer_image("none.kmodel", image)
-    with pytest.raises(EdgearkError, match="--weights is for a model of the zoo"):
-        answer_image(str(kmodel), image, tmp_path / "w.safetensors")
+    with pytest.raises(EdgearkError, match="has its own weights and shapes"):
+        answer_image(Subject(str(kmodel), weights=tmp_path / "w.safetensors"), image)
     with pytest.raises(EdgearkError, match=r"no manifest.json in "):
         answer_image(str(tmp_path), image)
     newer = tmp_path / "newer.kmodel"

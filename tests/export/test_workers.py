@@ -31,7 +31,7 @@ WATCHER = textwrap.dedent(
     worker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(worker)
     images = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), dtype=np.uint8)
-    settings = {"mean": [30.0], "std": [80.0], "input": "input", "outputs": ["output"]}
+    settings = {"mean": [30.0], "std": [80.0], "inputs": ["input"], "outputs": ["output"]}
     name = os.environ["ARTIFACT"]
     job = {"onnx": onnx, "out": os.path.join(folder, name), "settings": settings}
     job["half"] = False

@@ -60,6 +60,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("edgeark.training.parts.load_images", load)
     monkeypatch.setattr("edgeark.export.prepare.load_images", load)
+    monkeypatch.setattr("edgeark.training.scripts.inspect_before_training", lambda *_: ())
 
 
 @pytest.fixture

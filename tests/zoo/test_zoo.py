@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from edgeark.errors import ModelError
+from edgeark.shipped import INDEX, packaged_weights
 from edgeark.zoo import (
     ModelSpec,
     WeightsError,
@@ -20,7 +21,7 @@ from edgeark.zoo import (
 )
 from edgeark.zoo import registry as registry_module
 from edgeark.zoo.summary import summarize
-from edgeark.zoo.weights import packaged_weights, read_header
+from edgeark.zoo.weights import read_header
 from support.zoo_cases import (
     answer_shapes,
     answers,
@@ -195,7 +196,7 @@ def test_damaged_shipped_weights_are_noticed(
 ) -> None:
     save_weights(create_model("mnist"), tmp_path / "mnist.safetensors")
     (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  mnist.safetensors\n")
-    monkeypatch.setattr("edgeark.zoo.weights.WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr("edgeark.shipped.WEIGHTS_DIR", tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         create_model("mnist", pretrained=True)
 
@@ -219,3 +220,8 @@ def test_a_spec_is_needed_and_says_so() -> None:
     with pytest.raises(ModelError, match="has no spec"):
         spec_of(torch.nn.Identity())
     assert isinstance(spec_of(create_model("mnist")), ModelSpec)
+
+
+def test_the_index_is_as_the_registry_writes_it() -> None:
+    """Else: make docs."""
+    assert INDEX.read_text() == registry_module.index()

@@ -1,6 +1,6 @@
 """What coremltools refuses or gets wrong: rules for ``edgeark check``.
 
-Each was seen with coremltools 9.0, and ``tests/test_coreml_rules.py`` sees it again.
+Each was seen with coremltools 9.0, and ``test_coreml_rules.py`` sees it again.
 """
 
 from __future__ import annotations

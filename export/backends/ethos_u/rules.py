@@ -1,6 +1,6 @@
 """What Vela leaves to the microcontroller, or refuses: rules for ``edgeark check``.
 
-Each was seen with Vela 5.2, and ``tests/test_ethos_u_rules.py`` sees it again. LiteRT's rules hold
+Each was seen with Vela 5.2, and ``test_ethos_u_rules.py`` sees it again. LiteRT's rules hold
 too, since Vela reads its files.
 """
 

@@ -19,6 +19,16 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example("softmax-over-width", lambda x: x.softmax(-1), lambda x: x.flatten(2).softmax(2)),
     Example(
+        "softmax-over-width",
+        lambda x: f.gelu(x).transpose(1, 2).softmax(3),
+        lambda x: x.reshape(len(x), 2, 4, -1).softmax(3),
+    ),
+    Example(
+        "softmax-over-width",
+        lambda x: (x * x.mean((2, 3), True)).softmax(3),
+        nn.Sequential(nn.Linear(40, 5), nn.Softmax(3)),
+    ),
+    Example(
         "portable-resize",
         lambda x: f.interpolate(x, scale_factor=2),
         nn.ConvTranspose2d(8, 8, 4, 2, 1),

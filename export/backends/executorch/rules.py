@@ -1,6 +1,6 @@
 """What ExecuTorch refuses or gets wrong, and what XNNPACK leaves to its slower kernels.
 
-Each was seen with ExecuTorch 1.5.1, and ``tests/test_executorch_rules.py`` sees it again.
+Each was seen with ExecuTorch 1.5.1, and ``test_executorch_rules.py`` sees it again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from ...lint.rule_set import RuleSet
 
 rules = RuleSet(examples=f"{__package__}.examples")
 
+_CHANNELS_LAST = {
+    *("conv2d", "conv_transpose2d", "batch_norm", "prelu", "avg_pool2d", "adaptive_avg_pool2d"),
+    *("max_pool2d", "upsample_bilinear2d"),
+}
+_LAST_BY_KEEPING = {
+    *("abs", "ceil", "clamp", "exp", "floor", "gelu", "hardswish", "hardtanh", "leaky_relu"),
+    *("log", "neg", "pow", "relu", "relu6", "rsqrt", "sigmoid", "silu", "softmax", "sqrt"),
+    *("tanh", "add", "div", "maximum", "minimum", "mul", "sub", "cat", "pad", "permute"),
+    *("slice", "transpose", "dropout", "hardsigmoid"),
+}
 _PORTABLE = "XNNPACK does not take it, and ExecuTorch's own kernel is slow"
 
 
@@ -119,7 +129,23 @@ rules.op(
 )
 def softmax_over_width(op: Op) -> str | None:
     is_last = op.arguments["dim"] in (-1, 3)
-    return "softmax over the width of a map" if len(op.shape) == 4 and is_last else None
+    is_wrong = len(op.shape) == 4 and is_last and _is_channels_last(op.before)
+    return "softmax over the width of a map" if is_wrong else None
+
+
+def _is_channels_last(op: Op | None) -> bool:
+    """Whether XNNPACK holds the result with channels last: a map's operators leave it so.
+
+    The elementwise ones keep what they are given; views, matrix products and whatever XNNPACK
+    does not take give the layout that PyTorch has.
+    """
+    if op is None:
+        return False
+    if op.kind == "mean":
+        return predicates.is_mean_of_map(op) and bool(op.arguments["keepdim"])
+    if op.kind in _LAST_BY_KEEPING:
+        return any(map(_is_channels_last, op.inputs))
+    return op.kind in _CHANNELS_LAST
 
 
 @rules.op(

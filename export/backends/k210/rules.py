@@ -1,6 +1,6 @@
 """Rules of the target ``k210``: what edgeark's compiler refuses, and what costs dearly.
 
-An error is a refusal of the compiler's (``export/kpu/check.py``, ``lower.py``), said before it runs
+An error is a refusal of the compiler's (``compiler/check.py``, ``lower.py``), said before it runs
 and with the line of the user's code. Only the compiler knows when the maps of several branches fill
 the KPU's memory together.
 """

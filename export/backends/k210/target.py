@@ -39,7 +39,7 @@ class K210(Target):
     """Int8 only; run in edgeark's simulator, which no board has confirmed.
 
     The KPU takes raw pixels, so the normalisation goes into the network, into the first convolution
-    wherever that is possible (``export/kpu/lower.py``).
+    wherever that is possible (``export/kpu/compiler/lower.py``).
     """
 
     name = "k210"

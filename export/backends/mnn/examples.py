@@ -73,6 +73,11 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: (x.argmax(1, True) == 2).float(),
     ),
     Example("norm-over-all", f.normalize, lambda x: (x * x).sum(1, True).sqrt()),
+    Example(
+        "norm-over-all",
+        lambda x: x.flatten(2).norm(dim=2),
+        lambda x: f.normalize(x.mean((2, 3)), dim=1),
+    ),
     Example("norm-over-all", lambda x: x.logsumexp(1, True), lambda x: x.exp().sum(1, True).log()),
     Example(
         "norm-over-all", lambda x: f.cosine_similarity(x[:, :4], x[:, 4:])[:, None], torch.atan

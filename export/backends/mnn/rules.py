@@ -73,6 +73,13 @@ def less_than(op: Op) -> str | None:
     fix="write it out: (x * x).sum(1, True).sqrt()",
 )
 def norm_over_all(op: Op) -> str | None:
+    """Where all of the tensor is asked for, and its axes are kept, that is right."""
+    shape, axes = next(iter(op.input_shapes), ()), op.arguments.get("dim")
+    is_kept = op.kind == "linalg_vector_norm" and op.arguments["keepdim"]
+    if is_kept and isinstance(axes, (list, tuple)):
+        rest = {axis for axis, size in enumerate(shape) if size > 1}
+        if rest <= {axis % len(shape) for axis in axes}:
+            return None
     return op.kind.replace("_", " ")
 
 

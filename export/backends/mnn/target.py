@@ -32,13 +32,22 @@ class Mnn(IsolatedTarget):
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        """int8's ranges are chosen by edgeark."""
+        return None if job.precision == "int8" else _fixed(job)
+
     def convert(self, job: Conversion) -> Artifact:
         source, path = job.graph.onnx(18), job.out / "model.mnn"
         names = {"inputs": list(job.graph.spec.input_names), "outputs": output_names(source)}
         settings = {**job.normalization, **names}
-        fixed, is_half = source.with_stem(f"mnn-{job.precision}"), job.precision == "float16"
+        fixed, is_half = _fixed(job), job.precision == "float16"
         network = pool_means(onnx.load(source))
         onnx.save(round_weights(network) if is_half else network, fixed)
         arguments = {"onnx": str(fixed), "out": str(path), "settings": settings, "half": is_half}
         self.call("convert", arguments, job.arrays, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)
+
+
+def _fixed(job: Conversion) -> Path:
+    """The file that MNN's converter reads."""
+    return job.graph.onnx(18).with_stem(f"mnn-{job.precision}")

@@ -69,6 +69,31 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.max_pool2d(x, 4, 4),
     ),
     _Example(
+        "unknown-operator",
+        lambda x: torch.cat(x.flatten(2).unbind(1)[:2], 1),
+        lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    ),
+    _Example(
+        "normalize-axis",
+        lambda x: f.normalize(x.flatten(2).transpose(1, 2), dim=2),
+        lambda x: f.normalize(x, dim=1),
+    ),
+    _Example(
+        "normalize-axis",
+        lambda x: f.normalize(x, dim=3),
+        lambda x: x / x.norm(dim=3, keepdim=True),
+    ),
+    _Example(
+        "normalize-axis",
+        lambda x: f.normalize(x.flatten(2), dim=1),
+        lambda x: f.normalize(x.mean((2, 3)), dim=1),
+    ),
+    _Example(
+        "many-axes",
+        lambda x: x.view(len(x), 8, 2, 8, 4, 4).permute(0, 2, 4, 3, 5, 1).flatten(1, 2),
+        lambda x: x.view(len(x), 8, 2, 8, 16).permute(0, 2, 4, 3, 1),
+    ),
+    _Example(
         "output-without-batch",
         lambda x: x.view(-1),
         lambda x: x.flatten(1),

@@ -1,6 +1,6 @@
 """What pnnx does not make into ncnn's layers, or not rightly: rules for ``edgeark check``.
 
-Each was seen with pnnx 20261020 and ncnn 1.0.20261020, and ``tests/test_ncnn.py`` sees it again.
+Each was seen with pnnx 20261020 and ncnn 1.0.20261020, and ``test_rule_examples.py`` sees it again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ rules.op(
 
 @rules.op(
     *_DECISIONS,
-    *("channel_shuffle", "index", "var", "std", "bmm"),
+    *("channel_shuffle", "index", "unbind", "var", "std", "bmm"),
     *_COMPARISONS,
     name="unknown-operator",
     reason=_NOT_LOADED,
@@ -83,6 +83,33 @@ def layer_norm_of_maps(op: Op) -> str | None:
 )
 def pool_without_stride(op: Op) -> str | None:
     return "a pool by its function, without a stride" if op.arguments["stride"] == [] else None
+
+
+@rules.op(
+    "linalg_vector_norm",
+    name="normalize-axis",
+    reason=f"pnnx makes one layer of it, which normalises maps over their channels alone: {_WRONG}",
+    fix="write it out: x / (x * x).sum(2, True).sqrt().clamp(min=1e-12)",
+)
+def normalize_axis(op: Op) -> str | None:
+    """What ``F.normalize`` is made of: a norm, its clamp, and a quotient of the same tensor."""
+    if not any(user.kind in ("clamp", "clamp_min") for user in op.users):
+        return None
+    rank, dims = len(next(iter(op.input_shapes), ())), op.arguments["dim"] or ()
+    axes = [dim % rank for dim in dims]
+    if rank == 2 or (rank == 4 and axes == [1]):
+        return None
+    return f"normalize over axis {', '.join(map(str, axes))} of {rank}"
+
+
+@rules.op(
+    *("permute", "transpose"),
+    name="many-axes",
+    reason=_NOT_LOADED,
+    fix="reshape and transpose in steps of at most five axes",
+)
+def many_axes(op: Op) -> str | None:
+    return f"a {op.kind} of {len(op.shape)} axes" if len(op.shape) > 5 else None
 
 
 @rules.network(

@@ -33,6 +33,9 @@ class Ncnn(IsolatedTarget):
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        return job.graph.torchscript()
+
     def convert(self, job: Conversion) -> Artifact:
         spec = job.graph.spec
         arguments = {

@@ -62,6 +62,9 @@ class OnnxRuntime(Target):
             quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        return None if job.calibration is None else job.graph.onnx_of_any_opset()
+
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         return run_onnx(artifact.path, images, artifact.settings)
 

@@ -198,6 +198,16 @@ EXAMPLES: tuple[Example, ...] = (
     Example("reduction-of-all", lambda x: x.amin((1, 2, 3), True), nn.AvgPool2d(2)),
     Example(
         "reduction-of-all",
+        lambda x: x.view(len(x), 2, 4, 24, 40).mean((2, 3, 4)),
+        lambda x: x.view(len(x), 2, 4, 24, 40).mean((3, 4)).mean(2),
+    ),
+    Example(
+        "reduction-of-all",
+        lambda x: x.view(len(x), 2, 4, 24, 40).sum((2, 3, 4)),
+        lambda x: x.view(len(x), 2, 4, 24, 40).sum((1, 2)),
+    ),
+    Example(
+        "reduction-of-all",
         lambda x: torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True),
         nn.AvgPool2d(2),
     ),

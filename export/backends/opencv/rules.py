@@ -143,11 +143,12 @@ def uneven_pool(op: Op) -> str | None:
     fix="reduce in two steps: x.mean((2, 3), True).mean(1, True)",
 )
 def reduction_of_all(op: Op) -> str | None:
-    if [len(shape) for shape in op.input_shapes] != [4]:
+    shape, dims = next(iter(op.input_shapes), ()), op.arguments.get("dim") or ()
+    if len(op.input_shapes) != 1 or len(shape) < 4 or isinstance(dims, int):
         return None
-    dims = op.arguments.get("dim") or ()
-    is_all = sorted(dim % 4 for dim in dims) == [1, 2, 3]
-    return f"{op.kind} over channels, height and width" if is_all else None
+    axes = sorted(dim % len(shape) for dim in dims)
+    is_all = len(axes) >= 3 and axes == [*range(len(shape) - len(axes), len(shape))]
+    return f"{op.kind} over the last {len(axes)} axes" if is_all else None
 
 
 @rules.op(

@@ -31,6 +31,9 @@ class OpenVino(IsolatedTarget):
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        return job.graph.onnx(18)
+
     def convert(self, job: Conversion) -> Artifact:
         arguments = {
             "onnx": str(job.graph.onnx(18)),

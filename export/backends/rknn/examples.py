@@ -57,8 +57,17 @@ EXAMPLES: tuple[Example, ...] = (
     _Example(
         "large-transpose",
         lambda x: x.permute(0, 2, 3, 1),
-        lambda x: x[..., 8:40, 8:40].permute(0, 2, 3, 1),
+        lambda x: x.permute(0, 2, 3, 1).sigmoid(),
         chips=SMALL_TRANSPOSES,
+        head=0,
+        shape=(8, 96, 96),
+        cpu_ops=("Transpose",),
+    ),
+    _Example(
+        "large-transpose",
+        lambda x: x.transpose(2, 3),
+        lambda x: x.transpose(1, 3),
+        chips=SMALL_TRANSPOSES[:2],
         head=0,
         shape=(8, 96, 96),
         cpu_ops=("Transpose",),

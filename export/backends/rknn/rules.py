@@ -1,6 +1,6 @@
 """What of a network a Rockchip NPU cannot do: rules for ``edgeark check`` and before an export.
 
-Each was seen on rknn-toolkit2 2.5.0, and ``tests/test_rknn_rules.py`` sees it again: a rule that
+Each was seen on rknn-toolkit2 2.5.0, and ``test_rknn_rules.py`` sees it again: a rule that
 outlives its reason fails there.
 """
 
@@ -127,20 +127,40 @@ def pool_stride(op: Op) -> str | None:
     return f"a pool of stride {format_shape(op.stride)}"
 
 
-@rules.op(
-    "permute",
-    "transpose",
-    name="large-transpose",
-    reason=_CPU,
-    fix="end in [N, C, H, W] and transpose on the host, or transpose a smaller map",
-    severity="warning",
-    error_on=MINI_CHIPS,
-    chips=SMALL_TRANSPOSES,
-)
-def large_transpose(op: Op) -> str | None:
-    shape = op.input_shapes[0]
-    is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
-    return f"a {op.kind} of {format_shape(shape)}" if is_large else None
+def _large_transpose(chips: tuple[str, ...], orders: tuple[tuple[int, ...], ...]) -> None:
+    @rules.op(
+        "permute",
+        "transpose",
+        name="large-transpose",
+        reason=_CPU,
+        fix="end in [N, C, H, W] and transpose on the host, or transpose a smaller map",
+        severity="warning",
+        error_on=MINI_CHIPS,
+        chips=chips,
+    )
+    def large_transpose(op: Op) -> str | None:
+        """Behind a transpose the compiler finds a layout; at an output it has to move the map."""
+        shape = next(iter(op.input_shapes), ())
+        is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
+        if not (is_large and op.is_output and _order(op) in orders):
+            return None
+        return f"a {op.kind} of {format_shape(shape)}"
+
+
+def _order(op: Op) -> tuple[int, ...]:
+    """Which axis of a transposed tensor comes first, which second, and so on."""
+    count = len(op.shape)
+    if op.kind == "permute":
+        return tuple(axis % count for axis in op.arguments["dims"])
+    order = list(range(count))
+    first, second = op.arguments["dim0"] % count, op.arguments["dim1"] % count
+    order[first], order[second] = second, first
+    return tuple(order)
+
+
+_MOVED = ((0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3))
+_large_transpose(SMALL_TRANSPOSES[:2], (*_MOVED, (0, 1, 3, 2)))
+_large_transpose(SMALL_TRANSPOSES[2:], _MOVED)
 
 
 @rules.op(

@@ -114,6 +114,9 @@ class Rknn(IsolatedTarget):
     def can_mix(self) -> bool:
         return self.chip not in _NEVER_WIDE
 
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        return job.out / self._model
+
     def convert(self, job: Conversion) -> Artifact:
         artifact = self._write_sources(job)
         if job.quantization.mixed and job.calibration is not None:

@@ -14,7 +14,6 @@ from edgeark.export.kpu import Kmodel, KmodelError, Simulator, read_kmodel, writ
 from edgeark.export.kpu import elementwise as e
 from edgeark.export.kpu import maps as m
 from edgeark.export.kpu.kmodel_v5 import read_modules
-from edgeark.export.kpu.transcode import transcode
 from edgeark.export.pipeline import export_one
 from edgeark.export.prepare import EvalContext, prepare
 from edgeark.export.results.schema import ExportResult
@@ -23,6 +22,7 @@ from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.kmodel_transcode import transcode
 from support.maixpy_board import run_main
 from support.nncase_cases import COLORS, SPEC, Subsampled, convert, make_images, set_batch_norm
 from support.target_base import installed_target

@@ -163,7 +163,7 @@ def test_counts_macs() -> None:
 
 
 def test_names_are_of_modules() -> None:
-    names, root = TfliteNames(Heads()), "settled.Heads"
+    names, root = TfliteNames(Heads()), "support.settled.Heads"
     stem = f"{root}/torch.nn.modules.container.Sequential_stem"
     conv, head = f"{stem}/torch.nn.modules.conv.Conv2d_0", "torch.nn.modules.conv.Conv2d_7"
     for listed, name in (

@@ -273,7 +273,8 @@ def test_names_what_falls_to_the_cpu(
     assert placement is not None and len(placement.cpu_ops) == 1
     assert placement.cpu_ops[0].startswith("Resize (")
     assert placement.npu_mac_fraction == 1.0
-    (diagnostic,) = artifact.diagnostics
+    diagnostic, *others = artifact.diagnostics
+    assert [other.words.partition(":")[0] for other in others] == ["the compiler says"]
     assert diagnostic.fatal is fatal
     assert diagnostic.words.startswith("Resize of enlarge (")
     assert "align_corners=False, by a whole factor" in diagnostic.words

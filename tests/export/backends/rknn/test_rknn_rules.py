@@ -60,9 +60,10 @@ def test_the_toolkit_puts_bad_examples_on_the_cpu(chip: str, tmp_path: Path) -> 
         placement = target.placement(artifact)
         assert placement is not None
         left = [row for row in placement.layers if row["target"] != "NPU"]
-        modules = {".".join(row["module"].split(".")[:2]): row["op"] for row in left}
-        wanted = {f"bad.{i}": example.cpu_ops[0] for i, example in enumerate(examples)}
-        assert modules == wanted
+        found = {(".".join(row["module"].split(".")[:2]), row["op"]) for row in left}
+        wanted = {(f"bad.{i}", example.cpu_ops[0]) for i, example in enumerate(examples)}
+        assert found >= wanted
+        assert {module for module, _ in found} == {module for module, _ in wanted}
 
 
 def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(

@@ -32,15 +32,14 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
-
-from .conv import KpuConv
-from .elementwise import Dequantize, Quantize
-from .format import Kmodel, Output
-from .kmodel_v5 import Function, Module, read_modules
-from .layer import ROW_BYTES, KmodelError, Layer, round_up
-from .maps import AddPadding, Concat, GlobalAveragePool, RemovePadding
-from .registers import WORDS, build_conv, unpack_registers
-from .tables import ACTIVATION_BYTES
+from edgeark.export.kpu.conv import KpuConv
+from edgeark.export.kpu.elementwise import Dequantize, Quantize
+from edgeark.export.kpu.format import Kmodel, Output
+from edgeark.export.kpu.kmodel_v5 import Function, Module, read_modules
+from edgeark.export.kpu.layer import ROW_BYTES, KmodelError, Layer, round_up
+from edgeark.export.kpu.maps import AddPadding, Concat, GlobalAveragePool, RemovePadding
+from edgeark.export.kpu.registers import WORDS, build_conv, unpack_registers
+from edgeark.export.kpu.tables import ACTIVATION_BYTES
 
 _INPUT, _OUTPUT, _CONSTANTS, _DATA = range(4)  # kinds of memory
 _UPLOAD, _DOWNLOAD, _CONVOLUTION = range(3)

@@ -1,0 +1,51 @@
+"""What a network is: its facts, its cost by layer, and where its weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..shipped import packaged_weights
+from ..zoo.registry import create_model
+from ..zoo.spec import spec_of
+from ..zoo.stages import measure_stages
+from ..zoo.summary import summarize
+from ..zoo.weights import read_header
+from .graph.onnx_graph import OnnxNetwork
+from .sources import SourceError
+from .subject import Subject
+
+
+def describe_network(subject: Subject) -> dict[str, Any]:
+    """The document of ``edgeark info``.
+
+    Raises:
+        EdgearkError: no such network; or an ONNX file that has no equal in PyTorch.
+    """
+    if subject.is_measured and isinstance(subject.network, str):
+        name, reference = subject.network, "pytorch"
+        model = create_model(name, weights=subject.weights)
+        shipped = packaged_weights(name)
+        file = subject.weights or (shipped if shipped.exists() else None)
+    else:
+        source = subject.source
+        name, model, reference, file = source.name, source.model, source.reference, subject.weights
+    if isinstance(model, OnnxNetwork):
+        if model.module is None:
+            raise SourceError(f"{name}: its layers cannot be counted: {model.reason}")
+        spec, outputs = model.spec, model.output_names
+        model = model.module
+        model.spec = spec  # type: ignore[assignment]
+    else:
+        outputs = getattr(model, "output_names", ())
+    spec = spec_of(model)
+    return {
+        "name": name,
+        **spec.to_dict(),
+        **asdict(summarize(model)),
+        "reference": spec.reference or reference,
+        "outputs": list(outputs),
+        "stages": [asdict(stage) for stage in measure_stages(model)],
+        "weights": None if file is None else str(file),
+        "trained": read_header(file) if file is not None and file == packaged_weights(name) else {},
+    }

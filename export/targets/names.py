@@ -1,0 +1,85 @@
+"""Names of targets, known without importing a converter or PyTorch."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+import pkgutil
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Literal, get_args
+
+from ...errors import EdgearkError
+
+Group = Literal["cpu", "npu", "mcu"]
+ALL = "all"
+GROUPS = (ALL, *get_args(Group))
+ENTRY_POINTS = "edgeark.targets"
+_LAST = 1000
+logger = logging.getLogger(__name__)
+
+
+class TargetError(EdgearkError):
+    """A target name that does not exist."""
+
+
+def require_targets(names: str | Sequence[str]) -> str:
+    """The names with commas between them, where each is of a family or a group.
+
+    Raises:
+        TargetError: an unknown family, or none.
+    """
+    parts = [names] if isinstance(names, str) else names
+    wanted = [name.strip().lower() for part in parts for name in part.split(",") if name.strip()]
+    if not wanted:
+        raise TargetError("name at least one target, for instance onnxruntime")
+    for name in wanted:
+        if name not in GROUPS:
+            require_family(name)
+    return ",".join(wanted)
+
+
+def require_family(full_name: str) -> str:
+    """The family of ``family[:chip]``.
+
+    Raises:
+        TargetError: there is none of that name.
+    """
+    name = full_name.strip().lower().partition(":")[0]
+    if name not in families():
+        near = difflib.get_close_matches(name, families(), n=1)
+        every = ", ".join([*families(), *GROUPS])
+        hint = f"did you mean {near[0]}?" if near else f"there are {every}"
+        raise TargetError(f"unknown target {full_name!r}; {hint}")
+    return name
+
+
+@functools.cache
+def families() -> Mapping[str, str]:
+    """The module and class of each family, ``module:Class``, by name; no target is imported.
+
+    Raises:
+        TargetError: two backends claim one name.
+    """
+    found: dict[str, str] = {}
+    for package, targets in _backends():
+        for name, cls in targets.items():
+            if name in found:
+                raise TargetError(f"target {name} is in {found[name]} and in {package}")
+            found[name] = f"{package}.target:{cls}"
+    return found
+
+
+def _backends() -> list[tuple[str, Mapping[str, str]]]:
+    """Packages with their targets: edgeark's own backends by rank, then installed ones by name."""
+    own = import_module("..backends", __package__)
+    names = [f"{own.__name__}.{module.name}" for module in pkgutil.iter_modules(own.__path__)]
+    ranked = [(import_module(name).RANK, name, import_module(name).TARGETS) for name in names]
+    for name in sorted(entry.value for entry in entry_points(group=ENTRY_POINTS)):
+        try:
+            ranked.append((_LAST, name, import_module(name).TARGETS))
+        except (ImportError, AttributeError) as error:
+            logger.warning("the installed backend %s is left out: %s", name, error)
+    return [(name, targets) for _, name, targets in sorted(ranked, key=lambda each: each[:2])]

@@ -1,0 +1,62 @@
+"""What ships with edgeark, known without importing PyTorch: the zoo's models and their weights."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelError, SourceError
+
+INDEX = Path(__file__).resolve().parent / "zoo" / "index.json"  # `make docs` writes it
+WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
+NETWORK_FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
+HUBS = ("timm", "torchvision")
+
+
+def packaged_weights(name: str) -> Path:
+    """Path of the weights that ship for model ``name``; it may not exist."""
+    return WEIGHTS_DIR / f"{name}.safetensors"
+
+
+@functools.cache
+def shipped_models() -> dict[str, dict[str, Any]]:
+    """The fields of each model's :class:`~edgeark.zoo.ModelSpec`, by name."""
+    return json.loads(INDEX.read_text(encoding="utf-8"))
+
+
+def is_model_name(named: str) -> bool:
+    """Whether it can be nothing but a model of the zoo: no path, no file, no ``MODULE:NAME``."""
+    path = Path(named)
+    return path.name == named and path.suffix == "" and ":" not in named
+
+
+def unknown_model(name: str, known: Iterable[str]) -> ModelError:
+    """The error for a name that no model has; it offers the nearest ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3) or names
+    return ModelError(f"unknown model {name!r}; did you mean {', '.join(near)}?")
+
+
+def require_network(named: str) -> None:
+    """Say at once what cannot be a network; what can is opened later.
+
+    Raises:
+        SourceError: there is no such file.
+        ModelError: no model of the zoo has that name.
+    """
+    where, separator, _ = named.rpartition(":")
+    hub = named.partition(":")[0]
+    if separator and hub not in HUBS and where.endswith(".py") and not Path(where).is_file():
+        raise SourceError(f"no file {where}")
+    if Path(named).suffix.lower() in NETWORK_FILES and not Path(named).is_file():
+        raise SourceError(f"there is no file {named}")
+    if separator or Path(named).exists():
+        return
+    if is_model_name(named) and named not in shipped_models():
+        raise unknown_model(named, shipped_models())
+    if not is_model_name(named):
+        raise SourceError(f"there is no {named}; a network in a file is FILE.py:FACTORY")

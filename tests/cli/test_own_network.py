@@ -1,0 +1,165 @@
+"""Every command on networks of a user's own: code, ONNX, TorchScript and torch.export's files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from support.command import Run
+
+NETS = """
+import numpy as np
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        return {"out": self.head(y), "score": y.mean((2, 3))}
+
+class Vector(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(6, 3))
+
+class Decides(Net):
+    def forward(self, x):
+        return x * 2 if x.sum() > 0 else x
+
+def bright(outputs, images):
+    assert len(outputs) == 2 and images.dtype == np.uint8
+    return float((images.mean((1, 2, 3)) > 0).mean())
+"""
+SHAPE = ("--input-shape", "3x16x24")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Code, three files made of it, and photos."""
+    here = tmp_path_factory.mktemp("own")
+    (here / "nets.py").write_text(NETS)
+    scope: dict = {}
+    exec(NETS, scope)
+    network, x = scope["Net"]().eval(), torch.randn(1, 3, 16, 24)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (x,), str(here / "net.onnx"), dynamo=False, opset_version=15)
+        torch.jit.save(torch.jit.trace(network, x, strict=False), here / "net.pt")
+        torch.export.save(torch.export.export(network, (x,)), here / "net.pt2")
+    rng = np.random.default_rng(0)
+    (here / "photos").mkdir()
+    for index in range(8):
+        pixels = np.kron(rng.integers(0, 256, (4, 6, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
+        Image.fromarray(pixels).save(here / "photos" / f"{index}.png")
+    np.savez(here / "vector.npz", input=np.arange(6, dtype=np.float32))
+    return here
+
+
+@pytest.fixture(autouse=True)
+def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "evidence"),
+    [
+        ("net.onnx", (), "executed against onnxruntime"),
+        ("net.pt", SHAPE, "executed against torchscript"),
+        ("net.pt2", (), "executed"),
+        ("nets.py:Net", SHAPE, "executed"),
+    ],
+)
+def test_files_are_exported_end_to_end(
+    name: str, shape: tuple[str, ...], evidence: str, tmp_path: Path, run: Run
+) -> None:
+    done = run(
+        *("export", name, *shape, "--to", "onnxruntime,torchscript", "--images", "photos"),
+        *("--int8", "--out", tmp_path, "--json"),
+    )
+    assert done.status == 0, done.err
+    rows = done.json
+    assert [r["status"] for r in rows] == ["ok"] * 3, [r["message"] for r in rows]
+    assert {r["evidence"] for r in rows} == {evidence}
+    verified = run("verify", tmp_path, "--json")
+    assert verified.status == 0 and {r["evidence"] for r in verified.json} == {evidence}
+    manifest = json.loads(next(tmp_path.rglob("onnxruntime/float32/manifest.json")).read_text())
+    assert [tuple(o["shape"]) for o in manifest["outputs"]] == [(1, 2, 7, 11), (1, 8)]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("nets.py:Net", SHAPE), ("net.onnx", ())])
+def test_info_counts_what_it_costs(name: str, shape: tuple[str, ...], run: Run) -> None:
+    done = run("info", name, *shape, "--json")
+    assert done.status == 0, done.err
+    assert done.json["macs"] == 7 * 11 * (8 * 27 + 2 * 8)
+    assert done.json["parameters"] == 8 * 27 + 8 + 16 + 2
+    assert run("info", name, *shape).status == 0
+
+
+def test_info_of_a_published_network(run: Run) -> None:
+    done = run("info", "torchvision:resnet18", "--json")
+    assert done.json["parameters"] == 11_689_512 and done.json["input_size"] == [224, 224]
+    assert 1.8e9 < done.json["macs"] < 1.83e9
+
+
+def test_run_answers_an_image(run: Run) -> None:
+    by_file = run("run", "net.onnx", "--image", "photos/0.png", "--json").json["outputs"]
+    by_code = run("run", "nets.py:Net", *SHAPE, "--image", "photos/0.png", "--json").json["outputs"]
+    for one, other in zip(by_file, by_code, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    vector = run("run", "nets.py:Vector", "--input-shape", "6", "--image", "vector.npz", "--json")
+    assert np.shape(vector.json["outputs"]) == (1, 1, 3)
+
+
+def test_eval_measures_the_users_metric(run: Run) -> None:
+    done = run(
+        *("eval", "nets.py:Net", *SHAPE, "--images", "photos", "--metric", "nets.py:bright"),
+        *("--to", "pytorch,onnxruntime", "--json"),
+    )
+    assert done.status == 0, done.err
+    assert [row["target"] for row in done.json] == ["pytorch", "onnxruntime"]
+    metric = done.json[1]["metric"]
+    assert (metric["name"], metric["float"], metric["value"], metric["n"]) == ("bright", 1, 1, 4)
+
+
+def test_matrix_records_in_a_file_of_its_own(tmp_path: Path, run: Run) -> None:
+    words = ("matrix", "--models", "nets.py:Net", *SHAPE, "--to", "torchscript", "--json")
+    refused = run(*words)
+    assert refused.status == 2 and "--file" in refused.err
+    done = run(*words, "--file", tmp_path / "mine.toml", "--images", "photos")
+    assert done.status == 0 and done.json[0]["status"] == "ok", done.err
+    assert 'model = "Net"' in (tmp_path / "mine.toml").read_text()
+
+
+def test_layers_names_the_targets_that_tell_them(run: Run) -> None:
+    done = run("layers", "nets.py:Net", *SHAPE, "--to", "mnn")
+    assert done.status == 2 and "mnn does not tell" in done.err and "rknn" in done.err
+
+
+def test_a_bundle_gives_raw_outputs(tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "bundle"
+    words = ("--to", "onnxruntime", "--images", "photos")
+    done = run("bundle", "nets.py:Net", *SHAPE, *words, "--out", out, "--json")
+    assert done.status == 0, done.err
+    ran = subprocess.run(
+        [sys.executable, out / "python" / "run.py", "photos/0.png", "--json", "--golden"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    outputs = json.loads(ran.stdout)["outputs"]
+    assert list(outputs) == ["out", "score"] and np.shape(outputs["score"]) == (1, 8)
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    assert [o.name for o in session.get_outputs()] == list(outputs)
