@@ -222,15 +222,15 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("odd\nthings")
 
-    monkeypatch.setattr("edgeark.export.run.list_models", fail)
-    done = run("run", "none", "--image", "none.png")
+    monkeypatch.setattr("edgeark.export.run.is_export", fail)
+    done = run("run", "mnist_kpu", "--image", "none.png")
     assert done.status == 2 and done.out == ""
     (line,) = done.err.splitlines()
     assert line.startswith("error: ZeroDivisionError: odd things: a fault of edgeark's")
     log = Path(line.rpartition("log: ")[2])
     assert "in fail" in log.read_text()
     with pytest.raises(ZeroDivisionError):
-        run("run", "none", "--image", "none.png", "--debug")
+        run("run", "mnist_kpu", "--image", "none.png", "--debug")
 
 
 def test_a_log_that_cannot_be_written_is_not_missed(
@@ -238,8 +238,8 @@ def test_a_log_that_cannot_be_written_is_not_missed(
 ) -> None:
     (tmp_path / "cache").touch()
     monkeypatch.setenv("EDGEARK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("edgeark.export.run.list_models", lambda: 1 // 0)
-    done = run("run", "none", "--image", "none.png")
+    monkeypatch.setattr("edgeark.export.run.is_export", lambda _: 1 // 0)
+    done = run("run", "mnist_kpu", "--image", "none.png")
     assert done.status == 2 and done.err.count("\n") == 1 and "log:" not in done.err
 
 
