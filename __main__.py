@@ -1,5 +1,5 @@
 """``python -m edgeark``."""
 
-from .cli import main
+from .entry import main
 
 main()

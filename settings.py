@@ -1,4 +1,4 @@
-"""What the environment says for the whole program: where the cache is, whether to stay offline."""
+"""What the environment says for the whole program: its cache, whether it is offline, its trust."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from platformdirs import user_cache_path
 
 CACHE_VARIABLE = "EDGEARK_CACHE"
 OFFLINE_VARIABLE = "EDGEARK_OFFLINE"
+TRUST_VARIABLE = "EDGEARK_TRUST"
 
 # ONNX Runtime reports file names and hashes of the models that it loads, from 1.29 on, on import.
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
@@ -29,3 +30,13 @@ def is_offline() -> bool:
 def go_offline() -> None:
     """Fetch nothing from now on, in this process and those that it starts."""
     os.environ[OFFLINE_VARIABLE] = "1"
+
+
+def trusts_files() -> bool:
+    """Whether files that hold programs may run as this user; ``--trust`` sets the variable."""
+    return os.environ.get(TRUST_VARIABLE, "0") not in ("", "0")
+
+
+def trust_files() -> None:
+    """Run what files hold with all rights from now on, in this process and those that it starts."""
+    os.environ[TRUST_VARIABLE] = "1"

@@ -6,14 +6,20 @@ Exit status: 0 done, 1 a check failed, 2 bad usage or bad input (one line; ``--d
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from .. import __version__
 from ..errors import EdgearkError
+from ..faults import DEBUG_VARIABLE, describe_fault
 from . import (
     bundle,
     check,
@@ -76,24 +82,72 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    os.environ[DEBUG_VARIABLE] = str(int(debug))
     log_to_stderr()
+    end = _End()
     try:
-        app([argument for argument in given if argument != "--debug"])
+        with end.watched():
+            app([argument for argument in given if argument != "--debug"])
+    except KeyboardInterrupt:
+        _abort(end)
+    except SystemExit:
+        if end.signal:
+            _abort(end)
+        raise
     except (EdgearkError, OSError) as error:
         if debug:
             raise
-        message = " ".join(str(error).split())
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            message += ": make room, or write elsewhere with --out"
-        _fail(message)
+        if end.signal:  # libraries turn it into errors of their own
+            _abort(end)
+        _fail(_explain(error))
     except Exception as error:
         if debug:
             raise
-        message = " ".join(f"{type(error).__name__}: {error}".split())
-        _fail(f"{message}: a fault of edgeark's; please report it with what --debug prints")
+        if end.signal:
+            _abort(end)
+        _fail(describe_fault(error))
+
+
+class _End:
+    """Whether the user has asked for the end: by Ctrl-C, or as a service manager does."""
+
+    signal = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """SIGINT and SIGTERM alike end what is under way, which cleans up behind itself."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.signal = number
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def _explain(error: EdgearkError | OSError) -> str:
+    message = " ".join(str(error).split())
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        has_file = isinstance(error, OSError) and error.filename is not None
+        where = "write elsewhere with --out" if has_file else "send the output elsewhere"
+        message += f": make room, or {where}"
+    return message
+
+
+def _abort(end: _End) -> NoReturn:
+    err.print("Aborted.")
+    sys.exit(128 + (end.signal or signal.SIGINT))
 
 
 def _fail(message: str) -> NoReturn:
     """One line on stderr, status 2."""
-    err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
+    with suppress(OSError):  # stderr may be full as well
+        err.print(f"error: {message}", highlight=False, soft_wrap=True, markup=False)
     sys.exit(2)

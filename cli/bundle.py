@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..errors import EdgearkError
+from ..scratch import scratch_folder
 from ..settings import go_offline
 from .console import err, print_json, print_table, working
 from .options import (
@@ -87,7 +87,7 @@ def _export_first(
     if to is None:
         raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
     require_new_folder(out)
-    with tempfile.TemporaryDirectory(prefix="edgeark-bundle-") as scratch, working() as say:
+    with scratch_folder("bundle") as scratch, working() as say:
         rows = export_subject(
             *(subject, to),
             int8=int8,

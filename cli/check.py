@@ -9,7 +9,7 @@ import typer
 
 from ..errors import EdgearkError
 from .console import out, print_json
-from .options import JsonFlag, TargetNames, takes_network
+from .options import JsonFlag, TargetNames, TrustFlag, takes_network
 from .tables import print_findings, print_rules, print_verdicts
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def check(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="With --list-rules: a folder for a page of docs a target."),
     ] = None,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Lint a network for targets: operators that they lack or compute otherwise, and what to do.

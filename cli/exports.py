@@ -22,6 +22,7 @@ from .options import (
     RewriteFlag,
     TargetNames,
     ToolOption,
+    TrustFlag,
     quantization_of,
     takes_network,
 )
@@ -75,6 +76,7 @@ def export(
     tool: ToolOption = None,
     jobs: JobsOption = 1,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Convert a network, run it on each target and compare it with PyTorch.

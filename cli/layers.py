@@ -16,6 +16,7 @@ from .options import (
     JsonFlag,
     MixedFlag,
     OfflineFlag,
+    TrustFlag,
     quantization_of,
     takes_network,
 )
@@ -38,6 +39,7 @@ def layers(
     ] = None,
     count: Annotated[int, typer.Option("--limit", min=2, help="So many test images.")] = 8,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Say what each layer of a network loses on a target, alone and with all before it."""

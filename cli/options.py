@@ -12,6 +12,7 @@ import typer
 
 from ..errors import EdgearkError
 from ..export.targets.names import require_targets
+from ..settings import trust_files
 from ..shipped import require_network
 
 if TYPE_CHECKING:
@@ -125,6 +126,22 @@ ToolOption = Annotated[
     ),
 ]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+
+
+def _trust(value: bool) -> bool:
+    if value:
+        trust_files()
+    return value
+
+
+TrustFlag = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trust,
+        help="Run programs that files hold with all of your rights: you know who made them.",
+    ),
+]
 
 
 # What every command takes that takes a network, in the order of its help.

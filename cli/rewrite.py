@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .console import out, print_json, print_table
-from .options import JsonFlag, TargetNames, takes_network
+from .options import JsonFlag, TargetNames, TrustFlag, takes_network
 from .tables import print_findings
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def rewrite(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--out", help="A new folder for network.py and weights.safetensors."),
     ] = None,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Rewrite unsupported operators into equal ones that targets have, and verify the result."""

@@ -12,7 +12,7 @@ from ..errors import EdgearkError
 from ..settings import go_offline
 from ..words import format_shape
 from .console import err, print_json, print_table, working
-from .options import JsonFlag, OfflineFlag, SubjectName, ToolOption, takes_network
+from .options import JsonFlag, OfflineFlag, SubjectName, ToolOption, TrustFlag, takes_network
 from .tables import formatted
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def run(
         typer.Option("--out", help="A mask's file, png. Default: IMAGE.mask.png, here."),
     ] = None,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Run a network, an export or a kmodel on an image and print what it answers."""
@@ -104,6 +105,7 @@ def verify(
     ] = None,
     tool: ToolOption = None,
     offline: OfflineFlag = False,
+    trust: TrustFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Run exports on their golden images: whether they still answer as when they were written."""

@@ -116,7 +116,7 @@ def rewrite(
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
     done = rewrite_network(
-        source.as_written, next(iter(source.spec.input_shapes)), find_targets(names)
+        source.original, next(iter(source.spec.input_shapes)), find_targets(names)
     )
     if out is not None:
         write_network(done, Path(out))

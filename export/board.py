@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, Validatio
 from pydantic_core import from_json
 
 from ..errors import EdgearkError
+from ..limited import read_file
 from .results.schema import Record, VerifyResult
 from .targets.base import Evidence
 from .verify import Reopened, allowed_repeat_error
@@ -72,7 +73,7 @@ def read_board(path: Path) -> BoardReport:
         BoardError: there is none, or it is not one.
     """
     try:
-        return BoardReport.model_validate(from_json(path.read_bytes(), allow_inf_nan=False))
+        return BoardReport.model_validate(from_json(read_file(path), allow_inf_nan=False))
     except OSError as error:
         raise BoardError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:

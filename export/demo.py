@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..scratch import scratch_folder
 from ..settings import cache_folder, is_offline
 from ..training.data.sources import find_dataset
 from .pipeline import export_all
@@ -59,7 +59,7 @@ def run_demo(
     """
     out = Path(out)
     targets = find_targets(",".join(DEMO_TARGETS))
-    with tempfile.TemporaryDirectory(prefix="edgeark-demo-") as scratch:
+    with scratch_folder("demo") as scratch:
         subjects = []
         for model in DEMO_MODELS:
             if on_step:

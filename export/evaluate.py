@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..scratch import scratch_folder
 from .pipeline import export_all
 from .results.compare import score
 from .results.schema import ExportResult
@@ -43,7 +43,7 @@ def evaluate_model(
     others = [name for name in names if name not in ("", PYTORCH)]
     is_pytorch_alone = PYTORCH in names and not others
     targets = [] if is_pytorch_alone else find_targets(",".join(others), subject.fits)
-    with tempfile.TemporaryDirectory(prefix="edgeark-eval-") as scratch:
+    with scratch_folder("eval") as scratch:
         folder = Path(scratch)
         context = subject.prepare(folder, limit=limit)
         rows = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
+from ..scratch import scratch_folder
 from .pipeline import planned_precisions, require_known
 from .subject import Subject
 from .targets import families, family_of, find_targets
@@ -63,7 +63,7 @@ def analyze_layers(
         able = ", ".join(name for name in families() if _tells(family_of(name)))
         raise EdgearkError(f"{silent[0]} does not tell the errors of layers; there is {able}")
     reports = []
-    with tempfile.TemporaryDirectory(prefix="edgeark-layers-") as scratch:
+    with scratch_folder("layers") as scratch:
         folder = Path(scratch)
         context = subject.prepare(folder, limit=count, quantization=quantization)
         for target in chosen:

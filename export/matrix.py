@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
@@ -16,6 +15,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from ..errors import EdgearkError
+from ..limited import read_text_file
+from ..scratch import scratch_folder
 from ..shipped import WEIGHTS_DIR, packaged_weights
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
@@ -72,13 +73,13 @@ def read_results(path: Path = RESULTS) -> list[MatrixResult]:
         EdgearkError: it is not a file of results.
     """
     try:
-        return list(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).result)
+        return list(_File.model_validate(tomllib.loads(read_text_file(path))).result)
     except FileNotFoundError:
         return []
     except ValidationError as error:
         first = error.errors()[0]
         raise EdgearkError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise EdgearkError(f"{path} is not a file of results: {error}") from None
 
 
@@ -136,7 +137,7 @@ def measure(
     known = {result.key: result for result in read_results(path)}
     rows: list[ExportResult] = []
     for subject in subjects:
-        with tempfile.TemporaryDirectory(prefix="edgeark-matrix-") as scratch:
+        with scratch_folder("matrix") as scratch:
             found = export_subject(
                 *(subject, targets),
                 int8=True,

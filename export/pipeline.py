@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 from torch import nn
 
 from ..errors import EdgearkError
+from ..faults import describe_fault, is_debugging
+from ..scratch import scratch_folder
 from ..training.data import ImageSet
 from .check import INPUTS_RULE
 from .graph.files import output_names
@@ -150,7 +152,7 @@ def export_subject(
     set_tools(chosen, tools)
     if int8:
         announce_float_only(chosen)
-    with tempfile.TemporaryDirectory(prefix="edgeark-graph-") as scratch:
+    with scratch_folder("graph") as scratch:
         context = subject.prepare(
             Path(scratch),
             limit=limit,
@@ -216,14 +218,25 @@ def export_one(
         with staged_folder(final) as folder:
             try:
                 return _prove(context, target, row, folder, final)
-            except EdgearkError as error:
+            except Exception as error:
+                if is_debugging() and not isinstance(error, EdgearkError):
+                    raise
+                said = str(error) if isinstance(error, EdgearkError) else describe_fault(error)
                 log = _keep_log(folder / LOG, row)
-                message = str(error).replace(str((folder / LOG).resolve()), str(log))
+                message = said if log is None else _renamed(said, folder / LOG, log)
                 raise ToolchainError(message, log=log) from error
     except ToolchainError as error:
         unavailable = isinstance(error.__cause__, ToolchainUnavailable)
         status: Status = "unavailable" if unavailable else "error"
         return row.replace(status=status, message=str(error), log=error.log)
+    except OSError as error:  # the folder itself: read-only, or the disk is full
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):  # it is a file: a slip of the user's
+            raise
+        return row.replace(message=f"cannot write {final}: {error.strerror or error}")
+
+
+def _renamed(said: str, log: Path, kept: Path) -> str:
+    return said.replace(str(log.resolve()), str(kept))
 
 
 def _prove(
@@ -339,14 +352,17 @@ def _refuse_what_cannot_be(context: EvalContext, target: Target, precision: Prec
         raise LintError(errors[0] + more)
 
 
-def _keep_log(log: Path, row: ExportResult) -> Path:
-    """Save the log of a failed export from its folder, which will not be."""
+def _keep_log(log: Path, row: ExportResult) -> Path | None:
+    """Save the log of a failed export from its folder, which will not be; None: nowhere to."""
     name = f"export-{row.model}-{row.target.replace(':', '-')}-{row.precision}.log"
-    kept = log_folder() / name
-    if log.exists():
-        shutil.copyfile(log, kept)
-    else:
-        kept.touch()
+    try:
+        kept = log_folder() / name
+        if log.exists():
+            shutil.copyfile(log, kept)
+        else:
+            kept.touch()
+    except OSError:
+        return None
     return kept
 
 

@@ -124,9 +124,28 @@ def prepare(
         sample=quantization.count,
         frame=Frame.of(spec),
     )
-    reference = graph.reference(test.images)
+    reference = require_answers(graph.reference(test.images))
     is_proxy_dataset = dataset != spec.dataset
     return EvalContext(name, spec, graph, test, reference, sample, quantization, is_proxy_dataset)
+
+
+def require_answers(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """PyTorch's answers, if a target's can be compared with them.
+
+    Raises:
+        EdgearkError: there are none, or they are no numbers.
+    """
+    for index, output in enumerate(outputs):
+        if output.size == 0:
+            raise EdgearkError(f"output {index} of the network is empty: {list(output.shape)}")
+        if not np.isfinite(output).all():
+            raise EdgearkError(
+                f"output {index} of the network holds infinite or undefined values in PyTorch "
+                "itself: look at its weights, and at --mean and --std"
+            )
+    if not outputs:
+        raise EdgearkError("the network has no outputs")
+    return outputs
 
 
 def load_test_images(spec: ModelSpec, data: Path | None) -> tuple[str, ImageSet]:
@@ -208,7 +227,7 @@ def prepare_source(
         rewrites = [change.to_dict() for change in done.changes]
         (folder / "rewritten").mkdir()
         graph = replace(source, model=named_as(done.model, source)).make_graph(folder / "rewritten")
-    reference = original.reference(test.images, batch=1)
+    reference = require_answers(original.reference(test.images, batch=1))
     if any(len(output) != len(test) for output in reference):
         raise SourceError("an output has no batch of 1 in front: return it with one")
     return EvalContext(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, EdgearkError
+from ..limited import MOST_IMAGE_BYTES, read_file
+from ..scratch import scratch_folder
 from ..shipped import NETWORK_FILES
 from ..training.data.pixels import decode
 from ..words import format_shape
@@ -106,7 +107,7 @@ def answer_image(subject: str | Subject, image: Path) -> Answer:
         with evaluating(model):
             return _answer(spec, image, lambda x: run_pytorch(model, spec, x))
     source = given.source
-    with tempfile.TemporaryDirectory(prefix="edgeark-run-") as scratch:
+    with scratch_folder("run") as scratch:
         graph = source.make_graph(Path(scratch))
         return _answer(source.spec, image, lambda x: graph.reference(x, batch=1))
 
@@ -120,11 +121,21 @@ def _answer(
     spec: ModelSpec, image: Path, network: Callable[[np.ndarray], Sequence[np.ndarray]]
 ) -> Answer:
     if spec.inputs or image.suffix.lower() in ARRAYS:
-        return Answer(network(read_samples([image], spec, 1)))
+        return Answer(_finite(network(read_samples([image], spec, 1)), spec))
     task = get_task(spec.task)
     model_input = task.preprocess(spec, read_image(image))
-    outputs = network(model_input.x)
+    outputs = _finite(network(model_input.x), spec)
     return Answer(outputs, task.postprocess(spec, outputs, model_input))
+
+
+def _finite(outputs: Sequence[np.ndarray], spec: ModelSpec) -> Sequence[np.ndarray]:
+    for index, output in enumerate(outputs):
+        if output.size == 0 or not np.isfinite(output).all():
+            raise EdgearkError(
+                f"{spec.description}: output {index} of its answer holds infinite or "
+                "undefined values, or none"
+            )
+    return outputs
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -134,7 +145,7 @@ def read_image(path: Path) -> np.ndarray:
         DataError: Pillow cannot read it.
     """
     try:
-        return decode(path.read_bytes())
+        return decode(read_file(path, MOST_IMAGE_BYTES))
     except (OSError, DataError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None
 

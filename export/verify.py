@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import EdgearkError
+from ..faults import describe_fault, is_debugging
+from ..settings import trusts_files
 from .results.compare import compare
 from .results.folder import MANIFEST
-from .results.manifest import Manifest, ManifestError, read_manifest
+from .results.manifest import Manifest, ManifestError, read_manifest, sha256_of
 from .results.schema import VerifyResult
 from .targets import TargetError, find_target
 from .targets.base import Artifact, Evidence, Precision, RunResult, Target
@@ -23,6 +25,10 @@ from .toolchains.environment import log_folder
 
 # Of the largest magnitude, at least 1: what another processor's rounding may change.
 REPEAT_TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
+
+
+MOST_GOLDEN_BYTES = 2**31
+_RAN = {Evidence.EXECUTED.value, Evidence.SIMULATED.value, Evidence.MODELLED.value}
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,18 @@ class Reopened:
 
     def changed_files(self) -> list[str]:
         """Files that are missing, or not those that the manifest describes."""
-        return [
-            file.name
-            for file in self.manifest.files
-            if not (path := self.folder / file.name).is_file()
-            or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256
-        ]
+        golden = self.manifest.golden
+        named = [(file.name, file.sha256, file.bytes) for file in self.manifest.files]
+        if golden.sha256 is not None:
+            named.append((golden.file, golden.sha256, None))
+        return [name for name, digest, size in named if not self._is_same(name, digest, size)]
+
+    def _is_same(self, name: str, digest: str, size: int | None) -> bool:
+        """Whether a file lies in the folder itself, and has that content."""
+        path = self.folder / name
+        if not path.is_file() or self.folder.resolve() not in path.resolve().parents:
+            return False
+        return size in (None, path.stat().st_size) and sha256_of(path) == digest
 
     def golden(self) -> Golden:
         """The golden vectors.
@@ -76,13 +88,46 @@ class Reopened:
         path = self.folder / self.manifest.golden.file
         try:
             with np.load(path, allow_pickle=False) as file:
-                lists = [
-                    [file[name] for name in _numbered(file.files, kind)]
+                if sum(info.file_size for info in file.zip.infolist()) > MOST_GOLDEN_BYTES:
+                    raise ValueError(f"more than {MOST_GOLDEN_BYTES // 2**30} GiB of numbers")
+                answers, reference = (
+                    [_finite(file[name], name) for name in _numbered(file.files, kind)]
                     for kind in ("output", "pytorch")
-                ]
-                return Golden(file["input"], *lists)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                )
+                golden = Golden(file["input"], answers, reference)
+        except (
+            *(OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError),
+            *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+        ) as error:
             raise EdgearkError(f"cannot read {path}: {error}") from None
+        self._check_golden(path, golden)
+        return golden
+
+    def _check_golden(self, path: Path, golden: Golden) -> None:
+        """Whether the vectors say something of this network: as many as there have to be."""
+        count, images = len(golden.images) if golden.images.ndim else 0, golden.images
+        wanted = self.manifest.spec.input_shape[1:] if images.dtype.names is None else ()
+        fits = images.dtype.names is not None or images.dtype == np.uint8
+        if count == 0 or images.shape[1:] != wanted or not fits:
+            raise EdgearkError(f"{path}: no inputs as this network takes them")
+        outputs = len(self.manifest.outputs)
+        ran = (self.manifest.evidence or "").partition(" ")[0] in _RAN
+        for kind, arrays in (("PyTorch", golden.reference), ("the export", golden.answers)):
+            if kind == "the export" and not ran and not arrays:
+                continue  # nothing had run it
+            if len(arrays) != outputs or any(len(each) != count for each in arrays):
+                raise EdgearkError(
+                    f"{path}: {kind} has {len(arrays)} answers to {count} inputs, not {outputs} of "
+                    f"{count}: export again"
+                )
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} is no array of numbers")
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} holds infinite or undefined values, or none")
+    return array
 
 
 def _numbered(names: Sequence[str], kind: str) -> list[str]:
@@ -118,7 +163,12 @@ def find_exports(path: Path) -> list[Reopened]:
     Raises:
         ManifestError: there is none, or one of them is broken.
     """
-    folders = sorted(found.parent for found in path.rglob(MANIFEST)) if path.is_dir() else []
+    found = path.rglob(MANIFEST) if path.is_dir() else ()
+    folders = sorted(
+        manifest.parent
+        for manifest in found
+        if not any(part.startswith(".") for part in manifest.relative_to(path).parts)
+    )
     return [reopen(folder) for folder in folders or [path]]
 
 
@@ -135,15 +185,19 @@ def verify_export(export: Reopened) -> VerifyResult:
         precision=found.precision,
         status="failed",
     )
-    if changed := export.changed_files():
-        names = ", ".join(changed)
-        return row.replace(message=f"not the files that {MANIFEST} describes: {names}")
     try:
+        if changed := export.changed_files():
+            names = ", ".join(changed)
+            return row.replace(message=f"not the files that {MANIFEST} describes: {names}")
         return _run_again(export, export.golden(), row)
     except ToolchainUnavailable as error:
         return row.replace(status="unavailable", message=str(error), log=error.log)
     except EdgearkError as error:
         return row.replace(status="error", message=str(error), log=getattr(error, "log", None))
+    except Exception as error:
+        if is_debugging():
+            raise
+        return row.replace(status="error", message=describe_fault(error))
 
 
 def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyResult:
@@ -160,7 +214,8 @@ def _run_again(export: Reopened, golden: Golden, row: VerifyResult) -> VerifyRes
         log=export.log if export.log.exists() else None,
     )
     if not golden.answers:
-        return row.replace(status="ok", message="nothing had run it before")
+        message = "nothing had run it before"
+        return row.replace(status="ok", message=message)
     repeated = compare(golden.answers, result.outputs)
     allowed = allowed_repeat_error(row.precision, repeated.peak)
     row = row.replace(repeat_error=repeated.max_abs_error)
@@ -187,7 +242,8 @@ def allowed_repeat_error(precision: Precision, peak: float) -> float:
 def _run(export: Reopened, images: np.ndarray) -> RunResult | None:
     export.log.unlink(missing_ok=True)  # of an earlier run
     try:
-        return export.target.run(export.artifact, images, export.log)
+        run = export.target.run if trusts_files() else export.target.run_untrusted
+        return run(export.artifact, images, export.log)
     except KeyError as error:
         raise ManifestError(f"{export.folder / MANIFEST}: settings have no {error}") from None
 

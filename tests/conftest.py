@@ -91,6 +91,7 @@ def edge_post(tmp_path_factory: pytest.TempPathFactory) -> Library:
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process; what it prints is captured at the descriptors."""
     monkeypatch.delenv("EDGEARK_OFFLINE", raising=False)
+    monkeypatch.setenv("EDGEARK_TRUST", "0")  # put back at the end, whatever a command sets
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["edgeark", *map(str, arguments)])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import EdgearkError
+from ..limited import read_text_file
 from .qat import SchemeName
 
 if sys.version_info >= (3, 11):
@@ -19,12 +21,26 @@ else:
 RECIPES_DIR = Path(__file__).resolve().parent / "recipes"
 
 
+_MOST = 10**6
+
+
 class RecipeError(EdgearkError):
     """A recipe is missing or says something impossible."""
 
 
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Finite numbers that a network can have, words, and lists of these."""
+    for name, value in arguments.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, float) and not math.isfinite(each):
+                raise ValueError(f"{name} = {each}: a number has to be finite")
+            if isinstance(each, int) and abs(each) > _MOST:
+                raise ValueError(f"{name} = {each}: that is too large")
+    return arguments
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OptimConfig(Section):
@@ -34,9 +50,9 @@ class OptimConfig(Section):
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
+    lr: float = Field(gt=0, le=1000)
+    weight_decay: float = Field(default=0.01, ge=0, le=100)
+    warmup_epochs: float = Field(default=1.0, ge=0, le=_MOST)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     clip_norm: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0: any")
@@ -49,13 +65,13 @@ class AugmentConfig(Section):
     translate: float = Field(default=0.0, ge=0, le=0.5)
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=90)
-    crop_padding: int = Field(default=0, ge=0, description="pixels around a random crop")
+    crop_padding: int = Field(default=0, ge=0, le=4096, description="pixels around a random crop")
     hflip: float = Field(default=0.0, ge=0, le=1, description="probability")
     vflip: float = Field(default=0.0, ge=0, le=1, description="probability")
     rot90: float = Field(default=0.0, ge=0, le=1, description="probability of a turn by 90 degrees")
     erase: float = Field(default=0.0, ge=0, le=1, description="side of the blank square")
     color_jitter: float = Field(default=0.0, ge=0, lt=1)
-    gamma: float = Field(default=0.0, ge=0)
+    gamma: float = Field(default=0.0, ge=0, le=10)
     perspective: float = Field(default=0.0, ge=0, lt=0.5, description="how much nearer an edge is")
     mosaic: float = Field(default=0.0, ge=0, le=1, description="share made of four images")
     copy_paste: float = Field(default=0.0, ge=0, le=1, description="share with pasted foreground")
@@ -73,8 +89,8 @@ class QatConfig(Section):
     """Quantisation-aware fine-tuning (:mod:`edgeark.training.qat`): how, and whether."""
 
     scheme: SchemeName | Literal[""] = Field(default="", description="whose rounding; empty: none")
-    epochs: int = Field(default=10, gt=0)
-    lr: float = Field(default=0.0, ge=0, description="0: a tenth of optim.lr")
+    epochs: int = Field(default=10, gt=0, le=_MOST)
+    lr: float = Field(default=0.0, ge=0, le=1000, description="0: a tenth of optim.lr")
 
 
 class Recipe(Section):
@@ -83,13 +99,17 @@ class Recipe(Section):
     model: str
     dataset: str
     script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolov8"]
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=1, description="of all processes together")
-    accumulate: int = Field(default=1, ge=1, description="batches whose gradients are one step")
+    epochs: int = Field(gt=0, le=_MOST)
+    batch_size: int = Field(gt=1, le=_MOST, description="of all processes together")
+    accumulate: int = Field(
+        default=1, ge=1, le=_MOST, description="batches whose gradients are one step"
+    )
     whiten: bool = Field(
         default=False, description="whitening filters, on int8's grid in the end, and identities"
     )
-    val_size: int = Field(default=0, ge=0, description="training images held out for validation")
+    val_size: int = Field(
+        default=0, ge=0, le=10**9, description="training images held out for validation"
+    )
     patience: int = Field(default=0, ge=0, description="epochs without gain to stop at; 0: never")
     ignore: int | None = Field(
         default=None, ge=0, le=255, description="mask value that belongs to no class"
@@ -102,9 +122,11 @@ class Recipe(Section):
     )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = Field(default=False, description="NHWC in memory: faster on CPUs")
-    seed: int = Field(default=0, ge=0)
-    target_metric: float = Field(default=0.0, description="the figure that a run should reach")
-    model_args: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    target_metric: float = Field(
+        default=0.0, ge=0, le=1, description="the figure that a run should reach"
+    )
+    model_args: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
     optim: OptimConfig
     augment: AugmentConfig = AugmentConfig()
     qat: QatConfig = QatConfig()
@@ -154,11 +176,11 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPES_DIR / f"{name_or_path}.toml"
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(read_text_file(path))
     except FileNotFoundError:
         known = ", ".join(list_recipes())
         raise RecipeError(f"no recipe {name_or_path}; there are {known}, or give a file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"cannot read recipe {path}: {error}") from None
     fields.update({key: value for key, value in overrides.items() if value is not None})
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import EdgearkError, ModelError
 from ..shipped import packaged_weights, unknown_model
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
@@ -126,6 +126,11 @@ def create_model(
         model = _build(entry, merged)
     except TypeError as error:
         raise ModelError(f"{name}: {error}") from None
+    except (ValueError, RuntimeError, ArithmeticError, IndexError, KeyError) as error:
+        if isinstance(error, EdgearkError):
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(f"{name} cannot be made with these arguments: {said}") from error
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
     if source is not None and has_other_classes:

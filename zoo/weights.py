@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import EdgearkError
-from ..shipped import packaged_weights
+from ..shipped import WEIGHTS_DIR, packaged_weights
 from .spec import name_of
 
 _SPEC_KEY = "edgeark_spec"
@@ -49,6 +50,7 @@ def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
     wanted = model.state_dict()
     if problem := _mismatch(wanted, state):
         raise WeightsError(f"{path} does not fit this network: {problem}")
+    require_finite(state, path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:  # values that this network refuses, for instance anchors
@@ -109,12 +111,18 @@ def read_spec_overrides(path: str | Path) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(header[_SPEC_KEY])
+        if Path(path).parent != WEIGHTS_DIR:  # the files that ship are known by their digests
+            from .stored_spec import check_stored
+
+            fields = check_stored(fields)
         return {key: _as_tuple(fields[key]) for key in _SPEC_FIELDS if key in fields}
-    except (ValueError, TypeError):
-        raise WeightsError(f"{path} has a broken spec in its header") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path} has a broken spec in its header: {error}") from None
 
 
 def _as_tuple(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuple(each) for key, each in value.items()}
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
 
 
@@ -125,8 +133,22 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str
         with safe_open(path, framework="pt") as file:
             keys = file.keys() if tensors else ()
             return {key: file.get_tensor(key) for key in keys}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def require_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that hold infinite or undefined values.
+
+    Raises:
+        WeightsError: the first tensor that does.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(
+                f"{path}: {name} holds infinite or undefined values: the training diverged, or the "
+                "file is damaged"
+            )
 
 
 def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

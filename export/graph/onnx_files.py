@@ -6,7 +6,6 @@ Every change is proven: ONNX Runtime has to answer the same on the file before a
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from onnx import (
     version_converter,
 )
 
+from ...scratch import scratch_folder
 from ...words import format_shape
 from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
@@ -72,8 +72,8 @@ def clean_onnx(proto: ModelProto, seed: int = 0) -> ModelProto:
     Raises:
         OnnxError: ONNX Runtime cannot read the file, or answers otherwise afterwards.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clean.onnx"
+    with scratch_folder("onnx") as folder:
+        path = folder / "clean.onnx"
         try:
             open_session(proto, optimization="basic", optimized=path, quiet=True)
             cleaned = onnx.load(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import onnx
 from onnx import ModelProto
 
+from ...scratch import scratch_folder
 from ...settings import NO_TELEMETRY
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def open_session(
         options.optimized_model_filepath = str(optimized)
     if quiet:
         options.log_severity_level = 4
-    with tempfile.TemporaryDirectory() as folder:
-        content = network if isinstance(network, Path) else _serialize(network, Path(folder))
+    with scratch_folder("onnx") as folder:
+        content = network if isinstance(network, Path) else _serialize(network, folder)
         given = str(content) if isinstance(content, Path) else content
         return ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 

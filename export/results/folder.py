@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import errno
+import glob
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,27 +13,49 @@ from pathlib import Path
 
 import numpy as np
 
+from ...scratch import collect, held_folder
+
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 LOG = "log.txt"
 GOLDEN_COUNT = 8
+_NEW, _OLD = ".new", ".old"
+_ATTEMPTS = 100
 
 
 @contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
-    """A hidden folder beside ``final``; it takes its place if the block ends without an error."""
+    """A hidden folder beside ``final``; it takes its place if the block ends without an error.
+
+    Of several that are made at once, the one that ends last stays. What killed processes have left
+    there goes first; an earlier ``final`` that was on its way out comes back.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
-    staging, old = (final.with_name(f".{final.name}.{os.getpid()}.{end}") for end in ("new", "old"))
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
+    prefix = f".{final.name}."
+    if not final.exists():
+        for old in sorted(final.parent.glob(f"{glob.escape(prefix)}*{_OLD}")):
+            with contextlib.suppress(OSError):
+                old.rename(final)
+    collect(final.parent, prefix, _NEW)
+    collect(final.parent, prefix, _OLD)
+    token = secrets.token_hex(6)
+    with held_folder(final.with_name(f"{prefix}{token}{_NEW}")) as staging:
         yield staging
-        if final.exists():
-            final.replace(old)
-        staging.replace(final)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _take_place(staging, final, final.with_name(f"{prefix}{token}{_OLD}"))
+
+
+def _take_place(staging: Path, final: Path, old: Path) -> None:
+    for attempt in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            final.rename(old)
+        try:
+            staging.rename(final)
+            return
+        except OSError as error:  # another export has put its own there meanwhile
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == _ATTEMPTS - 1:
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_golden(

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, ValidationE
 from pydantic_core import from_json
 
 from ...errors import EdgearkError
+from ...limited import read_file
 from ...training.data import Frame
 from ...zoo.spec import Color, Head, ModelSpec, TensorInput
 from ...zoo.tasks.letterbox import GREY
@@ -30,8 +31,16 @@ class ManifestError(EdgearkError):
 
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
+    is_outside = path.is_absolute() or ".." in path.parts or not path.parts
+    if is_outside or "\\" in name or ":" in name or not name.isprintable():
         raise ValueError("a file lies in the export's folder")
+    return name
+
+
+def _one_name(name: str) -> str:
+    """A part of a path: results and logs are named after it."""
+    if not name.isprintable() or set(name) & set('/\\:*?"<>|') or name.startswith((".", "-")):
+        raise ValueError("a name has no separators, and does not begin with a dot")
     return name
 
 
@@ -47,8 +56,10 @@ def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-FileName = Annotated[str, AfterValidator(_inside)]
 InputShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_one_sample)]
+FileName = Annotated[str, Field(max_length=400), AfterValidator(_inside)]
+Name = Annotated[str, Field(min_length=1, max_length=150), AfterValidator(_one_name)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
@@ -91,14 +102,15 @@ class OutputSection(_Section):
 class FileSection(_Section):
     name: FileName
     bytes: int | None = None
-    sha256: str
+    sha256: Digest
 
 
 class GoldenSection(_Section):
     """Real inputs with the answers of PyTorch and of this artifact, as NumPy arrays."""
 
     file: FileName
-    count: int = GOLDEN_COUNT
+    sha256: Digest | None = None
+    count: PositiveInt = GOLDEN_COUNT
     layout: Literal["NCHW"] = "NCHW"
 
 
@@ -112,6 +124,7 @@ class Manifest(ProvenResult):
 
     model_config = ConfigDict(extra="ignore")  # a later edgeark may write more
 
+    model: Name
     schema_version: Literal[1]
     edgeark: str
     task: TaskName
@@ -170,7 +183,7 @@ def write_manifest(
     """Write the manifest of an export into its folder.
 
     Args:
-        folder: it has the artifact's files.
+        folder: it has the artifact's files, and the golden vectors.
         spec: the network's.
         target: what converted it.
         artifact: what was converted.
@@ -214,7 +227,11 @@ def write_manifest(
         anchors=spec.anchors,
         head=spec.head,
         settings=dict(artifact.settings),
-        golden=GoldenSection(file=GOLDEN, count=min(GOLDEN_COUNT, len(outputs[0]))),
+        golden=GoldenSection(
+            file=GOLDEN,
+            sha256=sha256_of(folder / GOLDEN) if (folder / GOLDEN).exists() else None,
+            count=min(GOLDEN_COUNT, len(outputs[0])),
+        ),
         license=spec.license,
         message=row.message,
         source_results=row.source_results,
@@ -231,7 +248,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate(from_json(path.read_bytes(), allow_inf_nan=False))
+        return Manifest.model_validate(from_json(read_file(path), allow_inf_nan=False))
     except (FileNotFoundError, NotADirectoryError):
         raise ManifestError(
             f"no {MANIFEST} in {folder}: name a folder that `edgeark export` wrote"
@@ -242,6 +259,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
     except ValueError as error:
         raise ManifestError(f"{path}: not JSON: {error}") from None
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}") from None
 
 
 def manifest_schema() -> str:
@@ -265,9 +284,14 @@ def _letterbox(spec: ModelSpec) -> LetterboxSection | None:
 
 
 def _describe(path: Path, folder: Path) -> FileSection:
-    content = path.read_bytes()
-    return FileSection(
-        name=path.relative_to(folder).as_posix(),
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    name = path.relative_to(folder).as_posix()
+    return FileSection(name=name, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file of any size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,11 @@ class FlatOutputs(nn.Module):
         if self.is_single:
             return answer
         return tuple(leaf for leaf in pytree.tree_leaves(answer) if isinstance(leaf, Tensor))
+
+
+def safe_name(name: str) -> str:
+    """A name that a folder can have: it comes from a file's or a hub's."""
+    return re.sub(r"[^\w.+=@ -]", "_", name).strip(" .-")[:100] or "network"
 
 
 def named_as(model: nn.Module, source: Source) -> nn.Module:

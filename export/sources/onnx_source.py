@@ -14,7 +14,7 @@ from ..graph.onnx_files import clean_onnx, load_onnx
 from ..graph.onnx_graph import OnnxNetwork
 from ..graph.onnx_module import OnnxModule, check_onnx_module
 from ..graph.onnx_operators.registry import OnnxError
-from .network import Source
+from .network import Source, safe_name
 from .shapes import make_spec, parse_shapes
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
     shapes = {value.name: _shape(value)[1:] for value in proto.graph.input}
     if any(_shape(value)[:1] != (1,) for value in proto.graph.input):
         raise SourceError(f"{path}: its inputs have no batch of 1; give it with --input-shape")
-    spec = make_spec(path.stem, shapes, options)
+    name = safe_name(path.stem)
+    spec = make_spec(name, shapes, options)
     if not spec.inputs:
         _rename_input(proto.graph, spec.input_names[0])
-    return Source(path.stem, _network(proto, path.stem, spec), spec, reference="onnxruntime")
+    return Source(name, _network(proto, name, spec), spec, reference="onnxruntime")
 
 
 def network_of(path: Path, name: str, spec: ModelSpec) -> OnnxNetwork:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,17 @@ import torch
 from torch import nn
 
 from ...errors import SourceError
+from ...settings import trusts_files
 from ...shipped import HUBS, NETWORK_FILES, packaged_weights
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
+from ..graph.program_file import check_program, tensors_alone
+from ..graph.torchscript_file import check_torchscript
 from .factory import make_network
-from .network import FlatOutputs, Source
+from .network import FlatOutputs, Source, safe_name
 from .shapes import InputOptions, make_spec, parse_shapes, without_batch
 from .weights_file import load_into
 
-_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # PyTorch's own variable
 logger = logging.getLogger(__name__)
 
 
@@ -102,8 +103,11 @@ def _open_program(path: Path, options: InputOptions) -> Source:
     """A program of ``torch.export.save``; it holds its own input shapes."""
     if not zipfile.is_zipfile(path):  # torch would print its stack
         raise SourceError(f"{path} is not a torch.export program: it is cut off, or something else")
+    trusted = trusts_files()
+    if not trusted:
+        check_program(path)
     try:
-        with _nothing_unpickled():
+        with nullcontext() if trusted else tensors_alone():
             program = torch.export.load(path)
     except Exception as error:
         said = " ".join(str(error).split())[:200]
@@ -123,20 +127,6 @@ def _open_program(path: Path, options: InputOptions) -> Source:
     facts: dict[str, Any] = {"shapes": shapes}
     model = program.module()
     return _own(path.stem, _NoModes(model), options, facts, None)
-
-
-@contextmanager
-def _nothing_unpickled() -> Iterator[None]:
-    """``torch.export.load`` falls back to whole pickles, whose code would run; not in here."""
-    before = os.environ.get(_FORCE)
-    os.environ[_FORCE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_FORCE]
-        else:
-            os.environ[_FORCE] = before
 
 
 class _NoModes(nn.Module):
@@ -161,6 +151,8 @@ def _open_torchscript(path: Path, options: InputOptions) -> Source:
             f"{path} holds {kind}, and no program: name the code that makes the network, "
             f"FILE.py:FACTORY --weights {path.name}; or save torch.jit.trace or torch.export's"
         )
+    if not trusts_files():
+        check_torchscript(path)
     try:
         model = torch.jit.load(path, map_location="cpu")
     except Exception as error:
@@ -181,7 +173,7 @@ def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, OSError):
         return "no archive of PyTorch's (truncated, or of a release before 1.6)"
     if any("/code/" in name for name in names):
         return "torchscript"
@@ -197,7 +189,7 @@ def _own(
 ) -> Source:
     if weights is not None:
         load_into(model, weights)
-    model = model.eval()
+    name, model = safe_name(name), model.eval()
     flat, spec = _fit_shapes(model, _specs_of(name, model, options, facts))
     chosen: nn.Module = model if flat.is_single else flat
     chosen.spec = spec  # type: ignore[assignment]

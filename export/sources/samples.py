@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
+from ...limited import MOST_IMAGE_BYTES, read_file
 from ...training.data import ImageSet
 from ...training.data.pixels import decode
 from ...zoo.spec import ModelSpec
@@ -108,7 +109,7 @@ def as_image_set(name: str, split: str, samples: np.ndarray) -> ImageSet:
 
 def _image(path: Path, spec: ModelSpec) -> np.ndarray:
     try:
-        pixels = decode(path.read_bytes())
+        pixels = decode(read_file(path, MOST_IMAGE_BYTES))
         x = to_input(pixels, spec.input_size, spec.in_channels)
     except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from ...errors import EdgearkError, SourceError
+from ...scratch import scratch_folder
 from ..graph.files import run_pytorch, write_onnx
 from ..graph.onnx_graph import OnnxGraph
 from .network import Source
@@ -34,7 +34,7 @@ def through_onnx(source: Source) -> Source:
         SourceError: it cannot be written as ONNX, or answers otherwise then.
     """
     script, spec = source.model, source.spec
-    with tempfile.TemporaryDirectory(prefix="edgeark-torchscript-") as scratch:
+    with scratch_folder("torchscript") as scratch:
         path = Path(scratch) / "model.onnx"
         examples = [torch.zeros(shape) for shape in spec.input_shapes]
         try:

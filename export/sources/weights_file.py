@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import SourceError
+from ...zoo.weights import require_finite
 
 # Where checkpoints of the usual training scripts keep the weights, best first.
 _WRAPPERS = (
@@ -38,7 +39,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
             raise SourceError(f"{path} is not a safetensors file: {error}") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -77,6 +78,7 @@ def load_into(model: nn.Module, path: Path) -> None:
             hint = f"; it has {unknown[0]}, which the network lacks" if unknown else ""
             problem = f"it has no {name}{hint}"
         raise SourceError(f"{path} does not fit this network: {problem}")
+    require_finite({name: state[name] for name in wanted if name in state}, path)
     model.load_state_dict({name: state.get(name, wanted[name]) for name in wanted})
 
 

@@ -24,6 +24,7 @@ from ..toolchains.environment import Toolchain
 from .board import BoardRuntime, Bundle
 from .names import Group
 from .tools import ExternalTool
+from .untrusted import call_own_worker, run_in_worker
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -183,6 +184,31 @@ class RunResult:
     ms_per_image: float
 
 
+def run_normalized(
+    name: str, home: Path, artifact: Artifact, images: np.ndarray, log: Path
+) -> RunResult:
+    """Run raw images, normalised here, in a confined process of edgeark's own environment.
+
+    Args:
+        name: of the target.
+        home: the folder with ``worker.py``, whose ``run`` gets the artifact's path as ``model``,
+            and ``input0``, ``input1`` ..., float32 ``[N, ...]`` each, in the network's order.
+        artifact: whose first file is run.
+        images: raw images or records; see :func:`network_inputs`.
+        log: of what the runtime prints.
+    """
+    inputs = network_inputs(images, artifact.settings["mean"], artifact.settings["std"])
+    arrays = {f"input{index}": each for index, each in enumerate(inputs)}
+    model = {"model": str(artifact.path.resolve())}
+    return to_result(*call_own_worker(name, home, model, arrays, log))
+
+
+def to_result(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RunResult:
+    """What a worker's ``run`` returns: ``ms_per_image``, and ``output0``, ``output1`` ..."""
+    outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
+    return RunResult(outputs, values["ms_per_image"])
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an export must reach; :func:`~.results.compare.failed_checks` judges by it.
@@ -299,6 +325,18 @@ class Target(ABC):
 
         None where neither is to be had: then :meth:`run_sources` says what can be said.
         """
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        """:meth:`run` for files that somebody else may have made.
+
+        A runtime of this process runs in one of its own, which writes nothing, has no network and
+        a limit of memory and time.
+
+        Raises:
+            EdgearkError: they would run as a program of this user's; ``--trust`` allows it.
+        """
+        values, arrays = run_in_worker(artifact, images, log)
+        return to_result(values, arrays) if values else None
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """What the files answer, on a CPU, that are handed to a converter elsewhere; by file."""

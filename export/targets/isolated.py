@@ -17,7 +17,8 @@ import onnx
 import torch
 
 from ..toolchains import TIMEOUT_S, Toolchain, ToolchainUnavailable, call
-from .base import Artifact, Placement, RunResult, Target
+from .base import Artifact, Placement, RunResult, Target, to_result
+from .untrusted import UNTRUSTED_BYTES
 
 
 class WorkerTarget(Target):
@@ -36,9 +37,17 @@ class WorkerTarget(Target):
         *,
         log: Path,
         timeout: float = TIMEOUT_S,
+        confined: bool = False,
+        memory_bytes: int = 0,
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The values and the arrays of a function of the worker; see :func:`toolchains.call`."""
-        return call(self.toolchain, function, arguments, arrays, log=log, timeout=timeout)
+        return call(
+            *(self.toolchain, function, arguments, arrays),
+            log=log,
+            timeout=timeout,
+            confined=confined,
+            memory_bytes=memory_bytes,
+        )
 
 
 class IsolatedTarget(WorkerTarget):
@@ -61,11 +70,22 @@ class IsolatedTarget(WorkerTarget):
         }
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
-        arguments = self.arguments(artifact)
-        timeout = TIMEOUT_S + len(images)
-        values, arrays = self.call("run", arguments, {"images": images}, log=log, timeout=timeout)
-        outputs = [arrays[f"output{index}"] for index in range(len(arrays))]
-        return RunResult(outputs, values["ms_per_image"])
+        return self._run_worker(artifact, images, log)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        return self._run_worker(artifact, images, log, UNTRUSTED_BYTES)
+
+    def _run_worker(
+        self, artifact: Artifact, images: np.ndarray, log: Path, memory_bytes: int = 0
+    ) -> RunResult:
+        values, arrays = self.call(
+            *("run", self.arguments(artifact), {"images": images}),
+            log=log,
+            timeout=TIMEOUT_S + len(images),
+            confined=True,
+            memory_bytes=memory_bytes,
+        )
+        return to_result(values, arrays)
 
 
 def borrowed_packages(toolchain: Toolchain) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ...scratch import scratch_folder
 from ...zoo.spec import ModelSpec
 from ..graph.files import INPUT_NAME
 from ..toolchains.process import TIMEOUT_S, run_command
 from .base import RunResult
+from .own_script import require_own_script
 from .templates import open_templates
 
 README = "README.md"
@@ -44,14 +45,27 @@ def write_runner(
     """
     values |= {
         **{"name": name, "shape": spec.input_shape, "mean": spec.mean, "std": spec.std},
-        **{"color": spec.color, "license": spec.license, "input": INPUT_NAME},
+        **{"color": spec.color, "license": spec.license},
         "outputs": [(output, tuple(shape)) for output, shape in outputs],
     }
-    templates = open_templates(_TEMPLATES)
     for file, template in ((script_of(kind), script_of(kind)), (README, f"{kind}.md")):
-        text = templates.get_template(f"{template}.jinja").render(values)
-        (folder / file).write_text(text, encoding="utf-8")
+        (folder / file).write_text(_render(template, values), encoding="utf-8")
     return script_of(kind), README
+
+
+def _render(template: str, values: Mapping[str, object]) -> str:
+    templates = open_templates(_TEMPLATES)
+    return templates.get_template(f"{template}.jinja").render({**values, "input": INPUT_NAME})
+
+
+def require_own_runner(folder: Path, kind: str) -> None:
+    """Refuse a script that :func:`write_runner` did not write.
+
+    Raises:
+        EdgearkError: it is another program.
+    """
+    constants = {"name": "", "shape": (1, 1), "mean": (0.0,), "std": (1.0,), "outputs": []}
+    require_own_script(folder / script_of(kind), [_render(script_of(kind), constants)])
 
 
 def script_of(kind: str) -> str:
@@ -83,7 +97,7 @@ def call_runner(
     Raises:
         ToolchainError: it did not end with status 0.
     """
-    with tempfile.TemporaryDirectory(prefix=f"edgeark-{kind}-") as scratch:
+    with scratch_folder(f"{kind}") as scratch:
         kit = shutil.copytree(folder, Path(scratch, "kit"))
         inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
         np.savez(inputs, allow_pickle=False, input=images)

@@ -6,7 +6,9 @@ the standard library and NumPy alone, and nothing of edgeark.
     python -I bootstrap.py WORKER.PY JOB_FOLDER
 
 ``JOB_FOLDER`` holds ``job.json`` (``{"function": name, "arguments": {...}}``) and, if there are
-arrays, ``inputs.npz``. It receives ``outputs.npz`` and then ``result.json``, which is written last:
+arrays, ``inputs.npz``. Where the job says ``confined``, the process first gives up writing outside
+``JOB_FOLDER`` and the network, and memory above ``memory_bytes``. The folder receives
+``outputs.npz`` and then ``result.json``, which is written last:
 a worker that died left none.
 """
 
@@ -22,17 +24,17 @@ import traceback
 def main() -> int:
     worker_path, folder = sys.argv[1:3]
     _die_with_parent()
-    import numpy as np
-
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
+    if job["confined"]:  # before anything starts a thread, which would stay free
+        here = os.path.dirname(os.path.abspath(__file__))
+        _load("confine", os.path.join(here, "confine.py")).confine([folder], job["memory_bytes"])
+    import numpy as np
+
     arrays_path = os.path.join(folder, "inputs.npz")
     arrays = dict(np.load(arrays_path)) if os.path.exists(arrays_path) else {}
     try:
-        spec = importlib.util.spec_from_file_location("worker", worker_path)
-        assert spec and spec.loader
-        worker = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(worker)
+        worker = _load("worker", worker_path)
         values, outputs = getattr(worker, job["function"])(job["arguments"], arrays)
         np.savez(os.path.join(folder, "outputs.npz"), **outputs)
         result = {"values": values}
@@ -47,6 +49,14 @@ def main() -> int:
     sys.stderr.flush()
     ctypes.CDLL(None).fflush(None)  # what the C++ part printed last
     os._exit(0)  # vendors' libraries like to crash while they are unloaded
+
+
+def _load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _die_with_parent() -> None:

@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,8 +187,19 @@ class Toolchain:
 def log_folder() -> Path:
     """Where logs go that belong to no exported folder."""
     folder = cache_folder() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _temporary_logs()
+
+
+@functools.cache
+def _temporary_logs() -> Path:
+    """Where the cache cannot be written to: nothing else needs it."""
+    return Path(tempfile.mkdtemp(prefix="edgeark_logs_"))
 
 
 def clean_environment() -> dict[str, str]:
@@ -229,6 +241,12 @@ def _in_range(version: str, version_range: str) -> bool:
     return SpecifierSet(version_range).contains(version)
 
 
+def dying_with_us(command: Sequence[str]) -> list[str]:
+    """The command, such that Linux kills it when this process is gone, however it went."""
+    starter = Path(__file__).with_name("die_with_parent.py")
+    return [sys.executable, "-I", "-S", str(starter), *command]
+
+
 def _uv() -> str:
     from uv import find_uv_bin
 
@@ -258,7 +276,7 @@ def _run_uv(arguments: Sequence[str | Path], output: TextIO) -> bool:
     """Whether uv succeeded; what it says goes to ``output``."""
     try:
         done = subprocess.run(
-            [_uv(), *arguments],
+            dying_with_us([_uv(), *map(str, arguments)]),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import EdgearkError
+from ...scratch import scratch_folder
 from ...settings import NO_TELEMETRY
-from .environment import Hint, Toolchain, ToolchainError, clean_environment
+from .confine import can_confine
+from .environment import Hint, Toolchain, ToolchainError, clean_environment, dying_with_us
 
 TIMEOUT_S = 1800  # calibration runs a whole network on every image, on a busy machine
 
@@ -52,6 +53,8 @@ def call(
     *,
     log: Path,
     timeout: float = TIMEOUT_S,
+    confined: bool = False,
+    memory_bytes: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Run ``worker.function(arguments, arrays)`` in the toolchain's environment.
 
@@ -62,6 +65,9 @@ def call(
         arrays: arrays by name.
         log: the file to which everything that the process prints is appended.
         timeout: seconds after which the process and its children are killed.
+        confined: where the machine can, the process writes to its scratch folder alone and has no
+            network; see :func:`.confine.confine`.
+        memory_bytes: of a confined process; 0: no limit.
 
     Returns:
         The worker's values and arrays.
@@ -71,19 +77,21 @@ def call(
     """
     python = toolchain.ensure()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"edgeark-{toolchain.name}-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder(toolchain.name.replace(":", "-")) as folder:
         (folder / "work").mkdir()
-        job = {"function": function, "arguments": dict(arguments)}
+        (folder / "tmp").mkdir()
+        limits = {"confined": confined and can_confine(), "memory_bytes": memory_bytes}
+        job = {"function": function, "arguments": dict(arguments), **limits}
         (folder / "job.json").write_text(json.dumps(job))
         if arrays:
             np.savez(folder / "inputs.npz", allow_pickle=False, **arrays)
         start = log.stat().st_size if log.exists() else 0
         code = _run(
-            [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), scratch],
+            [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), str(folder)],
             folder / "work",
             log,
             timeout,
+            temporary=folder / "tmp",
         )
         result_path = folder / "result.json"
         if not result_path.exists():
@@ -125,7 +133,7 @@ def run_command(
         ToolchainError: it did not end with status 0.
     """
     start = log.stat().st_size if log.exists() else 0
-    code = _run(command, cwd, log, timeout, with_gpu)
+    code = _run(dying_with_us(command), cwd, log, timeout, with_gpu)
     if code != 0:
         cause = f"it ended with status {code}" if code and code > 0 else _how_it_died(code, timeout)
         if last := _last_error(_words(log, start)):
@@ -154,10 +162,17 @@ def find_modules(python: Path, names: Sequence[str]) -> set[str]:
 
 
 def _run(
-    command: list[str], cwd: Path, log: Path, timeout: float, with_gpu: bool = False
+    command: list[str],
+    cwd: Path,
+    log: Path,
+    timeout: float,
+    with_gpu: bool = False,
+    temporary: Path | None = None,
 ) -> int | None:
     """The exit code; None when the time was up."""
     environment = {**clean_environment(), **NO_TELEMETRY, "PYTHONUNBUFFERED": "1"}
+    if temporary is not None:  # what a killed worker leaves goes with the scratch folder
+        environment["TMPDIR"] = str(temporary)
     if not with_gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     with log.open("ab") as output:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
+from ...limited import MOST_IMAGE_BYTES, read_entry, read_file
 from .images import Split
 from .pixels import SUFFIXES
 from .text import decode_text, read_lines
@@ -43,9 +44,9 @@ class Files:
                 p.relative_to(data).as_posix() + ("/" if p.is_dir() else "")
                 for p in data.rglob("*")
             ]
-            return cls._strip(data, names, lambda name: (data / name).read_bytes())
+            return cls._strip(data, names, lambda name: read_file(data / name, MOST_IMAGE_BYTES))
         archive = open_zip(data)
-        return cls._strip(data, archive.namelist(), archive.read)
+        return cls._strip(data, archive.namelist(), lambda name: read_entry(archive, name))
 
     @classmethod
     def _strip(cls, root: Path, names: Sequence[str], read: Callable[[str], bytes]) -> Files:
@@ -132,7 +133,7 @@ def parse_split(content: bytes, path: Path) -> dict[Split, list[str]]:
 def read_split(path: Path) -> dict[Split, list[str]]:
     """The parts in a split file: see :func:`parse_split`."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from None
     return parse_split(content, path)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...limited import read_file
 from ..weights import WeightsError
 from .safe_pickle import Name, Record, read_pickle
 from .torch_file import BROKEN
@@ -65,7 +66,7 @@ def read_numpy_pickle(path: Path) -> dict[str, Tensor]:
         WeightsError: it is no such file, or refers to anything but NumPy's arrays.
     """
     try:
-        root = read_pickle(path.read_bytes(), _is_allowed)
+        root = read_pickle(read_file(path, 2**34), _is_allowed)
         if not isinstance(root, dict) or not root:
             raise WeightsError("it holds no dict of arrays by name")
         return {str(name): _as_tensor(_array(value)) for name, value in root.items()}

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from .... import __version__
+from ....limited import read_file
 from ...graph.fold_normalization import fold_normalization
 from ...graph.onnx_passes import count_macs
 from ...kpu import Simulator, read_kmodel, write_kmodel
@@ -87,7 +88,7 @@ class K210(Target):
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         """In batches; the time of an image is its share of its batch's."""
-        simulator = Simulator(read_kmodel(artifact.path.read_bytes()))
+        simulator = Simulator(read_kmodel(read_file(artifact.path)))
         parts, times = [], []
         for start in range(0, len(images), simulator.batch):
             batch, begin = images[start : start + simulator.batch], time.perf_counter()
@@ -100,6 +101,10 @@ class K210(Target):
             )
         ]
         return RunResult(outputs, float(np.median(times)) * 1e3)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        """In this process: the simulator is Python, and checks every size and address."""
+        return self.run(artifact, images, log)
 
     def placement(self, artifact: Artifact) -> Placement:
         return read_placement(artifact.folder / _PLACEMENT)

@@ -17,10 +17,20 @@ from ....zoo.tasks.images import network_inputs
 from ...graph.onnx_session import open_session
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ...targets.base import (
+    Artifact,
+    Conversion,
+    Evidence,
+    RunResult,
+    Target,
+    run_normalized,
+    run_one_by_one,
+)
 from ...targets.board import BoardRuntime
 from ...toolchains import ToolchainError
 from .rules import rules
+
+HERE = Path(__file__).resolve().parent
 
 
 class OnnxRuntime(Target):
@@ -36,7 +46,7 @@ class OnnxRuntime(Target):
     precisions = ("float32", "int8")
     normalization = "host"
     takes_tensors = int8_takes_tensors = True
-    board = BoardRuntime(Path(__file__).resolve().parent / "board")
+    board = BoardRuntime(HERE / "board")
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}
@@ -57,6 +67,9 @@ class OnnxRuntime(Target):
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         return run_onnx(artifact.path, images, artifact.settings)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        return run_normalized(self.name, HERE, artifact, images, log)
 
 
 def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:

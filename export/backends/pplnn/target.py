@@ -17,7 +17,7 @@ from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from ...targets.isolated import output_names
-from ...targets.runner import call_runner, write_runner
+from ...targets.runner import call_runner, require_own_runner, write_runner
 from ...targets.tools import ExternalTool
 from ...toolchains import ToolchainError
 from ..onnxruntime.target import run_onnx
@@ -72,6 +72,11 @@ class PplNn(Target):
             return None
         options = ["--pplnn", str(program)]
         return call_runner(artifact.folder, self.name, images, options, log=log)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        if self.find_tool() is not None:
+            require_own_runner(artifact.folder, self.name)
+        return self.run(artifact, images, log)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""

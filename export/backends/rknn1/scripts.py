@@ -17,11 +17,14 @@ from PIL import Image
 from ....training.data import Frame
 from ....zoo.spec import ModelSpec
 from ....zoo.tasks.letterbox import GREY
+from ...targets.own_script import require_own_script
 from ...targets.templates import open_templates
 
 CONVERT, RUN, README, DATASET = "convert.py", "run_on_board.py", "README.md", "dataset.txt"
 CALIBRATION = "calibration"  # the folder of the images
 _TEMPLATES = Path(__file__).parent / "templates"
+# The chip is fed rgb; of a single channel nothing is to be reordered.
+_ORDERS = {"rgb": "0 1 2", "bgr": "2 1 0", "gray": None}
 _BATCH_VALUES = 20_000_000  # of one batch of images; the toolkit keeps every map of a batch
 
 
@@ -55,8 +58,7 @@ def write_kit(
         "shape": spec.input_shape,
         "mean": spec.mean,
         "std": spec.std,
-        # The chip is fed rgb; of a single channel nothing is to be reordered.
-        "reorder": {"rgb": "0 1 2", "bgr": "2 1 0", "gray": None}[spec.color],
+        "reorder": _ORDERS[spec.color],
         "outputs": [list(shape) for shape in outputs],
         "classes": spec.classes,
         "strides": spec.strides,
@@ -77,6 +79,19 @@ def write_kit(
         return CONVERT, RUN, README
     write_dataset(folder, images, spec.color)
     return CONVERT, RUN, README, DATASET
+
+
+def require_own_kit(folder: Path) -> None:
+    """Refuse a ``convert.py`` that :func:`write_kit` did not write.
+
+    Raises:
+        EdgearkError: it is another program.
+    """
+    template = open_templates(_TEMPLATES).get_template(f"{CONVERT}.jinja")
+    constants = {"name": "", "chip": "", "shape": (1, 1), "mean": (0.0,), "std": (1.0,)}
+    constants |= {"dataset": None, "batch_size": 1}
+    written = [template.render({**constants, "reorder": order}) for order in _ORDERS.values()]
+    require_own_script(folder / CONVERT, written)
 
 
 def write_dataset(folder: Path, images: np.ndarray, color: str) -> None:

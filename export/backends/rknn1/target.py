@@ -9,7 +9,6 @@ is ``compiled``, or ``simulated`` where that release has its simulator still (1.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ....scratch import scratch_folder
 from ....zoo.spec import name_of
 from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
@@ -26,7 +26,7 @@ from ...toolchains.process import run_command
 from ..onnxruntime.target import run_onnx
 from ..torchscript.target import run_torchscript
 from .rules import rules
-from .scripts import CALIBRATION, CONVERT, write_kit
+from .scripts import CALIBRATION, CONVERT, require_own_kit, write_kit
 
 _OPSET = 11  # 1.7.3 and later read up to 12; 1.7.0 and 1.7.1 have onnx 1.6, which ends at 11
 _ONNX, _TRACE, _RKNN = "model.onnx", "model.pt", "model.rknn"
@@ -79,7 +79,7 @@ class Rknn1(Target):
         """On the simulator of the user's toolkit, where it has one; it runs what it has built."""
         if self.tool_path is None:
             return None
-        with tempfile.TemporaryDirectory(prefix="edgeark-rknn1-") as scratch:
+        with scratch_folder("rknn1") as scratch:
             inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
             np.savez(inputs, allow_pickle=False, input=images)
             paths = {"--simulate": inputs, "--answers": answers, "--out": Path(scratch, _RKNN)}
@@ -92,6 +92,11 @@ class Rknn1(Target):
                     for index, shape in enumerate(artifact.settings["output_shapes"])
                 ]
                 return RunResult(outputs, float(file["ms"]))
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        if self.find_tool() is not None:
+            require_own_kit(artifact.folder)
+        return self.run(artifact, images, log)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
@@ -110,7 +115,7 @@ class Rknn1(Target):
 
     def _run_kit(self, folder: Path, log: Path, stage: str, paths: Mapping[str, Path]) -> None:
         """Run ``convert.py`` in a copy of the folder: the toolkit leaves files where it works."""
-        with tempfile.TemporaryDirectory(prefix="edgeark-rknn1-") as scratch:
+        with scratch_folder("rknn1") as scratch:
             kit = shutil.copytree(folder, Path(scratch, "kit"))
             options = [part for option, path in paths.items() for part in (option, str(path))]
             command = [str(self.tool_path), str(kit / CONVERT), "--verbose", *options]

@@ -20,7 +20,7 @@ from ...lint import onnx_file
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Limits, Precision, RunResult, Target
 from ...targets.isolated import output_names
-from ...targets.runner import call_runner, write_runner
+from ...targets.runner import call_runner, require_own_runner, write_runner
 from ...targets.tools import ExternalTool
 from ..onnxruntime.target import quantize, run_onnx
 
@@ -71,8 +71,11 @@ class TensorRt(Target):
         files = (_MODEL, *kit)
         return Artifact(self.full_name, job.precision, job.out, files, job.normalization)
 
+    def find_tool(self) -> Path | None:
+        return super().find_tool() or _own_python()
+
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        python = self.tool_path or _own_python()
+        python = self.find_tool()
         if python is None:
             return None
         return call_runner(
@@ -81,6 +84,11 @@ class TensorRt(Target):
             python=python,
             with_gpu=True,
         )
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        if self.find_tool() is not None:
+            require_own_runner(artifact.folder, self.name)
+        return self.run(artifact, images, log)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime, on the CPU."""

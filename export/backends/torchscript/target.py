@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target, run_one_by_one
+from ...graph.torchscript_file import check_torchscript
+from ...targets.base import (
+    Artifact,
+    Conversion,
+    Evidence,
+    RunResult,
+    Target,
+    run_normalized,
+    run_one_by_one,
+)
+from ...toolchains.confine import can_confine
+
+HERE = Path(__file__).resolve().parent
 
 
 class TorchScript(Target):
@@ -33,6 +45,10 @@ class TorchScript(Target):
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         return run_torchscript(artifact.path, images, artifact.settings)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+        check_torchscript(artifact.path, every_operator=can_confine())
+        return run_normalized(self.name, HERE, artifact, images, log)
 
 
 @torch.inference_mode()

@@ -1,0 +1,21 @@
+"""The worker of edgeark's own environment: a target runs its artifact."""
+
+from pathlib import Path
+
+from edgeark.export.targets import find_target
+from edgeark.export.targets.base import Artifact
+
+
+def run(arguments, arrays):
+    fields = ("target", "precision", "settings")
+    artifact = Artifact(
+        **{key: arguments[key] for key in fields},
+        folder=Path(arguments["folder"]),
+        files=tuple(arguments["files"]),
+        sources=tuple(arguments["sources"]),
+    )
+    result = find_target(artifact.target).run(artifact, arrays["images"], Path("run.log"))
+    if result is None:
+        return {}, {}
+    outputs = {f"output{index}": output for index, output in enumerate(result.outputs)}
+    return {"ms_per_image": result.ms_per_image}, outputs
