@@ -54,10 +54,16 @@ class RuleSet:
         return lambda predicate: self.add(op_rule(*kinds, **facts)(predicate))
 
     def network(
-        self, *, name: str, reason: str, fix: str, severity: Severity = "error"
+        self,
+        *,
+        name: str,
+        reason: str,
+        fix: str,
+        severity: Severity = "error",
+        chips: tuple[str, ...] = (),
     ) -> Callable[[Callable[[Network], Iterable[Match]]], Rule]:
         """Register a function that looks at the whole network."""
-        return lambda match: self.add(Rule(name, severity, reason, fix, match))
+        return lambda match: self.add(Rule(name, severity, reason, fix, match, chips=chips))
 
     def add(self, rule: Rule) -> Rule:
         """Register a rule that another module made; its examples are its own set's, if any."""

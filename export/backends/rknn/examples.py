@@ -44,7 +44,46 @@ EXAMPLES: tuple[Example, ...] = (
     _Example(
         "strided-slice", lambda x: x[..., ::2, :], lambda x: x[..., 2:30, :], cpu_ops=("Slice",)
     ),
-    _Example("host-operator", lambda x: x.argmax(1), lambda x: x.softmax(1), cpu_ops=("ArgMax",)),
+    _Example("host-operator", lambda x: x.argmax(1), lambda x: x.mean(1), cpu_ops=("ArgMax",)),
+    _Example(
+        "host-operator",
+        lambda x: torch.minimum(x, x.sigmoid()),
+        lambda x: x.clamp(max=0.5),
+        cpu_ops=("Min",),
+    ),
+    _Example(
+        "host-operator",
+        lambda x: x.sin(),
+        lambda x: x.abs(),
+        cpu_ops=("Sin",),
+    ),
+    _Example(
+        "host-operator",
+        f.mish,
+        f.hardswish,
+        cpu_ops=("Mish",),
+    ),
+    _Example(
+        "host-operator",
+        lambda x: x.amax(1, True),
+        lambda x: x.mean(1, True),
+        cpu_ops=("ReduceMax",),
+    ),
+    _Example(
+        "mini-host-operator",
+        lambda x: x / (x.abs() + 1),
+        lambda x: x / 3,
+        chips=MINI_CHIPS,
+        cpu_ops=("Div",),
+    ),
+    _Example(
+        "mini-host-operator",
+        lambda x: torch.sqrt(x.relu() + 1),
+        lambda x: x.relu() + 1,
+        chips=MINI_CHIPS,
+        cpu_ops=("Sqrt",),
+    ),
+    _Example("unmeasured-operator", torch.tan, f.leaky_relu, chips=MINI_CHIPS),
     _Example("norm", nn.GroupNorm(2, 8), nn.BatchNorm2d(8), chips=MINI_CHIPS, cpu_ops=("exNorm",)),
     _Example(
         "flat-output",

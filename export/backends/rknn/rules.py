@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+from torch import fx
+
 from ....words import format_shape
 from ...graph.network import Network, Op
-from ...lint import onnx_file
+from ...lint import onnx_file, predicates
 from ...lint.rule import Match, Predicate, Rule, op_rule
 from ...lint.rule_set import RuleSet
 from .fixes import OVERFLOW_MEND
@@ -23,7 +26,7 @@ MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few C
 _CPU = "it runs on the CPU"
 _MOST_TRANSPOSED = 8192  # pixels of a map
 SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
-FLAT_ON_CPU = ("rk3588", "rk3566", "rk3568")
+FLAT_ON_CPU = ("rk3588",)
 _SCORES = {"hardsigmoid", "sigmoid", "softmax"}  # all of these are in 0..1
 _MOVES = {"cat", "flatten", "permute", "reshape", "slice", "transpose", "unsqueeze", "view"}
 
@@ -96,18 +99,75 @@ def strided_slice(op: Op) -> str | None:
 
 
 @rules.op(
-    "argmax",
-    "exp",
-    "grid_sampler",
-    "topk",
+    *("amax", "amin", "argmax", "atan", "ceil", "celu", "cos", "erf", "exp", "flip", "floor"),
+    *("grid_sampler", "hardshrink", "log", "log1p", "log_sigmoid", "log_softmax", "minimum"),
+    *("mish", "repeat_interleave", "roll", "round", "selu", "sign", "sin", "softplus"),
+    *("softshrink", "threshold", "topk", "where"),
     name="host-operator",
     reason=_CPU,
-    fix="end the network before it and compute it on the host",
+    fix="end the network before it and compute it on the host, or build it of what stays: clamp "
+    "or -max(-a, -b) for a minimum, leaky ReLU for a where, SiLU or hardswish for an exponential",
     severity="warning",
     error_on=MINI_CHIPS,
 )
 def host_operator(op: Op) -> str | None:
-    return op.kind
+    return op.kind.replace("_", " ")
+
+
+# In int8 RV1106's compiler leaves these to the CPU, and the other chips' keeps some in float16;
+_MINI_HOST = ("im2col", "linalg_vector_norm", "pixel_unshuffle", "reciprocal", "rsqrt", "sqrt")
+# these stay on its NPU, but for what other rules say.
+_MINI_NPU = frozenset(
+    {
+        *("_adaptive_avg_pool2d", "_to_copy", "abs", "adaptive_avg_pool2d", "add", "alias"),
+        *("avg_pool2d", "batch_norm", "bmm", "cat", "channel_shuffle", "chunk", "clamp"),
+        *("clamp_max", "clamp_min", "clone", "contiguous", "conv1d", "conv2d"),
+        *("conv_transpose2d", "detach", "detach_copy", "dropout", "elu", "expand"),
+        *("feature_dropout", "flatten", "gelu", "hardsigmoid", "hardswish", "hardtanh"),
+        *("leaky_relu", "linear", "matmul", "max_pool2d", "maximum", "mean", "mul", "narrow"),
+        *("neg", "pad", "permute", "pixel_shuffle", "pow", "prelu", "relu", "relu6", "repeat"),
+        *("reshape", "rsub", "select", "sigmoid", "silu", "slice", "softmax", "split"),
+        *("split_with_sizes", "squeeze", "stack", "sub", "sum", "tanh", "tile", "to"),
+        *("transpose", "unbind", "unflatten", "unsqueeze", "upsample_nearest2d", "view"),
+    }
+)
+
+
+@rules.op(
+    *_MINI_HOST,
+    "avg_pool2d",
+    "div",
+    name="mini-host-operator",
+    reason=f"{_CPU}, which this chip's runtime may refuse",
+    fix="use BatchNorm2d, and a product in place of a quotient, or compute it on the host",
+    chips=MINI_CHIPS,
+)
+def mini_host_operator(op: Op) -> str | None:
+    if op.kind == "avg_pool2d":
+        return predicates.uncounted_padding(op)
+    if op.kind == "div":
+        is_quotient = len(op.node.all_input_nodes) > 0 and _is_computed(op, "other")
+        return "a division by what the network computes" if is_quotient else None
+    return op.kind.strip("_").replace("_", " ")
+
+
+def _is_computed(op: Op, name: str) -> bool:
+    return isinstance(op.arguments.get(name), fx.Node)
+
+
+@rules.network(
+    name="unmeasured-operator",
+    severity="warning",
+    reason="it was never tried on this chip, whose runtime refuses most operators of the CPU",
+    fix="export it and read what the row says, or build it of listed operators (docs/rknn.md)",
+    chips=MINI_CHIPS,
+)
+def unmeasured(network: Network) -> Iterator[Match]:
+    known = _MINI_NPU.union(*(rule.operators for rule in rules))
+    for op in network.ops:
+        is_aten = isinstance(op.node.target, torch._ops.OpOverload)
+        if is_aten and op.input_shapes and op.kind not in known:
+            yield Match(op, op.kind.strip("_").replace("_", " "))
 
 
 @rules.op(

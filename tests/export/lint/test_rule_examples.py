@@ -86,6 +86,9 @@ def test_the_source_text_of_an_example_is_the_example(example: Example) -> None:
         assert isinstance(last, ast.Expr)
         with torch.random.fork_rng(devices=[]):
             layer = eval(compile(ast.Expression(last.value), "text", "eval"), names)
+        for one in (layer, getattr(example, which)):
+            if isinstance(one, nn.Module):
+                one.eval()
         shape = example.map_shape(which)
         results = [one(torch.zeros(1, *shape)) for one in (layer, getattr(example, which))]
         first, second = ([r] if isinstance(r, Tensor) else r for r in results)
