@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 from edgeark.errors import ModelError
-from edgeark.export.backends.onnxruntime.target import make_session
 from edgeark.export.graph.files import Graph
+from edgeark.export.graph.onnx_session import open_session
 from edgeark.zoo import WeightsError, create_model, load_weights, save_weights, spec_of
 from edgeark.zoo.summary import Summary, summarize
 from edgeark.zoo.yolov5 import C3, COCO_ANCHORS, YoloV5, focus_to_conv6x6
@@ -168,7 +168,7 @@ def test_variants_export_with_constant_scales_and_raw_maps(
         assert len(node.input) == 3, "sizes as well, which some importers refuse"
     assert not {"anchors", "strides"} & set(constants)
     images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96), np.uint8)
-    answers = make_session(graph.onnx(opset)).run(None, {"input": images.astype("f4") / 255})
+    answers = open_session(graph.onnx(opset)).run(None, {"input": images.astype("f4") / 255})
     for found, wanted in zip(answers, graph.reference(images), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
