@@ -21,13 +21,13 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
     from ..export.targets.board import Bundle
 
 
 @takes_network(samples=True, named=SubjectName)
 def bundle(
-    subject: Subject,
+    request: NetworkRequest,
     out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
     to: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
@@ -43,20 +43,20 @@ def bundle(
 ) -> None:
     """Write a folder for a board: network, program, golden vectors, README."""
     from ..export.bundle.write import write_bundle
+    from ..export.request import NetworkRequest
     from ..export.run import is_export
-    from ..export.subject import Subject
 
     if offline:
         go_offline()
     wanted = [name.strip().lower() for name in languages.split(",") if name.strip()]
-    path = Path(str(subject.network))
+    path = Path(str(request.network))
     if is_export(path):
-        if int8 or subject != Subject(subject.network):
+        if int8 or request != NetworkRequest(request.network):
             raise EdgearkError("options of a network are not for an export, which has its own")
         _require_target(path, to)
         written = write_bundle(path, out_dir, wanted)
     else:
-        written = _export_first(subject, to, out_dir, wanted, int8, limit)
+        written = _export_first(request, to, out_dir, wanted, int8, limit)
     if json:
         return print_json(written.to_dict())
     rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
@@ -72,7 +72,7 @@ def _require_target(export: Path, to: str | None) -> None:
 
 
 def _export_first(
-    subject: Subject,
+    request: NetworkRequest,
     to: str | None,
     out: Path,
     languages: list[str],
@@ -83,13 +83,13 @@ def _export_first(
     from ..export.bundle.write import require_new_folder, write_bundle
     from ..export.pipeline import export_subject
 
-    model = str(subject.network)
+    model = str(request.network)
     if to is None:
         raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
     require_new_folder(out)
     with scratch_folder("bundle") as scratch, working() as say:
         rows = export_subject(
-            *(subject, to),
+            *(request, to),
             int8=int8,
             out=Path(scratch),
             limit=limit,

@@ -13,12 +13,12 @@ from .options import JsonFlag, TargetNames, TrustFlag, takes_network
 from .tables import print_findings, print_rules, print_verdicts
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 @takes_network(default="")
 def check(
-    subject: Subject,
+    request: NetworkRequest,
     to: TargetNames = "",
     list_rules: Annotated[
         bool,
@@ -37,7 +37,7 @@ def check(
     target comes last: fits, fits after rewrite, falls back (how many operators, and their share of
     the multiplications) or does not fit.
     """
-    network = str(subject.network)
+    network = str(request.network)
     if list_rules:
         if network:
             raise EdgearkError("--list-rules takes no network")
@@ -51,7 +51,7 @@ def check(
     from ..export.targets import find_targets
 
     targets = find_targets(to)  # a mistyped name is said before the network is made
-    source = subject.source
+    source = request.source
     if json:
         findings = check_source(source, targets)
         print_json([finding.to_dict() for finding in findings])

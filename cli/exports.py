@@ -29,14 +29,14 @@ from .options import (
 from .tables import print_rows
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 PASSED = ("ok", "inconclusive")
 
 
 @takes_network(samples=True)
 def evaluate(
-    subject: Subject,
+    request: NetworkRequest,
     to: Annotated[str, typer.Option("--to", help="Targets, comma-separated; also pytorch.")] = (
         "pytorch"
     ),
@@ -52,7 +52,7 @@ def evaluate(
     if offline:
         go_offline()
     with working() as say:
-        rows = evaluate_model(subject, to, int8=int8, limit=limit, jobs=jobs, on_step=say)
+        rows = evaluate_model(request, to, int8=int8, limit=limit, jobs=jobs, on_step=say)
     if json:
         print_json([row.to_dict() for row in rows])
     else:
@@ -62,7 +62,7 @@ def evaluate(
 
 @takes_network(samples=True)
 def export(
-    subject: Subject,
+    request: NetworkRequest,
     to: TargetNames,
     int8: Int8Flag = False,
     rewrite: RewriteFlag = False,
@@ -91,7 +91,7 @@ def export(
         go_offline()
     with working() as say:
         rows = export_subject(
-            *(subject, to),
+            *(request, to),
             int8=int8,
             out=out_dir,
             rewrite=rewrite,

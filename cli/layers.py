@@ -22,12 +22,12 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 @takes_network(samples=True)
 def layers(
-    subject: Subject,
+    request: NetworkRequest,
     to: Annotated[str, typer.Option("--to", help="Targets, comma-separated.")],
     int8: Int8Flag = False,
     algorithm: AlgorithmOption = None,
@@ -49,7 +49,7 @@ def layers(
         go_offline()
     with working() as say:
         reports = analyze_layers(
-            *(subject, to),
+            *(request, to),
             int8=int8,
             count=count,
             quantization=quantization_of(calibration, algorithm, mixed),

@@ -21,12 +21,12 @@ from .options import (
 from .tables import print_rows
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 @takes_network(samples=True, named=None)
 def matrix(
-    subject: Subject,
+    request: NetworkRequest,
     models: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option(
@@ -63,7 +63,7 @@ def matrix(
     names = models.split(",") if models else list_models(pretrained=True)
     with working() as say:
         rows = measure(
-            *([replace(subject, network=name) for name in names], to, path),
+            *([replace(request, network=name) for name in names], to, path),
             limit=limit,
             jobs=jobs,
             on_step=say,

@@ -16,7 +16,7 @@ from ..settings import trust_files
 from ..shipped import require_network
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
     from ..export.targets.base import Quantization
 
 Color = Literal["rgb", "bgr", "gray"]
@@ -166,9 +166,9 @@ _Command = Callable[..., Any]
 def takes_network(
     *, samples: bool = False, named: Any = NetworkName, default: Any = inspect.Parameter.empty
 ) -> Callable[[_Command], _Command]:
-    """Command decorator: the network's argument and options in place of a :class:`Subject`.
+    """Command decorator: the network's argument and options in place of a :class:`NetworkRequest`.
 
-    The command has a parameter ``subject``. What is mistyped is said before PyTorch is imported.
+    The command has a parameter ``request``. What is mistyped is said before PyTorch is imported.
 
     Args:
         samples: with the options that say what a network is measured on.
@@ -186,10 +186,10 @@ def takes_network(
             targets = [t for t in (given.get("to") or "").split(",") if t.strip() != PYTORCH]
             if any(targets):
                 require_targets(targets)
-            return command(subject=_make_subject(network, **said), **given)
+            return command(request=_make_request(network, **said), **given)
 
         own = inspect.signature(command).parameters.values()
-        command.__annotations__.pop("subject")
+        command.__annotations__.pop("request")
         hints = get_type_hints(command, include_extras=True)
         wanted: dict[str, tuple[Any, Any]] = {} if named is None else {"network": (named, default)}
         wanted |= {p.name: (hints[p.name], p.default) for p in own if p.name in hints}
@@ -206,7 +206,7 @@ def takes_network(
     return decorate
 
 
-def _make_subject(
+def _make_request(
     network: str,
     *,
     input_shape: str | None,
@@ -215,12 +215,12 @@ def _make_subject(
     color: Color | None,
     spec: Path | None,
     **rest: Any,
-) -> Subject:
+) -> NetworkRequest:
+    from ..export.request import NetworkRequest
     from ..export.sources import InputOptions, read_spec
-    from ..export.subject import Subject
 
     inputs = InputOptions(shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color)
-    return Subject(network, inputs if spec is None else read_spec(spec, inputs), **rest)
+    return NetworkRequest(network, inputs if spec is None else read_spec(spec, inputs), **rest)
 
 
 def quantization_of(count: int, algorithm: str | None, mixed: bool) -> Quantization:

@@ -12,12 +12,12 @@ from .options import JsonFlag, TargetNames, TrustFlag, takes_network
 from .tables import print_findings
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 @takes_network()
 def rewrite(
-    subject: Subject,
+    request: NetworkRequest,
     to: TargetNames,
     out_dir: Annotated[
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
@@ -33,7 +33,7 @@ def rewrite(
     from ..export.targets import find_targets
 
     targets = find_targets(to)
-    network, source = str(subject.network), subject.source
+    network, source = str(request.network), request.source
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
     done = rewrite_network(source.original, next(iter(source.spec.input_shapes)), targets)

@@ -18,12 +18,12 @@ from .tables import formatted
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 @takes_network(named=SubjectName)
 def run(
-    subject: Subject,
+    request: NetworkRequest,
     image: Annotated[
         Path,
         typer.Option("--image", help="An image of any size; for tensors an array, .npy or .npz."),
@@ -41,12 +41,12 @@ def run(
 
     if offline:
         go_offline()
-    name = str(subject.network)
+    name = str(request.network)
     if mask_file is not None and mask_file.suffix.lower() != ".png":
         raise EdgearkError(f"--out {mask_file}: a mask is a .png")
     with working() as say:
         say(f"{name} on {image.name}")
-        answer = answer_image(subject, image)
+        answer = answer_image(request, image)
     meaning = dict(answer.meaning)
     if "mask" in meaning:
         path = mask_file or Path(f"{image.stem}.mask.png")

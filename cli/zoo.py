@@ -15,7 +15,7 @@ from .options import JsonFlag, takes_network
 from .tables import print_model
 
 if TYPE_CHECKING:
-    from ..export.subject import Subject
+    from ..export.request import NetworkRequest
 
 
 def models(json: JsonFlag = False) -> None:
@@ -35,11 +35,11 @@ def models(json: JsonFlag = False) -> None:
 
 
 @takes_network()
-def info(subject: Subject, json: JsonFlag = False) -> None:
+def info(request: NetworkRequest, json: JsonFlag = False) -> None:
     """Say what a network is, what it costs, and how it is fed and read."""
     from ..export.describe import describe_network
 
-    document = describe_network(subject)
+    document = describe_network(request)
     if json:
         return print_json(document)
     print_model(document)

@@ -11,6 +11,7 @@ from torch import nn
 
 from .check import check_source
 from .lint import Finding
+from .request import NetworkRequest
 from .results.schema import VerifyResult
 from .results.tables import ResultList
 from .rewrite import Change, write_network
@@ -18,7 +19,6 @@ from .rewrite import rewrite as rewrite_network
 from .run import Answer, answer_image
 from .sources import InputOptions, SourceError
 from .sources.shapes import Examples, with_examples
-from .subject import Subject
 from .targets import find_targets, require_targets
 from .verify import find_exports, verify_export
 
@@ -88,7 +88,7 @@ def check(
         EdgearkError: unknown names, or no network.
     """
     names = require_targets(to)
-    source = _subject(network, example_inputs, inputs, weights, pretrained).source
+    source = _request(network, example_inputs, inputs, weights, pretrained).source
     return ResultList(check_source(source, find_targets(names)), _FINDINGS)
 
 
@@ -112,7 +112,7 @@ def rewrite(
         EdgearkError: unknown names, no network, or one that cannot be rewritten.
     """
     names = require_targets(to)
-    source = _subject(network, example_inputs, inputs, weights, pretrained).source
+    source = _request(network, example_inputs, inputs, weights, pretrained).source
     if len(source.spec.input_shapes) > 1:
         raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
     done = rewrite_network(
@@ -143,7 +143,7 @@ def run(
         EdgearkError: no network, or nothing here runs it.
         DataError: the image cannot be read.
     """
-    return answer_image(_subject(network, None, inputs, weights, pretrained), Path(image))
+    return answer_image(_request(network, None, inputs, weights, pretrained), Path(image))
 
 
 def verify(*exports: str | Path) -> ResultList[VerifyResult]:
@@ -159,13 +159,13 @@ def verify(*exports: str | Path) -> ResultList[VerifyResult]:
     return ResultList([verify_export(export) for export in found], _VERIFIED)
 
 
-def _subject(
+def _request(
     network: Network,
     examples: Examples | None,
     inputs: InputOptions | None,
     weights: str | Path | None,
     pretrained: bool,
-) -> Subject:
+) -> NetworkRequest:
     options = with_examples(inputs or InputOptions(), examples, network)
     file = None if weights is None else Path(weights)
-    return Subject(network, options, weights=file, pretrained=pretrained)
+    return NetworkRequest(network, options, weights=file, pretrained=pretrained)

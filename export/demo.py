@@ -60,16 +60,16 @@ def run_demo(
     out = Path(out)
     targets = find_targets(",".join(DEMO_TARGETS))
     with scratch_folder("demo") as scratch:
-        subjects = []
+        contexts = []
         for model in DEMO_MODELS:
             if on_step:
                 on_step(f"{model} in PyTorch")
             folder = Path(scratch) / model
             folder.mkdir()
-            subjects.append(prepare(model, folder, data=data, limit=limit))
+            contexts.append(prepare(model, folder, data=data, limit=limit))
         found = [
-            (subject, export_all(subject, targets, out, int8=True, on_step=on_step))
-            for subject in subjects
+            (context, export_all(context, targets, out, int8=True, on_step=on_step))
+            for context in contexts
         ]
     report = out / REPORT
     write_report(found, report)

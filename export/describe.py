@@ -12,24 +12,24 @@ from ..zoo.stages import measure_stages
 from ..zoo.summary import summarize
 from ..zoo.weights import read_header
 from .graph.onnx_graph import OnnxNetwork
+from .request import NetworkRequest
 from .sources import SourceError
-from .subject import Subject
 
 
-def describe_network(subject: Subject) -> dict[str, Any]:
+def describe_network(request: NetworkRequest) -> dict[str, Any]:
     """The document of ``edgeark info``.
 
     Raises:
         EdgearkError: no such network; or an ONNX file that has no equal in PyTorch.
     """
-    if subject.is_measured and isinstance(subject.network, str):
-        name, reference = subject.network, "pytorch"
-        model = create_model(name, weights=subject.weights)
+    if request.is_measured and isinstance(request.network, str):
+        name, reference = request.network, "pytorch"
+        model = create_model(name, weights=request.weights)
         shipped = packaged_weights(name)
-        file = subject.weights or (shipped if shipped.exists() else None)
+        file = request.weights or (shipped if shipped.exists() else None)
     else:
-        source = subject.source
-        name, model, reference, file = source.name, source.model, source.reference, subject.weights
+        source = request.source
+        name, model, reference, file = source.name, source.model, source.reference, request.weights
     if isinstance(model, OnnxNetwork):
         if model.module is None:
             raise SourceError(f"{name}: its layers cannot be counted: {model.reason}")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..scratch import scratch_folder
 from .pipeline import export_all
+from .request import NetworkRequest
 from .results.compare import score
 from .results.schema import ExportResult
-from .subject import Subject
 from .targets import find_targets
 from .targets.base import Evidence
 
@@ -17,7 +17,7 @@ PYTORCH = "pytorch"
 
 
 def evaluate_model(
-    model: str | Subject,
+    model: str | NetworkRequest,
     to: str | Sequence[str],
     *,
     int8: bool = False,
@@ -38,14 +38,14 @@ def evaluate_model(
     Raises:
         EdgearkError: unknown names, no weights, no data.
     """
-    subject = Subject(model, weights=weights, data=data) if isinstance(model, str) else model
+    request = NetworkRequest(model, weights=weights, data=data) if isinstance(model, str) else model
     names = [name.strip() for name in (to.split(",") if isinstance(to, str) else to)]
     others = [name for name in names if name not in ("", PYTORCH)]
     is_pytorch_alone = PYTORCH in names and not others
-    targets = [] if is_pytorch_alone else find_targets(",".join(others), subject.fits)
+    targets = [] if is_pytorch_alone else find_targets(",".join(others), request.fits)
     with scratch_folder("eval") as scratch:
         folder = Path(scratch)
-        context = subject.prepare(folder, limit=limit)
+        context = request.prepare(folder, limit=limit)
         rows = []
         if PYTORCH in names:
             figures = context.figures(len(context.test))

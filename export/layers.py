@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..errors import EdgearkError
 from ..scratch import scratch_folder
 from .pipeline import planned_precisions, require_known
-from .subject import Subject
+from .request import NetworkRequest
 from .targets import families, family_of, find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -42,7 +42,7 @@ class LayerReport:
 
 
 def analyze_layers(
-    subject: Subject,
+    request: NetworkRequest,
     targets: str | Sequence[str],
     *,
     int8: bool = False,
@@ -56,7 +56,7 @@ def analyze_layers(
         EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
             toolchain fails.
     """
-    chosen = find_targets(targets if isinstance(targets, str) else ",".join(targets), subject.fits)
+    chosen = find_targets(targets if isinstance(targets, str) else ",".join(targets), request.fits)
     require_known(quantization, chosen)
     silent = [each.full_name for each in chosen if not _tells(type(each))]
     if silent:
@@ -65,7 +65,7 @@ def analyze_layers(
     reports = []
     with scratch_folder("layers") as scratch:
         folder = Path(scratch)
-        context = subject.prepare(folder, limit=count, quantization=quantization)
+        context = request.prepare(folder, limit=count, quantization=quantization)
         for target in chosen:
             for precision in planned_precisions(target, int8):
                 if on_step:

@@ -21,8 +21,8 @@ from ..shipped import WEIGHTS_DIR, packaged_weights
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from .pipeline import export_subject
+from .request import NetworkRequest
 from .results.schema import ExportResult, MatrixResult, Record, Result
-from .subject import Subject
 from .targets import find_target, list_targets
 from .targets.base import Precision
 
@@ -34,15 +34,15 @@ else:
 RESULTS = WEIGHTS_DIR / "results.toml"
 
 
-def weights_digest(subject: Subject) -> str:
+def weights_digest(request: NetworkRequest) -> str:
     """SHA-256 of the weights file, or of the network's own file; of code, of its tensors."""
-    file = subject.weights or Path(str(subject.network))
-    if subject.is_measured and subject.weights is None:
-        file = packaged_weights(str(subject.network))
+    file = request.weights or Path(str(request.network))
+    if request.is_measured and request.weights is None:
+        file = packaged_weights(str(request.network))
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()
     digest = hashlib.sha256()
-    for name, tensor in subject.source.model.state_dict().items():
+    for name, tensor in request.source.model.state_dict().items():
         digest.update(name.encode() + tensor.detach().numpy().tobytes())
     return digest.hexdigest()
 
@@ -103,7 +103,7 @@ def _place(result: MatrixResult) -> tuple[int, int]:
 
 
 def measure(
-    subjects: Sequence[Subject],
+    requests: Sequence[NetworkRequest],
     targets: str | Sequence[str],
     path: Path,
     *,
@@ -116,7 +116,7 @@ def measure(
     The file is written after each network; what it says of others, or of other targets, stays.
 
     Args:
-        subjects: the networks; the results that ship are of the zoo's as they ship.
+        requests: the networks; the results that ship are of the zoo's as they ship.
         targets: as for :func:`export_model`.
         path: the file of results.
         limit: at most so many test images.
@@ -126,20 +126,20 @@ def measure(
     Raises:
         EdgearkError: unknown names, no weights, no data, or a file that holds something else.
     """
-    own = [str(each.network) for each in subjects if not each.is_measured or each.weights]
+    own = [str(each.network) for each in requests if not each.is_measured or each.weights]
     if own and path == RESULTS:
         raise EdgearkError(
             f"{own[0]} is a network of your own: name a file for its results, --file"
         )
-    for subject in subjects:
-        if subject.is_measured:
-            model_entry(str(subject.network))
+    for request in requests:
+        if request.is_measured:
+            model_entry(str(request.network))
     known = {result.key: result for result in read_results(path)}
     rows: list[ExportResult] = []
-    for subject in subjects:
+    for request in requests:
         with scratch_folder("matrix") as scratch:
             found = export_subject(
-                *(subject, targets),
+                *(request, targets),
                 int8=True,
                 out=Path(scratch),
                 limit=limit,
@@ -147,7 +147,7 @@ def measure(
                 on_step=on_step,
             )
         rows += found
-        digest = weights_digest(subject)
+        digest = weights_digest(request)
         known |= {result.key: result for result in (measured(row, digest) for row in found)}
         write_results(list(known.values()), path)
     return rows

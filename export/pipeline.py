@@ -22,6 +22,7 @@ from .check import INPUTS_RULE
 from .graph.files import output_names
 from .lint import LintError, check
 from .prepare import EvalContext, MetricFunction
+from .request import NetworkRequest
 from .results.compare import Parity, compare, score
 from .results.folder import LOG, staged_folder, write_golden
 from .results.manifest import write_manifest
@@ -31,7 +32,6 @@ from .results.verdict import Judged
 from .results.verdict import judge as judge_row
 from .sources import InputOptions
 from .sources.shapes import Examples, with_examples
-from .subject import Subject
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -108,7 +108,7 @@ def export_model(
     Raises:
         EdgearkError: unknown names, no weights, no data: before anything is written.
     """
-    subject = Subject(
+    request = NetworkRequest(
         network,
         with_examples(inputs or InputOptions(), example_inputs, network),
         weights=_path(weights),
@@ -118,7 +118,7 @@ def export_model(
         data=_path(data),
     )
     rows = export_subject(
-        subject,
+        request,
         to,
         int8=int8,
         out=Path(out),
@@ -133,7 +133,7 @@ def export_model(
 
 
 def export_subject(
-    subject: Subject,
+    request: NetworkRequest,
     to: str | Sequence[str],
     *,
     out: Path,
@@ -147,13 +147,13 @@ def export_subject(
 ) -> list[ExportResult]:
     """:func:`export_model` of what a command was given."""
     names = to if isinstance(to, str) else ",".join(to)
-    chosen = find_targets(names, subject.fits)
+    chosen = find_targets(names, request.fits)
     require_known(quantization, chosen)
     set_tools(chosen, tools)
     if int8:
         announce_float_only(chosen)
     with scratch_folder("graph") as scratch:
-        context = subject.prepare(
+        context = request.prepare(
             Path(scratch),
             limit=limit,
             quantization=quantization,

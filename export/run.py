@@ -20,10 +20,10 @@ from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.tasks.images import to_input
 from .graph.files import run_pytorch
+from .request import NetworkRequest
 from .results.folder import MANIFEST
 from .results.tables import ResultList
 from .sources.samples import ARRAYS, read_samples
-from .subject import Subject
 from .tasks import get_task
 from .verify import reopen, run_export
 
@@ -70,11 +70,11 @@ class Answer:
         return ResultList(map(_AnswerRow, facts), {name: name for name in facts[0]})
 
 
-def answer_image(subject: str | Subject, image: Path) -> Answer:
+def answer_image(request: str | NetworkRequest, image: Path) -> Answer:
     """What a network says of an image, which is brought to the network's size.
 
     Args:
-        subject: a network, which PyTorch runs (ONNX Runtime an ONNX file); the folder of an export
+        request: a network, which PyTorch runs (ONNX Runtime an ONNX file); the folder of an export
             or a file in it, which its target runs; or a kmodel v3 without a manifest, of which
             nothing but the raw outputs is known.
         image: an image file; an array, .npy or .npz, for a network that takes tensors.
@@ -83,10 +83,10 @@ def answer_image(subject: str | Subject, image: Path) -> Answer:
         EdgearkError: there is no such thing, nothing here runs it, or it is broken.
         DataError: the image cannot be read.
     """
-    given = Subject(subject) if isinstance(subject, str) else subject
+    given = NetworkRequest(request) if isinstance(request, str) else request
     path = Path(str(given.network))
     is_kmodel = path.suffix.lower() == _KMODEL
-    if (is_export(path) or is_kmodel) and given != Subject(given.network):
+    if (is_export(path) or is_kmodel) and given != NetworkRequest(given.network):
         raise EdgearkError(f"{path} has its own weights and shapes: leave the options out")
     if is_export(path):
         export = reopen(path)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from edgeark.errors import DataError, EdgearkError
 from edgeark.export.kpu import KmodelError, Simulator, write_kmodel
+from edgeark.export.request import NetworkRequest
 from edgeark.export.run import answer_image, read_image
-from edgeark.export.subject import Subject
 from edgeark.zoo import save_weights
 from edgeark.zoo.tasks.images import to_input
 from PIL import Image
@@ -71,7 +71,7 @@ def test_what_cannot_be_run_is_one_line(kmodel: Path, image: Path, tmp_path: Pat
     with pytest.raises(EdgearkError, match=r"there is no none\.kmodel"):
         answer_image("none.kmodel", image)
     with pytest.raises(EdgearkError, match="has its own weights and shapes"):
-        answer_image(Subject(str(kmodel), weights=tmp_path / "w.safetensors"), image)
+        answer_image(NetworkRequest(str(kmodel), weights=tmp_path / "w.safetensors"), image)
     with pytest.raises(EdgearkError, match=r"no manifest.json in "):
         answer_image(str(tmp_path), image)
     newer = tmp_path / "newer.kmodel"

@@ -281,9 +281,9 @@ def test_ctrl_c_leaves_nothing_half_written(puppet: Puppet, tmp_path: Path) -> N
 
 def test_images_are_brought_to_the_networks_size(tmp_path: Path) -> None:
     model = create_model("mnist", input_size=(32, 36), spec={"dataset": "digits"})
-    subject = prepare(model, tmp_path, limit=5)
-    assert subject.calibration.head(5).images.shape == (5, 1, 32, 36)
-    assert subject.test.images.shape == (5, 1, 32, 36)
+    context = prepare(model, tmp_path, limit=5)
+    assert context.calibration.head(5).images.shape == (5, 1, 32, 36)
+    assert context.test.images.shape == (5, 1, 32, 36)
 
 
 def test_data_of_other_classes_is_refused(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_small_and_random(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained(name: str, tmp_path: Path) -> None:
     """Above nncase on MobileNet, whose depthwise layers are the hard part of int8."""
-    subject = prepared(name)
+    context = prepared(name)
     # Spread over all classes, which some data sets have one after another.
-    calibration, images = subject.calibration.images[::2], subject.test.images[::10]
-    ours, theirs = sqnr_of_both(subject.graph, calibration, images, tmp_path)
+    calibration, images = context.calibration.images[::2], context.test.images[::10]
+    ours, theirs = sqnr_of_both(context.graph, calibration, images, tmp_path)
     assert ours > (theirs if name.startswith("mobilenet") else theirs - 1)

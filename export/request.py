@@ -18,7 +18,7 @@ from .targets.base import DEFAULT_QUANTIZATION, Quantization, Target
 
 
 @dataclass(frozen=True)
-class Subject:
+class NetworkRequest:
     """A network, not opened yet, with what is known of it.
 
     Args:
