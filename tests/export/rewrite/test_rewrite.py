@@ -31,7 +31,13 @@ _UNKNOWN = ["col2im", "diagonal", "__lshift__", "__rshift__"]
 LEFT = {
     "mnn": {
         *["atan2", "isnan", "nan_to_num", "xlogy", "col2im", "fmod", "index_put"],
-        *("eq of floats", "ne of floats", "bicubic grid_sample", "grid_sample with reflection"),
+        *(
+            "an LSTM",
+            "eq of floats",
+            "ne of floats",
+            "bicubic grid_sample",
+            "grid_sample with reflection",
+        ),
     },
     "openvino": {f"{kind} between two max pools" for kind in ("gelu", "silu", "hardswish")},
     "onnxruntime": set(),
