@@ -70,7 +70,10 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 def index() -> str:
     """The specs of all models as JSON, as zoo/index.json has them for who does not need PyTorch."""
     specs = {name: _ENTRIES[name].spec.to_dict() for name in list_models()}
-    return json.dumps(specs, indent=1, sort_keys=True) + "\n"
+    lines = (
+        f"{json.dumps(name)}: {json.dumps(spec, sort_keys=True)}" for name, spec in specs.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def model_entry(name: str) -> Entry:
