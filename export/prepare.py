@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,10 +59,16 @@ class EvalContext:
     metric: MetricFunction | None = None
     rewrites: tuple[Mapping[str, Any], ...] = ()
     _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def calibration(self) -> ImageSet:
+        """Training images to choose int8 ranges by; the first target that asks has them read."""
+        with self._reading:
+            return self._calibration
 
     @functools.cached_property
-    def calibration(self) -> ImageSet:
-        """Training images to choose int8 ranges by; read when the first target asks for them."""
+    def _calibration(self) -> ImageSet:
         return self.read_calibration()
 
     def figures(self, count: int) -> dict[str, float]:

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from edgeark.export.graph.files import Graph
+from edgeark.export.prepare import EvalContext
 from edgeark.export.toolchains.parallel import map_in_order
 from edgeark.export.toolchains.process import run_command
-from edgeark.zoo import create_model, spec_of
+from edgeark.zoo import create_model, model_entry, spec_of
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -59,7 +62,9 @@ def test_an_error_ends_the_processes_and_leaves_what_has_not_begun(tmp_path: Pat
 
 CTRL_C = """
 import signal, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from edgeark.export.toolchains.parallel import map_in_order
 from edgeark.export.toolchains.process import run_command
 
@@ -107,3 +112,17 @@ def test_two_threads_share_a_graphs_files(tmp_path: Path) -> None:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         answers = [np.asarray(session.run(None, {"input": x[None]})[0]) for x in scaled]
         np.testing.assert_allclose(np.concatenate(answers), wanted, atol=1e-5)
+
+
+def test_all_threads_share_one_reading_of_the_calibration_images() -> None:
+    readings = []
+
+    def read() -> Any:
+        readings.append(time.sleep(0.05))
+        return object()
+
+    nothing: Any = None
+    context = EvalContext("mnist", model_entry("mnist").spec, nothing, nothing, [], read)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: context.calibration, range(4)))
+    assert len(readings) == 1 and len({id(images) for images in found}) == 1

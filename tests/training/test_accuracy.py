@@ -37,7 +37,7 @@ def test_the_cards_figure_is_true(name: str) -> None:
     (recipe,) = (recipe for recipe in recipes if recipe.model == name)
     assert stated >= recipe.target_metric
     if name in DRAWN:
-        assert count == DRAWN[name] < total
+        assert 0 < count <= DRAWN[name]  # segmentation counts the marked images
         deviation = 0.5 / math.sqrt(count)  # at most, of a mean of values in 0..1
         assert measured == pytest.approx(stated, abs=3 * deviation)
     else:
