@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import onnx
 
@@ -16,7 +16,6 @@ from ...zoo.tasks.letterbox import GREY
 from ..results.manifest import Manifest
 from ..targets.board import BoardRuntime
 from ..tasks import get_task
-from ..tasks.raw import RAW
 
 SCHEMA = 1
 
@@ -215,16 +214,14 @@ def head_facts(spec: ModelSpec) -> HeadFacts:
     Raises:
         BundleError: a detector that names no head.
     """
-    if spec.task == RAW:
-        return HeadFacts("raw", spec.classes)
-    if spec.task == "classification":
-        return HeadFacts("softmax", spec.classes)
-    if spec.task == "segmentation":
-        return HeadFacts("threshold" if len(spec.classes) == 1 else "argmax", spec.classes)
-    if not spec.head:
+    task = get_task(spec.task)
+    decoder = task.decoder(spec)
+    if not decoder:
         raise BundleError(f"a detector without a head in its spec: {spec.description}")
+    if not task.has_head:
+        return HeadFacts(cast(Decoder, decoder), spec.classes)
     return HeadFacts(
-        decoder=spec.head,
+        decoder=cast(Decoder, decoder),
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,

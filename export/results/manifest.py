@@ -18,7 +18,7 @@ from ...training.data import Frame
 from ...zoo.spec import Color, Head, ModelSpec, TensorInput
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target, list_files
-from ..tasks import get_task, list_tasks
+from ..tasks import TaskName, get_task
 from .folder import GOLDEN, GOLDEN_COUNT, MANIFEST
 from .schema import ExportResult, ProvenResult, Record, SourceResult
 
@@ -44,12 +44,6 @@ def _one_name(name: str) -> str:
     return name
 
 
-def _known_task(name: str) -> str:
-    if name not in list_tasks():
-        raise ValueError(f"a task is one of {', '.join(list_tasks())}")
-    return name
-
-
 def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
     if shape[:1] != (1,):
         raise ValueError("a chip takes one sample at a time: the batch is 1")
@@ -60,7 +54,6 @@ InputShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_one_sample)]
 FileName = Annotated[str, Field(max_length=400), AfterValidator(_inside)]
 Name = Annotated[str, Field(min_length=1, max_length=150), AfterValidator(_one_name)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
 class _Section(Record):

@@ -5,20 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
 from ...errors import SourceError
 from ...zoo.spec import Color, Head
+from ..tasks import TaskName, get_task
 from .shapes import InputOptions
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_LABELLED = ("classification", "segmentation", "detection")
 
 
 class SpecFile(BaseModel):
@@ -32,7 +30,7 @@ class SpecFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["classification", "segmentation", "detection", "raw"] = "raw"
+    task: TaskName = "raw"
     classes: tuple[str, ...] = ()
     input_shape: str | None = None
     mean: tuple[float, ...] | None = None
@@ -60,14 +58,7 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SourceError(f"--spec {path}: {where}: {first['msg']}") from None
-    if found.task in _LABELLED and not found.classes:
-        raise SourceError(f"--spec {path}: {found.task} needs classes = [...]")
-    if found.task == "detection" and not (found.head and found.strides):
-        raise SourceError(f"--spec {path}: detection needs head and strides")
-    if found.head == "yolov5" and len(found.anchors) != len(found.strides):
-        raise SourceError(f"--spec {path}: yolov5 needs the anchors of each stride")
-    if found.dataset and found.task == "raw":
-        raise SourceError(f"--spec {path}: a dataset has labels: say the task")
+    _check(found, path)
     return replace(
         options,
         shapes=options.shapes or found.input_shape,
@@ -81,3 +72,16 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
         strides=found.strides,
         anchors=found.anchors,
     )
+
+
+def _check(found: SpecFile, path: Path) -> None:
+    """Fields that are right, but not together."""
+    task = get_task(found.task)
+    if task.is_labelled and not found.classes:
+        raise SourceError(f"--spec {path}: {found.task} needs classes = [...]")
+    if task.has_head and not (found.head and found.strides):
+        raise SourceError(f"--spec {path}: {found.task} needs head and strides")
+    if found.head == "yolov5" and len(found.anchors) != len(found.strides):
+        raise SourceError(f"--spec {path}: yolov5 needs the anchors of each stride")
+    if found.dataset and not task.is_labelled:
+        raise SourceError(f"--spec {path}: a dataset has labels: say the task")

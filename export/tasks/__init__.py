@@ -1,13 +1,14 @@
 """Tasks by name: all that edgeark knows of one is in its class. See :class:`Task`."""
 
 from . import classification, detection, raw, segmentation  # they register themselves
-from .base import Answer, ModelInput, Sample, Task, get_task, list_tasks, register_task
+from .base import Answer, ModelInput, Sample, Task, TaskName, get_task, list_tasks, register_task
 
 __all__ = [
     "Answer",
     "ModelInput",
     "Sample",
     "Task",
+    "TaskName",
     "classification",
     "detection",
     "get_task",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator
 
 from ...errors import EdgearkError
 from ...training.data import ImageSet
@@ -66,6 +67,8 @@ class Task(ABC):
     metric_title: ClassVar[str]  # of the first figure, in a report
     metric_drop_factor: ClassVar[float] = 2.0  # times the drop that a target allows for accuracy
     letterboxed: ClassVar[bool] = False  # an image keeps its aspect; otherwise it is stretched
+    is_labelled: ClassVar[bool] = True  # data sets have labels that its metric needs
+    has_head: ClassVar[bool] = False  # a spec's head and strides say how outputs are decoded
     samples_caption: ClassVar[str]  # in a report, above the samples
     samples_class: ClassVar[str] = ""  # CSS: "medium" or "large" images in a report
 
@@ -102,6 +105,10 @@ class Task(ABC):
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
     ) -> dict[str, float]:
         """Metrics of raw outputs ``[N, ...]`` by name, in 0..1; limits look at the first."""
+
+    def decoder(self, spec: ModelSpec) -> str:
+        """The decoder of a board program that reads the raw outputs; '' if the spec lacks it."""
+        return "raw"
 
     def count_scored(self, test: ImageSet) -> int:
         """How many of the images the first figure is about."""
@@ -145,6 +152,16 @@ def register_task(task: type[Task]) -> type[Task]:
 def list_tasks() -> list[str]:
     """Names of all tasks."""
     return sorted(_TASKS)
+
+
+def _known_task(name: str) -> str:
+    if name not in _TASKS:
+        raise ValueError(f"a task is one of {', '.join(list_tasks())}")
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task)]
+"""In a pydantic model: the name of a task that is registered."""
 
 
 def get_task(name: str) -> Task:

@@ -34,6 +34,9 @@ class Classification(Task):
         (output,) = outputs
         return {"classes": top_k(output, spec.classes)[0]}
 
+    def decoder(self, spec: ModelSpec) -> str:
+        return "softmax"
+
     def figures(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
     ) -> dict[str, float]:

@@ -28,6 +28,7 @@ class Detection(Task):
     name = "detection"
     metric_title = "mAP50"
     letterboxed = True
+    has_head = True
     samples_caption = (
         "Images evenly through the test set. On top the true boxes; then every place's boxes with "
         "a score above 0.25, one colour a class, and how many there are."
@@ -39,6 +40,9 @@ class Detection(Task):
     ) -> dict[str, Any]:
         assert model_input.mapping is not None
         return {"detections": detect(spec, outputs, model_input.mapping)}
+
+    def decoder(self, spec: ModelSpec) -> str:
+        return spec.head
 
     def figures(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet

@@ -20,6 +20,7 @@ class Raw(Task):
 
     name = RAW
     metric_title = "metric"
+    is_labelled = False
     samples_caption = ""
 
     def postprocess(

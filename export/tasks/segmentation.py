@@ -34,6 +34,9 @@ class Segmentation(Task):
         (output,) = outputs
         return {"mask": to_mask(resize_logits(output, model_input.size))[0]}
 
+    def decoder(self, spec: ModelSpec) -> str:
+        return "threshold" if len(spec.classes) == 1 else "argmax"
+
     def figures(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
     ) -> dict[str, float]:

@@ -202,7 +202,7 @@ def test_a_spec_measures_the_tasks_metric(tmp_path: Path, run: Run) -> None:
         assert (row["metric"]["name"], row["metric"]["value"], row["metric"]["n"]) == ("top1", 1, 4)
         assert row["evidence"] == "executed"
     for text, said in (
-        ("task = 'sorting'", "task: Input should be"),
+        ("task = 'sorting'", "a task is one of"),
         ("classes = ['a']\ncolour = 'rgb'", "colour: Extra inputs are not permitted"),
         ("task = 'classification'", "needs classes"),
         ("task = 'detection'\nclasses = ['a']", "needs head and strides"),
