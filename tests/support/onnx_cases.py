@@ -70,3 +70,31 @@ def wrap(
         opsets.append(helper.make_opsetid(_MICROSOFT, 1))
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+
+RNG = np.random.default_rng(0)
+MAP = (1, 4, 9, 10)
+
+
+def real(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def positive(*shape: int) -> np.ndarray:
+    return (np.abs(real(*shape)) + 0.5).astype(np.float32)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def number(value: float) -> np.ndarray:
+    return np.array(value, np.float32)
+
+
+def byte(*values: int, kind: type = np.uint8) -> np.ndarray:
+    return np.array(values if len(values) > 1 else values[0], kind)
