@@ -28,6 +28,14 @@ def shipped_models() -> dict[str, dict[str, Any]]:
     return json.loads(INDEX.read_text(encoding="utf-8"))
 
 
+_registered: set[str] = set()
+
+
+def note_model(name: str) -> None:
+    """A model is registered: one of the zoo, or of a program of the user's own."""
+    _registered.add(name)
+
+
 def is_model_name(named: str) -> bool:
     """Whether it can be nothing but a model of the zoo: no path, no file, no ``MODULE:NAME``."""
     path = Path(named)
@@ -56,7 +64,8 @@ def require_network(named: str) -> None:
         raise SourceError(f"there is no file {named}")
     if separator or Path(named).exists():
         return
-    if is_model_name(named) and named not in shipped_models():
-        raise unknown_model(named, shipped_models())
+    known = {*shipped_models(), *_registered}
+    if is_model_name(named) and named not in known:
+        raise unknown_model(named, known)
     if not is_model_name(named):
         raise SourceError(f"there is no {named}; a network in a file is FILE.py:FACTORY")

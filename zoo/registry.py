@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EdgearkError, ModelError
-from ..shipped import packaged_weights, unknown_model
+from ..shipped import note_model, packaged_weights, unknown_model
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
 from .weights import load_weights, read_spec_overrides, read_state
@@ -53,6 +53,7 @@ def register_model(spec: ModelSpec) -> Callable[[Builder], Builder]:
         if name in _ENTRIES:
             raise ValueError(f"model {name!r} is registered twice; give one of them another name")
         _ENTRIES[name] = Entry(name, build, spec)
+        note_model(name)
         return build
 
     return decorate
