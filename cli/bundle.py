@@ -10,13 +10,14 @@ import typer
 from ..errors import EdgearkError
 from ..scratch import scratch_folder
 from ..settings import go_offline
+from ..shipped import NETWORK_FILES
 from .console import err, print_json, print_table, working
 from .options import (
     Int8Flag,
     JsonFlag,
     LimitOption,
+    NetworkOrExport,
     OfflineFlag,
-    SubjectName,
     takes_network,
 )
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..export.targets.board import Bundle
 
 
-@takes_network(samples=True, named=SubjectName)
+@takes_network(samples=True, named=NetworkOrExport)
 def bundle(
     request: NetworkRequest,
     out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
@@ -50,7 +51,8 @@ def bundle(
         go_offline()
     wanted = [name.strip().lower() for name in languages.split(",") if name.strip()]
     path = Path(str(request.network))
-    if is_export(path):
+    is_other_file = path.is_file() and path.suffix.lower() not in NETWORK_FILES
+    if is_export(path) or is_other_file:
         if int8 or request != NetworkRequest(request.network):
             raise EdgearkError("options of a network are not for an export, which has its own")
         _require_target(path, to)
@@ -81,14 +83,14 @@ def _export_first(
 ) -> Bundle:
     """Export a network, and write the bundle of that."""
     from ..export.bundle.write import require_new_folder, write_bundle
-    from ..export.pipeline import export_subject
+    from ..export.pipeline import export_request
 
     model = str(request.network)
     if to is None:
         raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
     require_new_folder(out)
     with scratch_folder("bundle") as scratch, working() as say:
-        rows = export_subject(
+        rows = export_request(
             *(request, to),
             int8=int8,
             out=Path(scratch),

@@ -84,13 +84,13 @@ def export(
     A model of the zoo is measured on its own data set. A network of yours is compared on
     --images, or on noise.
     """
-    from ..export.pipeline import export_subject
+    from ..export.pipeline import export_request
     from ..export.targets.tools import parse_tools
 
     if offline:
         go_offline()
     with working() as say:
-        rows = export_subject(
+        rows = export_request(
             *(request, to),
             int8=int8,
             out=out_dir,

@@ -30,7 +30,7 @@ NetworkName = Annotated[
         "TorchScript .pt, a torch.export .pt2, or a model of the zoo.",
     ),
 ]
-SubjectName = Annotated[
+NetworkOrExport = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK_OR_EXPORT",

@@ -12,7 +12,7 @@ from ..errors import EdgearkError
 from ..settings import go_offline
 from ..words import format_shape
 from .console import err, print_json, print_table, working
-from .options import JsonFlag, OfflineFlag, SubjectName, ToolOption, TrustFlag, takes_network
+from .options import JsonFlag, NetworkOrExport, OfflineFlag, ToolOption, TrustFlag, takes_network
 from .tables import formatted
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..export.request import NetworkRequest
 
 
-@takes_network(named=SubjectName)
+@takes_network(named=NetworkOrExport)
 def run(
     request: NetworkRequest,
     image: Annotated[

@@ -20,7 +20,7 @@ from ..scratch import scratch_folder
 from ..shipped import WEIGHTS_DIR, packaged_weights
 from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
-from .pipeline import export_subject
+from .pipeline import export_request
 from .request import NetworkRequest
 from .results.schema import ExportResult, MatrixResult, Record, Result
 from .targets import find_target, list_targets
@@ -138,7 +138,7 @@ def measure(
     rows: list[ExportResult] = []
     for request in requests:
         with scratch_folder("matrix") as scratch:
-            found = export_subject(
+            found = export_request(
                 *(request, targets),
                 int8=True,
                 out=Path(scratch),

@@ -117,7 +117,7 @@ def export_model(
         metric=metric,
         data=_path(data),
     )
-    rows = export_subject(
+    rows = export_request(
         request,
         to,
         int8=int8,
@@ -132,7 +132,7 @@ def export_model(
     return ResultList(rows, ROW_COLUMNS)
 
 
-def export_subject(
+def export_request(
     request: NetworkRequest,
     to: str | Sequence[str],
     *,
