@@ -29,7 +29,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
     Args:
         export: the folder of an export, or a file in it.
         out: the bundle's folder; it must not exist, or be empty.
-        languages: of the programs: ``python``, ``cpp``.
+        languages: of the programs; ``python`` is there for every runtime.
 
     Raises:
         ManifestError: there is no export.

@@ -42,6 +42,7 @@ CASES = [
     ("ncnn", "float16", "mobilenet_v1_025"),
     pytest.param("litert", "float32", "mobilenet_v1_025", marks=SLOW),
     pytest.param("executorch", "float32", "unet_8", marks=SLOW),
+    pytest.param("rknn:rk3588", "int8", "mobilenet_v1_025", marks=SLOW),
 ]
 
 
