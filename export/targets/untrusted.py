@@ -65,6 +65,7 @@ def run_in_worker(
         "files": list(artifact.files),
         "settings": dict(artifact.settings),
         "sources": list(artifact.sources),
+        "places": [str(Path(place).resolve()) for place in sys.path if place],
     }
     home = Path(__file__).resolve().parent
     return call_own_worker(artifact.target, home, arguments, {"images": images}, log)

@@ -1,12 +1,15 @@
 """The worker of edgeark's own environment: a target runs its artifact."""
 
+import sys
 from pathlib import Path
-
-from edgeark.export.targets import find_target
-from edgeark.export.targets.base import Artifact
 
 
 def run(arguments, arrays):
+    # A target may be in a package of its own, where this isolated Python does not look.
+    sys.path += [place for place in arguments["places"] if place not in sys.path]
+    from edgeark.export.targets import find_target
+    from edgeark.export.targets.base import Artifact
+
     fields = ("target", "precision", "settings")
     artifact = Artifact(
         **{key: arguments[key] for key in fields},

@@ -136,10 +136,11 @@ def mean(op: Op) -> str | None:
         rank = len(op.input_shapes[0])
         dims = sorted(dim % rank for dim in op.arguments.get("dim") or range(rank))
         return None if rank == 4 and dims == [2, 3] else f"a mean over dimensions {dims}"
-    kernel = {a / b for a, b in zip(kpu.shape_in(op)[1:], op.shape[2:], strict=True)}
-    if op.shape[2:] == (1, 1) or ((kernel <= {2} or kernel <= {4}) and min(op.shape[2:]) >= 4):
+    size = op.shape[-2:]
+    kernel = {a / b for a, b in zip(op.input_shapes[0][-2:], size, strict=True)}
+    if size == (1, 1) or ((kernel <= {2} or kernel <= {4}) and min(size) >= 4):
         return None
-    return f"an adaptive pool to {op.shape[2]}x{op.shape[3]}"
+    return f"an adaptive pool to {format_shape(size)}"
 
 
 @rules.op(

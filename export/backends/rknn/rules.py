@@ -238,7 +238,7 @@ def flat_output(op: Op) -> str | None:
 
 
 def _misread_pool(op: Op) -> str | None:
-    size = op.input_shapes[0][2:]
+    size = op.input_shapes[0][-2:]
     if op.stride != (1, 1) or not is_misread(op.kernel, size):
         return None
     return f"a {format_shape(op.kernel)} max pool over {format_shape(size)}"
