@@ -1,7 +1,8 @@
 """An ONNX file as PPLNN's x86 engine reads it, and what it does not read of it.
 
 Facts of ppl.nn at bb84dc9 (2024-11-07): the operator table of its documents, the operators that its
-source has besides, and the cases that its Resize kernel has. A node's version is the file's opset.
+source has besides, and the cases that its Resize kernel has; and what builds of 76ed936 were seen
+to do, where these say otherwise. A node's version is the file's opset.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 LAST_OPSET = 16
 # Operators whose last version is less than that, and the rest.
 _ENDING: Mapping[str, int] = {
-    **dict.fromkeys(("ArgMax", "GatherND"), 11),
-    **dict.fromkeys(("If", "Loop", "Softmax", "Split", "Squeeze", "Unsqueeze"), 12),
-    **dict.fromkeys(("BatchNormalization", "Identity", "LSTM", "Reshape"), 13),
+    **dict.fromkeys(("ArgMax", "GatherND", "OneHot"), 11),
+    **dict.fromkeys(("If", "Loop", "NonZero", "ReduceSum"), 12),
+    **dict.fromkeys(("BatchNormalization", "Identity", "LSTM"), 13),
     "Shape": 14,
     **dict.fromkeys(("RoiAlign", "ScatterElements", "ScatterND"), 15),
 }
@@ -25,21 +26,25 @@ _LASTING = """
     Add And AveragePool Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos
     CumSum DepthToSpace Div Dropout Equal Erf Exp Expand Flatten Floor Gather Gemm
     GlobalAveragePool Greater LeakyRelu Less Log MatMul Max MaxPool MaxUnpool Min Mul
-    NonMaxSuppression NonZero Not PRelu Pad Pow Range ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum Relu Resize SequenceAt Sigmoid Sin Slice SplitToSequence Sqrt Sub Sum Tanh Tile
-    TopK Transpose Where
+    NonMaxSuppression Not PRelu Pad Pow Range ReduceMax ReduceMean ReduceMin Relu Reshape Resize
+    SequenceAt Sigmoid Sin Slice Softmax Split SplitToSequence Sqrt Squeeze Sub Sum Tanh Tile
+    TopK Transpose Unsqueeze Where
 """
 # In the source and not in the documents; the first was seen to run.
-_UNDOCUMENTED = "HardSigmoid HardSwish Abs Neg Sign GRU Einsum OneHot"
+_UNDOCUMENTED = "HardSigmoid HardSwish Neg Sign GRU Einsum"
 LAST_VERSIONS: Mapping[str, int] = {
     **dict.fromkeys(f"{_LASTING} {_UNDOCUMENTED}".split(), LAST_OPSET),
     **_ENDING,
 }
-_RESIZES = {("linear", "pytorch_half_pixel"), ("nearest", "asymmetric")}
+_RESIZES = {
+    ("linear", "pytorch_half_pixel"),
+    ("cubic", "pytorch_half_pixel"),
+    ("nearest", "asymmetric"),
+}
 
 
 def rewrite_resizes(proto: ModelProto) -> ModelProto:
-    """A copy in which bilinear resizing is what PPLNN has a kernel for; it answers alike.
+    """A copy in which bilinear and bicubic resizing have a kernel of PPLNN's; it answers alike.
 
     Pixel centres at half-integers become ``pytorch_half_pixel``, which differs for an output of one
     pixel alone. Where corners meet (``align_corners``), two products with constant matrices do it:
@@ -55,13 +60,13 @@ def rewrite_resizes(proto: ModelProto) -> ModelProto:
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
     for index, node in reversed(list(enumerate(graph.node))):
         attributes = _attributes(node)
-        if node.op_type != "Resize" or attributes["mode"] != "linear":
+        if node.op_type != "Resize" or attributes["mode"] not in ("linear", "cubic"):
             continue
         before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
         if len(before) != 4 or len(after) != 4 or 1 in after[2:] or 0 in (*before, *after):
             continue
         coordinates = attributes["coordinate_transformation_mode"]
-        if coordinates == "align_corners":
+        if coordinates == "align_corners" and attributes["mode"] == "linear":
             nodes = _as_products(graph, node, before[2:], after[2:])
             del graph.node[index]
             for new in reversed(nodes):

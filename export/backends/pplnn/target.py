@@ -13,6 +13,7 @@ import onnx
 
 from ....zoo.spec import name_of
 from ...graph.files import Graph, GraphError
+from ...graph.onnx_files import clean_onnx
 from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
@@ -21,6 +22,7 @@ from ...targets.runner import call_runner, require_own_runner, write_runner
 from ...targets.tools import ExternalTool
 from ...toolchains import ToolchainError
 from ..onnxruntime.target import run_onnx
+from .onnx_forms import rewrite_forms
 from .onnx_passes import LAST_OPSET, find_unread, rewrite_resizes
 from .rules import rules
 
@@ -30,7 +32,7 @@ _EXECUTED = 100  # test images at most: each is a process
 
 
 class PplNn(Target):
-    """A node's limits are those of the file's opset: Reshape, for one, ends at 13, so 11 it is.
+    """A node's limits are those of the file's opset: ReduceSum, for one, ends at 12, so 11 it is.
 
     What the exporter cannot write at 11 is tried at 16, the last that PPLNN reads.
     """
@@ -49,7 +51,9 @@ class PplNn(Target):
         return {"onnx": onnx.__version__}
 
     def convert(self, job: Conversion) -> Artifact:
-        proto = rewrite_resizes(duplicate_shared_initializers(onnx.load(_write(job.graph))))
+        # At opset 11 the exporter computes sizes in the network: constants, for a fixed input.
+        proto = clean_onnx(duplicate_shared_initializers(onnx.load(_write(job.graph))))
+        proto = rewrite_forms(rewrite_resizes(proto))
         if unread := find_unread(proto):
             more = f" (and {len(unread) - 1} more in the log)" if unread[1:] else ""
             job.log.write_text("\n".join(unread) + "\n")

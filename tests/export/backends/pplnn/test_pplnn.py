@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,6 @@ from edgeark.export.backends.pplnn.onnx_passes import (
     LAST_VERSIONS,
     find_unread,
     interpolation_matrix,
-    rewrite_resizes,
 )
 from edgeark.export.backends.pplnn.rules import UNKNOWN, rules
 from edgeark.export.graph.files import Graph
@@ -122,6 +122,10 @@ def test_a_program_of_the_users_runs_it(
         *("--enable-profiling", "--warmup-iterations", "3"),
         *("--min-profiling-iterations", "10", "--min-profiling-seconds", "0"),
     ]
+    assert row.artifact is not None
+    script = [sys.executable, str(row.artifact.parent / "run_pplnn.py"), "--pplnn", "./pplnn"]
+    again = subprocess.run(script, cwd=program.parent, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_program_that_fails_is_an_error_with_its_words(
@@ -248,12 +252,57 @@ def test_one_pixel_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_files_opset_counts(tmp_path: Path) -> None:
-    """What PPLNN has of Reshape ends at 13, though a file of opset 16 has the same Reshape."""
-    model = network_of(lambda x: x.view(1, 2, 4, 12, 12).transpose(1, 2).reshape(1, 8, 12, 12))
-    graph = Graph(model, SPEC, tmp_path)
-    assert find_unread(rewrite_resizes(onnx.load(graph.onnx(11)))) == []
-    found = find_unread(rewrite_resizes(onnx.load(graph.onnx(16))))
-    assert found and all("has Reshape up to opset 13, not 16" in line for line in found)
+    """What PPLNN has of ReduceSum ends at 12; from 13 on it ignores the axes."""
+    graph = Graph(network_of(lambda x: x.sum((2, 3), keepdim=True)), SPEC, tmp_path)
+    assert find_unread(onnx.load(graph.onnx(11))) == []
+    found = find_unread(onnx.load(graph.onnx(16)))
+    assert found and all("has ReduceSum up to opset 12, not 16" in line for line in found)
+
+
+SCALE = torch.linspace(0.5, 2, 8)
+FORMS: dict[str, Function] = {
+    "abs": torch.abs,
+    "even padding": lambda x: f.pad(x, (1, 1, 1, 1)),
+    "uneven padding": lambda x: f.pad(x, (0, 1, 2, 1)),
+    "glu": lambda x: f.glu(x, 1),
+    "chunks of an odd axis": lambda x: torch.cat(x[:, :, 1:].chunk(2, 2)[::-1], 2),
+    "square": lambda x: x * x,
+    "twice": lambda x: x + x,
+    "nothing": lambda x: x - x,
+    "variance": lambda x: x.var((2, 3), keepdim=True),
+    "size of another map": lambda x: f.interpolate(
+        f.avg_pool2d(x, 2), size=x.shape[-2:], mode="bilinear"
+    ),
+    "constant of three axes": lambda x: x * SCALE.view(8, 1, 1) + SCALE.view(8, 1, 1),
+    "constant of one axis": lambda x: x.flatten(2).transpose(1, 2) * SCALE - SCALE[:1],
+    "constant in where": lambda x: torch.where(x > 0, x, SCALE[:, None, None]),
+    "bicubic": lambda x: f.interpolate(x, scale_factor=2.0, mode="bicubic"),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_equal_forms_of_what_pplnn_computes_wrongly(case: str, tmp_path: Path) -> None:
+    """The rules are silent, the file has the form that PPLNN computes, and answers alike."""
+    graph, artifact = convert(network_of(FORMS[case]), tmp_path)
+    assert check(graph.network, rules.of(), "pplnn") == []
+    assert_file_is_equal(graph, artifact)
+    proto = onnx.shape_inference.infer_shapes(onnx.load(artifact.path), data_prop=True)
+    values = (*proto.graph.input, *proto.graph.value_info, *proto.graph.output)
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in values}
+    ranks |= {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        assert node.op_type != "Abs"
+        assert node.op_type != "Pad" or "" not in node.input
+        assert node.op_type != "Split" or any(a.name == "split" for a in node.attribute)
+        if node.op_type in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Where"):
+            assert len({ranks[name] for name in node.input}) == 1, node
+            assert node.op_type == "Max" or node.input[0] != node.input[1]
+
+
+def test_a_second_reader_of_a_constant_keeps_its_shape(tmp_path: Path) -> None:
+    model = network_of(lambda x: (x * SCALE.view(8, 1, 1)).flatten(2).transpose(1, 2) * SCALE)
+    graph, artifact = convert(model, tmp_path)
+    assert_file_is_equal(graph, artifact)
 
 
 ANYTHING: dict[str, Function] = {
