@@ -24,7 +24,7 @@ from ..toolchains.environment import Toolchain
 from .board import BoardRuntime, Bundle
 from .names import Group
 from .tools import ExternalTool
-from .untrusted import call_own_worker, run_in_worker
+from .untrusted import run_in_worker
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -182,25 +182,6 @@ class RunResult:
 
     outputs: list[np.ndarray]
     ms_per_image: float
-
-
-def run_normalized(
-    name: str, home: Path, artifact: Artifact, images: np.ndarray, log: Path
-) -> RunResult:
-    """Run raw images, normalised here, in a confined process of edgeark's own environment.
-
-    Args:
-        name: of the target.
-        home: the folder with ``worker.py``, whose ``run`` gets the artifact's path as ``model``,
-            and ``input0``, ``input1`` ..., float32 ``[N, ...]`` each, in the network's order.
-        artifact: whose first file is run.
-        images: raw images or records; see :func:`network_inputs`.
-        log: of what the runtime prints.
-    """
-    inputs = network_inputs(images, artifact.settings["mean"], artifact.settings["std"])
-    arrays = {f"input{index}": each for index, each in enumerate(inputs)}
-    model = {"model": str(artifact.path.resolve())}
-    return to_result(*call_own_worker(name, home, model, arrays, log))
 
 
 def to_result(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RunResult:

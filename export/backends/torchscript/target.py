@@ -19,12 +19,9 @@ from ...targets.base import (
     Evidence,
     RunResult,
     Target,
-    run_normalized,
     run_one_by_one,
 )
 from ...toolchains.confine import can_confine
-
-HERE = Path(__file__).resolve().parent
 
 
 class TorchScript(Target):
@@ -46,9 +43,9 @@ class TorchScript(Target):
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         return run_torchscript(artifact.path, images, artifact.settings)
 
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         check_torchscript(artifact.path, every_operator=can_confine())
-        return run_normalized(self.name, HERE, artifact, images, log)
+        return super().run_untrusted(artifact, images, log)
 
 
 @torch.inference_mode()
