@@ -139,13 +139,22 @@ def _is_channels_last(op: Op | None) -> bool:
     The elementwise ones keep what they are given; views, matrix products and whatever XNNPACK
     does not take give the layout that PyTorch has.
     """
-    if op is None:
-        return False
-    if op.kind == "mean":
-        return predicates.is_mean_of_map(op) and bool(op.arguments["keepdim"])
-    if op.kind in _LAST_BY_KEEPING:
-        return any(map(_is_channels_last, op.inputs))
-    return op.kind in _CHANNELS_LAST
+    waiting: list[Op | None] = [op]
+    seen: set[Op] = set()
+    while waiting:
+        each = waiting.pop()
+        if each is None or each in seen:
+            continue
+        seen.add(each)
+        if each.kind in _LAST_BY_KEEPING:
+            waiting += each.inputs
+        elif each.kind in _CHANNELS_LAST or _is_kept_mean(each):
+            return True
+    return False
+
+
+def _is_kept_mean(op: Op) -> bool:
+    return op.kind == "mean" and predicates.is_mean_of_map(op) and bool(op.arguments["keepdim"])
 
 
 @rules.op(
