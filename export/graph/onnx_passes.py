@@ -32,6 +32,16 @@ def count_macs(proto: ModelProto) -> dict[str, int]:
     return macs
 
 
+def known_shapes(proto: ModelProto) -> dict[str, list[int]]:
+    """Static shapes of values by name, but for those whose shape the file does not say."""
+    graph = proto.graph
+    return {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
 def duplicate_shared_initializers(proto: ModelProto) -> ModelProto:
     """A copy without the nodes by which equal weights are shared.
 
@@ -60,11 +70,10 @@ def pool_means(proto: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(proto)
     graph = copy.graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    shapes = known_shapes(proto)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in list(graph.node):
-        if node.op_type != "ReduceMean" or ranks.get(node.input[0]) != 4:
+        if node.op_type != "ReduceMean" or len(shapes.get(node.input[0], [])) != 4:
             continue
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         axes = given.get("axes", constants.get(node.input[1]) if node.input[1:] else None)

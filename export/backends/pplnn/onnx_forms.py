@@ -18,6 +18,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from ...graph.onnx_passes import known_shapes
+
 _BROADCASTING = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Where")
 _TWICE = {"Mul": ("Pow", 2.0), "Add": ("Mul", 2.0), "Sub": ("Mul", 0.0)}
 
@@ -30,12 +32,9 @@ def rewrite_forms(proto: ModelProto) -> ModelProto:
     """
     rewritten = onnx.shape_inference.infer_shapes(proto, data_prop=True)  # some are left out
     graph = rewritten.graph
-    shapes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
+    shapes = known_shapes(rewritten) | {
+        tensor.name: list(tensor.dims) for tensor in graph.initializer
     }
-    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     opset = proto.opset_import[0].version
     nodes = [each for node in graph.node for each in _forms(graph, node, shapes, opset)]
     kept = [NodeProto.FromString(node.SerializeToString()) for node in nodes]

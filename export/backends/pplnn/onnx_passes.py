@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from ...graph.onnx_passes import known_shapes
+
 LAST_OPSET = 16
 # Operators whose last version is less than that, and the rest.
 _ENDING: Mapping[str, int] = {
@@ -56,8 +58,7 @@ def rewrite_resizes(proto: ModelProto) -> ModelProto:
     rewritten = ModelProto()
     rewritten.CopyFrom(proto)
     graph = rewritten.graph
-    values = [*graph.input, *graph.value_info, *graph.output]
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+    shapes = known_shapes(proto)
     for index, node in reversed(list(enumerate(graph.node))):
         attributes = _attributes(node)
         if node.op_type != "Resize" or attributes["mode"] not in ("linear", "cubic"):

@@ -91,14 +91,12 @@ def squeeze_of_all(op: Op) -> str | None:
 rules.add(common.dilated_pool("PPLNN stops with an error"))
 
 
-@rules.op(
+rules.op(
     "avg_pool2d",
     name="average-ceil-mode",
     reason=f"the last window's border is wrong: {_WRONG}",
     fix="choose kernel, stride and padding that fit the map, or count_include_pad=False",
-)
-def average_ceil_mode(op: Op) -> str | None:
-    return predicates.ceiled_average(op)
+)(predicates.ceiled_average)
 
 
 @rules.op(
