@@ -146,7 +146,7 @@ def plain_maximum(
     "pad",
     "constant_pad_nd",
     done="a slice",
-    serves=("negative-padding", "padding-layer", "padding-of-rows", "uneven-padding"),
+    serves=("negative-padding", "padding-layer", "padding-of-rows"),
 )
 def crop(x: Tensor, pads: list[int], *options: Any) -> Tensor | None:
     """Negative padding; what of it is positive stays."""
@@ -196,7 +196,6 @@ def _padded_places(length: int, pair: Sequence[int], mode: str) -> Tensor:
     "constant_pad_nd",
     done="a cat with what was padded",
     serves=(
-        "uneven-padding",
         "padding-layer",
         "padding-before-1x1",
         "padded-1x1",
