@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,6 +14,7 @@ from edgeark import cli
 from hypothesis import HealthCheck, settings
 from support.command import Result, Run
 from support.edge_post_c import Library, build_library
+from torch.onnx._internal.exporter import _registration
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
 for name, is_same in (("same", True), ("explore", False)):
@@ -74,6 +76,16 @@ def pytest_runtest_setup() -> None:
 def one_thread() -> None:
     """Small networks gain nothing from more, and lose much where the machine is busy."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def onnx_functions_once() -> Generator[None]:
+    """PyTorch's exporter parses 500 ONNX functions at every export: more than half of its time."""
+    registry = _registration.ONNXRegistry
+    parse = registry.from_torchlib
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(parse)))
+        yield
 
 
 @pytest.fixture
