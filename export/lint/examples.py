@@ -40,7 +40,6 @@ class Example:
             0: the result is the network's output.
         precision: in which the engine fails.
         cpu_ops: the engine's names of what it leaves to the CPU of ``bad``.
-        crashes: the engine's process dies of ``bad``, or reads memory that is not its own.
         chips: on which the rule fires; none named: on all.
         place: file and line of the example's source text.
     """
@@ -53,7 +52,6 @@ class Example:
     head: int = 1
     precision: Literal["float32", "int8"] = "float32"
     cpu_ops: tuple[str, ...] = ()
-    crashes: bool = False
     chips: tuple[str, ...] = ()
     place: tuple[str, int] = field(default_factory=_caller)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from edgeark.errors import EdgearkError
 from edgeark.export.graph.files import Graph
@@ -15,7 +16,7 @@ from edgeark.export.lint import capture_network, check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion, Precision, Target
 from edgeark.export.targets.isolated import IsolatedTarget, WorkerTarget
-from edgeark.export.toolchains import Toolchain, call
+from edgeark.export.toolchains import Toolchain, ToolchainError, call
 from edgeark.words import format_shape
 from edgeark.zoo import ModelSpec
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from torch.nn import functional as f
 from support.settled import SPEC, make_images
 
 Function = Callable[[Tensor], Tensor]
+Arrays = dict[str, np.ndarray]
 
 
 class Between(nn.Module):
@@ -118,7 +120,8 @@ def try_networks(
 ) -> list[Try]:
     """The same of whole networks, each with its input's size."""
     is_int8 = precision == "int8"
-    graphs, jobs, arrays = [], [], {}
+    graphs, jobs = [], []
+    arrays: Arrays = {}
     for index, (model, spec) in enumerate([(Between(f.relu), SPEC), *networks]):
         out = folder / ("control" if index == 0 else str(index - 1))
         out.mkdir()
@@ -131,7 +134,11 @@ def try_networks(
         jobs.append([*steps, *([["run", run, key]] if runs else [])])
     toolchain = _Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
-    values, answers = call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
+    try:
+        values, answers = _call(toolchain, given | {"forks": False}, arrays, folder)
+    except ToolchainError as error:
+        assert "the process died with SIG" in str(error)
+        values, answers = _call(toolchain, given | {"forks": True}, arrays, folder)
     tries = []
     for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
         images = arrays[format_shape(graph.spec.input_shape)]
@@ -143,6 +150,10 @@ def try_networks(
     control, *tried = tries
     assert not control.error and (control.sqnr_db > 20 or not runs), control
     return tried
+
+
+def _call(toolchain: Toolchain, given: dict[str, Any], arrays: Arrays, folder: Path) -> Any:
+    return call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
 
 
 class _Tries(Toolchain):

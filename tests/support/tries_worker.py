@@ -1,7 +1,6 @@
-"""A worker that lets a toolchain's own worker do many jobs, each in a fork of the process.
+"""A worker that lets a toolchain's own worker do many jobs.
 
-Importing a converter takes longer than converting a small network does, and neither a refusal nor
-a death is the end of the other jobs.
+Importing a converter takes longer than converting a small network does, and a refusal is no end.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ def try_each(arguments, arrays):
 
     The value ``tries`` holds a dictionary for each job: the values of its steps, or ``error``. What
     a step of job 3 answers in ``output0`` is the array ``3 output0``. ``without`` names functions
-    of the worker that are to return what they are given.
+    of the worker that are to return what they are given. Where ``forks`` is true, each job has a
+    process of its own, which may die.
     """
     spec = importlib.util.spec_from_file_location("worker", arguments["worker"])
     assert spec and spec.loader
@@ -31,27 +31,19 @@ def try_each(arguments, arrays):
     for name in arguments["without"]:
         assert hasattr(worker, name)
         setattr(worker, name, lambda given: given)
+    do = _in_a_fork if arguments["forks"] else _here
     tries, answers = [], {}
     for index, steps in enumerate(arguments["jobs"]):
         folder = Path(f"job{index}").absolute()
         folder.mkdir()
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            _do(worker, steps, arrays, folder)
-        died_of = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if died_of:
-            name = signal.Signals(-died_of).name if died_of < 0 else f"status {died_of}"
-            tries.append({"error": f"the process died with {name}"})
-            continue
-        tries.append(json.loads((folder / "said.json").read_text()))
-        with np.load(folder / "answers.npz") as file:
-            answers.update({f"{index} {name}": file[name] for name in file.files})
+        said, outputs = do(worker, steps, arrays, folder)
+        tries.append(said)
+        answers.update({f"{index} {name}": value for name, value in outputs.items()})
     return {"tries": tries}, answers
 
 
-def _do(worker, steps, arrays, folder):
-    """The steps of a job, in a process that ends here; what was said goes into files."""
+def _here(worker, steps, arrays, folder):
+    back = Path.cwd()
     os.chdir(folder)
     said, answers = {}, {}
     try:
@@ -62,11 +54,27 @@ def _do(worker, steps, arrays, folder):
             values, outputs = getattr(worker, function)(given, images)
             said.update(values)
             answers.update(outputs)
-    except BaseException as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         said = {"error": f"{type(error).__name__}: {error}"}
-    np.savez("answers.npz", **answers)
-    Path("said.json").write_text(json.dumps(said))
+    os.chdir(back)
+    return said, answers
+
+
+def _in_a_fork(worker, steps, arrays, folder):
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    child = os.fork()
+    if child == 0:
+        said, answers = _here(worker, steps, arrays, folder)
+        np.savez(folder / "answers.npz", **answers)
+        (folder / "said.json").write_text(json.dumps(said))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # vendors' libraries like to crash while they are unloaded
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        how = signal.Signals(-code).name if code < 0 else f"status {code}"
+        return {"error": f"the process died with {how}"}, {}
+    with np.load(folder / "answers.npz") as file:
+        return json.loads((folder / "said.json").read_text()), dict(file)

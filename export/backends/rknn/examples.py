@@ -117,7 +117,6 @@ EXAMPLES: tuple[Example, ...] = (
         "bicubic",
         lambda x: f.interpolate(x, (64, 64), mode="bicubic"),
         lambda x: f.interpolate(x, (64, 64), mode="bilinear"),
-        crashes=True,
     ),
     _Example("joined-outputs", Decoded(True), Decoded(False), head=0),
 )
