@@ -2,105 +2,135 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec
 
 import numpy as np
-from onnx import ModelProto, helper, numpy_helper
+import onnx_ir as ir
+from onnx import ModelProto, shape_inference
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+P = ParamSpec("P")
 _MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def onnx_pass(
+    change: Callable[Concatenate[ir.Model, P], None],
+) -> Callable[Concatenate[ModelProto, P], ModelProto]:
+    """Make of a change to an :class:`onnx_ir.Model` a function from file to file.
+
+    What nothing reads any more is dropped, and the shapes of new values are noted. The given proto
+    stays as it is.
+    """
+
+    @functools.wraps(change)
+    def changed(proto: ModelProto, *args: P.args, **kwargs: P.kwargs) -> ModelProto:
+        model = ir.from_proto(proto)
+        change(model, *args, **kwargs)
+        RemoveUnusedNodesPass()(model)
+        written = ir.to_proto(model)
+        weights = {tensor.name for tensor in written.graph.initializer}
+        described = [v for v in written.graph.value_info if v.name not in weights]
+        del written.graph.value_info[:]  # old converters do not expect weights there
+        written.graph.value_info.extend(described)
+        return shape_inference.infer_shapes(written, data_prop=True)
+
+    return changed
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """A value's shape; None where the file does not say it."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return value.shape.numpy()
+
+
+def constant_of(value: ir.Value | None) -> np.ndarray | None:
+    """A value's numbers, where the file holds them: an initializer, or a Constant node."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return None if tensor is None else tensor.numpy()
+
+
+def add_constant(graph: ir.Graph, name: str, values: np.ndarray | np.generic) -> ir.Value:
+    """A new initializer."""
+    array = np.asarray(values)
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    value.shape, value.dtype = ir.Shape(array.shape), ir.DataType.from_numpy(array.dtype)
+    graph.register_initializer(value)
+    return value
+
+
+def replace_node(node: ir.Node, nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> None:
+    """Put nodes in a node's place; their ``outputs`` take over its outputs' names and readers."""
+    assert isinstance(node.graph, ir.Graph)
+    ir.convenience.replace_nodes_and_values(node.graph, node, [node], nodes, node.outputs, outputs)
 
 
 def count_macs(proto: ModelProto) -> dict[str, int]:
     """Multiplications by node; nodes that multiply no weights are left out."""
-    graph = proto.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     macs = {}
-    for node in graph.node:
+    for node in ir.from_proto(proto).graph:
         if node.op_type not in _MULTIPLYING:
             continue
-        first, second = (shapes[name] for name in node.input[:2])
-        output = shapes[node.output[0]]
+        first, second = (static_shape(value) for value in node.inputs[:2])
+        output = static_shape(node.outputs[0])
+        assert first and second and output, "a static network, with the shapes of its tensors"
+        name = node.name or ""
         if node.op_type == "Conv":  # each weight meets each pixel of the output once
-            macs[node.name] = math.prod(second) * math.prod(output[2:])
+            macs[name] = math.prod(second) * math.prod(output[2:])
         elif node.op_type == "ConvTranspose":  # ... of the input
-            macs[node.name] = math.prod(second) * math.prod(first[2:])
+            macs[name] = math.prod(second) * math.prod(first[2:])
         else:
-            transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            macs[node.name] = math.prod(output) * first[-2 if transposed else -1]
+            is_transposed = bool(node.attributes.get_int("transA", 0))
+            macs[name] = math.prod(output) * first[-2 if is_transposed else -1]
     return macs
 
 
-def known_shapes(proto: ModelProto) -> dict[str, list[int]]:
-    """Static shapes of values by name, but for those whose shape the file does not say."""
-    graph = proto.graph
-    return {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-    }
-
-
-def duplicate_shared_initializers(proto: ModelProto) -> ModelProto:
+@onnx_pass
+def duplicate_shared_initializers(model: ir.Model) -> None:
     """A copy without the nodes by which equal weights are shared.
 
     The exporter keeps one of several equal initializers and reads it through Identity nodes; some
     toolkits look for a convolution's weights among the initializers alone.
     """
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    graph = copy.graph
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    shared = [n for n in graph.node if n.op_type == "Identity" and n.input[0] in initializers]
-    for node in shared:
-        own = graph.initializer.add()
-        own.CopyFrom(initializers[node.input[0]])
-        own.name = node.output[0]
-        graph.node.remove(node)
-    return copy
+    for node in list(model.graph):
+        if node.op_type == "Identity" and (array := constant_of(node.inputs[0])) is not None:
+            own = add_constant(model.graph, f"{node.outputs[0].name}", array)
+            replace_node(node, [], [own])
 
 
-def pool_means(proto: ModelProto) -> ModelProto:
+@onnx_pass
+def pool_means(model: ir.Model) -> None:
     """A copy in which means of maps over height and width are GlobalAveragePool.
 
     PyTorch's exporter writes ``AdaptiveAvgPool2d(1)`` and ``mean((2, 3))`` as ReduceMean, of which
     MNN's quantiser dies.
     """
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    graph = copy.graph
-    shapes = known_shapes(proto)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in list(graph.node):
-        if node.op_type != "ReduceMean" or len(shapes.get(node.input[0], [])) != 4:
+    for node in list(model.graph):
+        if node.op_type != "ReduceMean" or len(static_shape(node.inputs[0]) or ()) != 4:
             continue
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        axes = given.get("axes", constants.get(node.input[1]) if node.input[1:] else None)
-        if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+        given = constant_of(node.inputs[1]) if node.inputs[1:] else None
+        axes = node.attributes.get_ints("axes", []) if given is None else given.tolist()
+        if sorted(axis % 4 for axis in axes) != [2, 3]:
             continue
-        (result,), keeps = node.output, given.get("keepdims", 1)
-        pooled = result if keeps else f"{result}/map"
-        fixes = [helper.make_node("GlobalAveragePool", node.input[:1], [pooled], node.name)]
-        if not keeps:
-            fixes.append(helper.make_node("Flatten", [pooled], [result], f"{node.name}/flatten"))
-        place = list(graph.node).index(node)
-        graph.node.remove(node)
-        for offset, fix in enumerate(fixes):
-            graph.node.insert(place + offset, fix)
-    return copy
+        tape = ir.tape.Tape()
+        result = tape.op("GlobalAveragePool", node.inputs[:1], name=node.name)
+        if not node.attributes.get_int("keepdims", 1):
+            result = tape.op("Flatten", [result], name=f"{node.name}/flatten")
+        replace_node(node, tape.nodes, [result])
 
 
-def round_weights(proto: ModelProto) -> ModelProto:
+@onnx_pass
+def round_weights(model: ir.Model) -> None:
     """A copy whose weights, still float32, are the nearest of float16's numbers.
 
     For converters that cut off the lower digits, as MNN does: that costs 10 to 15 dB.
     """
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    weights = {name for n in copy.graph.node if n.op_type in _MULTIPLYING for name in n.input[1:]}
-    for tensor in copy.graph.initializer:
-        if tensor.name in weights:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return copy
+    for value in model.graph.initializers.values():
+        is_weight = any(use.node.op_type in _MULTIPLYING and use.idx for use in value.uses())
+        array = constant_of(value)
+        if is_weight and array is not None:
+            rounded = array.astype(np.float16).astype(np.float32)
+            value.const_value = ir.tensor(rounded, name=value.name)

@@ -18,143 +18,110 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+import onnx_ir as ir
+
+from .onnx_passes import add_constant, constant_of, onnx_pass, replace_node, static_shape
 
 
-def optimize_graph(proto: ModelProto) -> ModelProto:
-    """Rewrite a network in place, and return it.
+@onnx_pass
+def optimize_graph(model: ir.Model) -> None:
+    """A copy that does less.
 
     Args:
-        proto: as :class:`~.graph.Graph` writes it: static, every tensor's shape noted.
+        model: as :class:`~.files.Graph` writes it: static, every tensor's shape noted.
     """
-    rewriter = _Rewriter(proto)
-    changes = rewriter.pool_before_heads() + rewriter.split_concats()
-    return rewriter.finish() if changes else proto
+    for node in list(model.graph):
+        if _is_global_pool(node):
+            _pool_before_head(node)
+    for node in list(model.graph):
+        if node.op_type == "Concat" and node.attributes.get_int("axis") == 1:
+            _split_concat(node)
 
 
-class _Rewriter:
-    """A graph, and what a rewrite asks of it. A rewrite answers how often it applied."""
-
-    def __init__(self, proto: ModelProto) -> None:
-        self._proto = proto
-        self._nodes = list(proto.graph.node)
-        self._arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
-        self._producers = {name: node for node in self._nodes for name in node.output}
-        self._outputs = {value.name for value in proto.graph.output}
-        self._shapes = {
-            value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-            for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output)
-        }
-
-    def finish(self) -> ModelProto:
-        """The rewritten graph, without what nothing reads any more."""
-        used = set(self._outputs)
-        kept: list[NodeProto] = []
-        for node in reversed(self._nodes):
-            if used.intersection(node.output):
-                kept.append(node)
-                used.update(node.input)
-        graph = self._proto.graph
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(reversed(kept))
-        graph.initializer.extend(t for name, t in self._arrays.items() if name in used)
-        return shape_inference.infer_shapes(self._proto)
-
-    def pool_before_heads(self) -> int:
-        """``mean(w * x + b)`` is ``w * mean(x) + b`` where ``w`` is 1x1."""
-        count = 0
-        for pool in filter(self._is_global_pool, list(self._nodes)):
-            between = pool.input[0]
-            conv = self._producers.get(between)
-            if conv is None or not _is_pointwise(conv) or self._readers(between) != [pool]:
-                continue
-            pool.input[0], conv.input[0] = conv.input[0], between
-            pool.output[0], conv.output[0] = between, pool.output[0]
-            self._nodes.remove(pool)
-            self._nodes.insert(self._nodes.index(conv), pool)
-            count += 1
-        return count
-
-    def split_concats(self) -> int:
-        """``w * [a, b]`` is ``w_a * a + w_b * b``."""
-        count = 0
-        for concat in list(self._nodes):
-            if concat.op_type != "Concat" or _attribute(concat, "axis", None) != 1:
-                continue
-            readers = self._readers(concat.output[0])
-            if len(concat.input) > 1 and all(map(_is_dense, readers)):
-                for conv in readers:
-                    self._split(conv, concat.input)
-                    count += 1
-        return count
-
-    def _split(self, conv: NodeProto, parts: Sequence[str]) -> None:
-        weight = numpy_helper.to_array(self._arrays[conv.input[1]])
-        ends = np.cumsum([self._shapes[part][1] for part in parts])
-        nodes: list[NodeProto] = []
-        answers = [f"{conv.output[0]}.{i}" for i in range(len(parts))]
-        for i, values in enumerate(np.split(weight, ends[:-1], axis=1)):
-            name = f"{conv.output[0]}.weight{i}"
-            self._arrays[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
-            bias = conv.input[2:] if i == 0 else []
-            nodes += self._convolve(conv, parts[i], [name, *bias], answers[i])
-        sums = [f"{answer}.sum" for answer in answers[1:-1]] + [conv.output[0]]
-        for left, right, total in zip([answers[0], *sums[:-1]], answers[1:], sums, strict=True):
-            nodes.append(helper.make_node("Add", [left, right], [total], name=total))
-        at = self._nodes.index(conv)
-        self._nodes[at : at + 1] = nodes
-
-    def _convolve(
-        self, conv: NodeProto, part: str, weights: Sequence[str], answer: str
-    ) -> list[NodeProto]:
-        """``conv`` of one part; in front of the upsampling that made it, where that is equal."""
-        resize = self._producers.get(part)
-        if resize is None or not _is_pointwise(conv) or not self._is_nearest_upsampling(resize):
-            return [_copy(conv, [part, *weights], answer)]
-        small = f"{answer}.small"
-        return [
-            _copy(conv, [resize.input[0], *weights], small),
-            _copy(resize, [small, *resize.input[1:]], answer),
-        ]
-
-    def _readers(self, name: str) -> list[NodeProto]:
-        """None of a tensor that the network answers with, since it has to stay."""
-        if name in self._outputs:
-            return []
-        return [node for node in self._nodes if name in node.input]
-
-    def _is_global_pool(self, node: NodeProto) -> bool:
-        if node.op_type != "AveragePool" or any(_attribute(node, "pads", [])):
-            return False
-        return _attribute(node, "kernel_shape", []) == self._shapes[node.input[0]][2:]
-
-    def _is_nearest_upsampling(self, node: NodeProto) -> bool:
-        """By factors of height and width: given sizes would name the channels too."""
-        if node.op_type != "Resize" or len(node.input) != 3:
-            return False
-        source, target = self._shapes[node.input[0]], self._shapes[node.output[0]]
-        larger = source[:2] == target[:2] and math.prod(source) < math.prod(target)
-        return larger and _attribute(node, "mode", b"") == b"nearest"
+def _pool_before_head(pool: ir.Node) -> None:
+    """``mean(w * x + b)`` is ``w * mean(x) + b`` where ``w`` is 1x1."""
+    between = pool.inputs[0]
+    conv = between.producer() if between else None
+    if conv is None or not _is_pointwise(conv) or _readers(conv.outputs[0]) != [pool]:
+        return
+    tape = ir.tape.Tape()
+    pooled = tape.op("AveragePool", conv.inputs[:1], pool.attributes, name=pool.name)
+    result = tape.op("Conv", [pooled, *conv.inputs[1:]], conv.attributes, name=conv.name)
+    replace_node(pool, tape.nodes, [result])
 
 
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    found = [helper.get_attribute_value(a) for a in node.attribute if a.name == name]
-    return found[0] if found else default
+def _split_concat(concat: ir.Node) -> None:
+    """``w * [a, b]`` is ``w_a * a + w_b * b``."""
+    readers = _readers(concat.outputs[0])
+    if len(concat.inputs) > 1 and all(map(_is_dense, readers)):
+        for conv in readers:
+            _split(conv, concat.inputs)
 
 
-def _is_dense(node: NodeProto) -> bool:
-    return node.op_type == "Conv" and _attribute(node, "group", 1) == 1
+def _split(conv: ir.Node, parts: Sequence[ir.Value | None]) -> None:
+    graph, name = conv.graph, conv.outputs[0].name
+    weight = constant_of(conv.inputs[1])
+    shapes = [static_shape(part) for part in parts]
+    if weight is None or not isinstance(graph, ir.Graph) or not all(shapes):
+        return
+    ends = np.cumsum([shape[1] for shape in shapes if shape])
+    tape = ir.tape.Tape()
+    total: ir.Value | None = None
+    for index, values in enumerate(np.split(weight, ends[:-1], axis=1)):
+        part_of_weight = add_constant(graph, f"{name}.weight{index}", np.ascontiguousarray(values))
+        bias = conv.inputs[2:] if total is None else ()
+        answer = _convolve(tape, conv, parts[index], (part_of_weight, *bias), f"{name}.{index}")
+        total = (
+            answer if total is None else tape.op("Add", [total, answer], name=f"{name}.{index}.sum")
+        )
+    if total is not None:
+        replace_node(conv, tape.nodes, [total])
 
 
-def _is_pointwise(node: NodeProto) -> bool:
-    steps = {*_attribute(node, "kernel_shape", [0]), *_attribute(node, "strides", [])}
-    return _is_dense(node) and steps == {1} and not any(_attribute(node, "pads", []))
+def _convolve(
+    tape: ir.tape.Tape,
+    conv: ir.Node,
+    part: ir.Value | None,
+    weights: Sequence[ir.Value | None],
+    name: str,
+) -> ir.Value:
+    """``conv`` of one part; in front of the upsampling that made it, where that is equal."""
+    resize = part.producer() if part else None
+    if resize is None or not _is_pointwise(conv) or not _is_nearest_upsampling(resize):
+        return tape.op("Conv", [part, *weights], conv.attributes, name=name)
+    small = tape.op("Conv", [resize.inputs[0], *weights], conv.attributes, name=f"{name}.small")
+    return tape.op("Resize", [small, *resize.inputs[1:]], resize.attributes, name=name)
 
 
-def _copy(node: NodeProto, inputs: Sequence[str], output: str) -> NodeProto:
-    copied = helper.make_node(node.op_type, inputs, [output], name=output)
-    copied.attribute.extend(node.attribute)
-    return copied
+def _readers(value: ir.Value) -> list[ir.Node]:
+    """None of a tensor that the network answers with, since it has to stay."""
+    return [] if value.is_graph_output() else list(value.consumers())
+
+
+def _is_global_pool(node: ir.Node) -> bool:
+    if node.op_type != "AveragePool" or any(node.attributes.get_ints("pads", [])):
+        return False
+    shape = static_shape(node.inputs[0])
+    return shape is not None and tuple(node.attributes.get_ints("kernel_shape", [])) == shape[2:]
+
+
+def _is_nearest_upsampling(node: ir.Node) -> bool:
+    """By factors of height and width: given sizes would name the channels too."""
+    if node.op_type != "Resize" or len(node.inputs) != 3:
+        return False
+    source, target = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if source is None or target is None or node.attributes.get_string("mode") != "nearest":
+        return False
+    return source[:2] == target[:2] and math.prod(source) < math.prod(target)
+
+
+def _is_dense(node: ir.Node) -> bool:
+    return node.op_type == "Conv" and node.attributes.get_int("group", 1) == 1
+
+
+def _is_pointwise(node: ir.Node) -> bool:
+    given = node.attributes
+    steps = {*given.get_ints("kernel_shape", [0]), *given.get_ints("strides", [])}
+    return _is_dense(node) and steps == {1} and not any(given.get_ints("pads", []))

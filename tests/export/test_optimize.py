@@ -117,7 +117,7 @@ class TwoAnswers(nn.Module):
 )
 def test_what_does_not_fit_is_left(model: nn.Module) -> None:
     before, after = rewrite(model, (1, 2, 8, 8))
-    assert after == before
+    assert after.graph.node == before.graph.node
 
 
 def test_the_head_multiplies_one_pixel() -> None:

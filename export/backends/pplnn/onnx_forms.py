@@ -15,102 +15,87 @@ networks of ``examples.py`` and their neighbours:
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+import onnx_ir as ir
 
-from ...graph.onnx_passes import known_shapes
+from ...graph.onnx_passes import (
+    add_constant,
+    constant_of,
+    onnx_pass,
+    replace_node,
+    static_shape,
+)
 
 _BROADCASTING = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Where")
 _TWICE = {"Mul": ("Pow", 2.0), "Add": ("Mul", 2.0), "Sub": ("Mul", 0.0)}
 
 
-def rewrite_forms(proto: ModelProto) -> ModelProto:
+@onnx_pass
+def rewrite_forms(model: ir.Model) -> None:
     """A copy with the forms that PPLNN computes rightly; it answers alike.
 
     Args:
-        proto: a static network of float32.
+        model: a static network of float32, with the shapes of its tensors.
     """
-    rewritten = onnx.shape_inference.infer_shapes(proto, data_prop=True)  # some are left out
-    graph = rewritten.graph
-    shapes = known_shapes(rewritten) | {
-        tensor.name: list(tensor.dims) for tensor in graph.initializer
-    }
-    opset = proto.opset_import[0].version
-    nodes = [each for node in graph.node for each in _forms(graph, node, shapes, opset)]
-    kept = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(kept)
-    return rewritten
+    graph = model.graph
+    for node in list(graph):
+        if node.op_type == "Abs":
+            _replace_absolute(node)
+        elif node.op_type == "Pad" and len(node.inputs) == 3 and node.inputs[2] is None:
+            node.replace_input_with(2, add_constant(graph, f"{node.name}.value", np.float32(0)))
+        elif node.op_type == "Split":
+            _write_sizes(graph, node)
+        elif node.op_type in _TWICE and node.inputs[0] is node.inputs[1]:
+            _write_once(graph, node)
+    for node in list(graph):
+        if node.op_type in _BROADCASTING:
+            _write_axes(graph, node)
 
 
-def _forms(
-    graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]], opset: int
-) -> list[NodeProto]:
-    """What is written for a node: mostly itself."""
-    if node.op_type == "Abs":
-        return _absolute(node)
-    if node.op_type == "Pad" and list(node.input[2:]) == [""]:
-        node.input[2] = _constant(graph, f"{node.name}.value", np.float32(0))
-    elif node.op_type == "Split":
-        _write_sizes(graph, node, shapes, opset)
-    twice = node.op_type in _TWICE and node.input[0] == node.input[1]
-    written = _once(graph, node) if twice else node
-    if written.op_type in _BROADCASTING:
-        return [*_write_axes(graph, written, shapes), written]
-    return [written]
+def _replace_absolute(node: ir.Node) -> None:
+    tape = ir.tape.Tape()
+    negative = tape.op("Neg", node.inputs, name=f"{node.name}/negative")
+    largest = tape.op("Max", [node.inputs[0], negative], name=node.name)
+    replace_node(node, tape.nodes, [largest])
 
 
-def _constant(graph: GraphProto, name: str, value: np.ndarray | np.generic) -> str:
-    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    return name
-
-
-def _write_sizes(
-    graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]], opset: int
-) -> None:
+def _write_sizes(graph: ir.Graph, node: ir.Node) -> None:
     """An attribute before opset 13, an input from there on."""
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-    if len(node.input) > 1 or any(a.name == "split" for a in node.attribute):
+    if len(node.inputs) > 1 or "split" in node.attributes:
         return
-    sizes = [shapes[name][axis] for name in node.output]
-    if opset < 13:
-        node.attribute.append(helper.make_attribute("split", sizes))
+    shapes = [static_shape(value) for value in node.outputs]
+    axis = node.attributes.get_int("axis", 0)
+    sizes = [shape[axis] for shape in shapes if shape]
+    if graph.opset_imports[""] < 13:
+        node.attributes.add(ir.AttrInt64s("split", sizes))
     else:
-        node.input.append(_constant(graph, f"{node.name}.sizes", np.array(sizes, np.int64)))
+        node.resize_inputs(2)
+        values = np.array(sizes, np.int64)
+        node.replace_input_with(1, add_constant(graph, f"{node.name}.sizes", values))
 
 
-def _absolute(node: NodeProto) -> list[NodeProto]:
-    negative = f"{node.output[0]}.negative"
-    return [
-        helper.make_node("Neg", node.input, [negative], f"{node.name}/negative"),
-        helper.make_node("Max", [node.input[0], negative], node.output, node.name),
-    ]
-
-
-def _once(graph: GraphProto, node: NodeProto) -> NodeProto:
+def _write_once(graph: ir.Graph, node: ir.Node) -> None:
     kind, value = _TWICE[node.op_type]
-    operand = _constant(graph, f"{node.name}.operand", np.float32(value))
-    return helper.make_node(kind, [node.input[0], operand], node.output, node.name)
+    operand = add_constant(graph, f"{node.name}.operand", np.float32(value))
+    tape = ir.tape.Tape()
+    result = tape.op(kind, [node.inputs[0], operand], name=node.name)
+    replace_node(node, tape.nodes, [result])
 
 
-def _write_axes(
-    graph: GraphProto, node: NodeProto, shapes: dict[str, list[int]]
-) -> list[NodeProto]:
+def _write_axes(graph: ir.Graph, node: ir.Node) -> None:
     """Give every operand the rank of the result; what is computed is reshaped by a node."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    rank = len(shapes.get(node.output[0], []))
-    added = []
-    for index, name in enumerate(node.input):
-        tensor = constants.get(name)
-        shape = list(tensor.dims) if tensor is not None else shapes.get(name)
+    rank = len(static_shape(node.outputs[0]) or ())
+    for index, value in enumerate(node.inputs):
+        shape = static_shape(value)
         if shape is None or len(shape) >= rank:
             continue
-        full = [1] * (rank - len(shape)) + shape
-        own = f"{node.name or node.output[0]}.operand{index}"
-        if tensor is not None:
-            _constant(graph, own, numpy_helper.to_array(tensor).reshape(full))
+        full = np.array([1] * (rank - len(shape)) + list(shape), np.int64)
+        name = f"{node.name or node.outputs[0].name}.operand{index}"
+        array = constant_of(value)
+        if array is not None:
+            operand = add_constant(graph, name, array.reshape(full))
         else:
-            sizes = _constant(graph, f"{own}.shape", np.array(full, np.int64))
-            added.append(helper.make_node("Reshape", [name, sizes], [own], f"{own}/Reshape"))
-        node.input[index] = own
-    return added
+            sizes = add_constant(graph, f"{name}.shape", full)
+            reshape = ir.node("Reshape", [value, sizes], name=f"{name}/Reshape")
+            graph.insert_before(node, reshape)
+            (operand,) = reshape.outputs
+        node.replace_input_with(index, operand)

@@ -7,13 +7,13 @@ to do, where these say otherwise. A node's version is the file's opset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+import onnx_ir as ir
+from onnx import ModelProto
 
-from ...graph.onnx_passes import known_shapes
+from ...graph.onnx_passes import add_constant, onnx_pass, replace_node, static_shape
 
 LAST_OPSET = 16
 # Operators whose last version is less than that, and the rest.
@@ -38,6 +38,7 @@ LAST_VERSIONS: Mapping[str, int] = {
     **dict.fromkeys(f"{_LASTING} {_UNDOCUMENTED}".split(), LAST_OPSET),
     **_ENDING,
 }
+_COORDINATES = "coordinate_transformation_mode"
 _RESIZES = {
     ("linear", "pytorch_half_pixel"),
     ("cubic", "pytorch_half_pixel"),
@@ -45,7 +46,8 @@ _RESIZES = {
 }
 
 
-def rewrite_resizes(proto: ModelProto) -> ModelProto:
+@onnx_pass
+def rewrite_resizes(model: ir.Model) -> None:
     """A copy in which bilinear and bicubic resizing have a kernel of PPLNN's; it answers alike.
 
     Pixel centres at half-integers become ``pytorch_half_pixel``, which differs for an output of one
@@ -53,47 +55,33 @@ def rewrite_resizes(proto: ModelProto) -> ModelProto:
     resizing is linear along each axis.
 
     Args:
-        proto: a static network, with the shapes of its tensors.
+        model: a static network, with the shapes of its tensors.
     """
-    rewritten = ModelProto()
-    rewritten.CopyFrom(proto)
-    graph = rewritten.graph
-    shapes = known_shapes(proto)
-    for index, node in reversed(list(enumerate(graph.node))):
-        attributes = _attributes(node)
-        if node.op_type != "Resize" or attributes["mode"] not in ("linear", "cubic"):
+    for node in list(model.graph):
+        if node.op_type != "Resize":
             continue
-        before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
+        mode, coordinates = _how(node)
+        before, after = static_shape(node.inputs[0]) or (), static_shape(node.outputs[0]) or ()
         if len(before) != 4 or len(after) != 4 or 1 in after[2:] or 0 in (*before, *after):
             continue
-        coordinates = attributes["coordinate_transformation_mode"]
-        if coordinates == "align_corners" and attributes["mode"] == "linear":
-            nodes = _as_products(graph, node, before[2:], after[2:])
-            del graph.node[index]
-            for new in reversed(nodes):
-                graph.node.insert(index, new)
-        elif coordinates == "half_pixel":
-            _set(node, "coordinate_transformation_mode", "pytorch_half_pixel")
-    _drop_unread(rewritten)
-    onnx.checker.check_model(rewritten)
-    return rewritten
+        if (mode, coordinates) == ("linear", "align_corners"):
+            _replace_by_products(model.graph, node, before[2:], after[2:])
+        elif mode in ("linear", "cubic") and coordinates == "half_pixel":
+            node.attributes.add(ir.AttrString(_COORDINATES, "pytorch_half_pixel"))
 
 
 def find_unread(proto: ModelProto) -> list[str]:
     """What PPLNN does not read, a line each: the node, and why."""
     opset = proto.opset_import[0].version
     found = []
-    for node in proto.graph.node:
+    for node in ir.from_proto(proto).graph:
         last = LAST_VERSIONS.get(node.op_type)
         if last is None:
             found.append(f"{node.name}: PPLNN has no {node.op_type}")
         elif opset > last:
             found.append(f"{node.name}: PPLNN has {node.op_type} up to opset {last}, not {opset}")
-        elif node.op_type == "Resize":
-            attributes = _attributes(node)
-            how = (attributes["mode"], attributes["coordinate_transformation_mode"])
-            if how not in _RESIZES:
-                found.append(f"{node.name}: PPLNN has no Resize that is {how[0]} and {how[1]}")
+        elif node.op_type == "Resize" and (how := _how(node)) not in _RESIZES:
+            found.append(f"{node.name}: PPLNN has no Resize that is {how[0]} and {how[1]}")
     return found
 
 
@@ -109,50 +97,21 @@ def interpolation_matrix(before: int, after: int) -> np.ndarray:
     return matrix.astype(np.float32)
 
 
-def _as_products(
-    graph: onnx.GraphProto, node: NodeProto, before: list[int], after: list[int]
-) -> list[NodeProto]:
+def _replace_by_products(
+    graph: ir.Graph, node: ir.Node, before: Sequence[int], after: Sequence[int]
+) -> None:
     """``rows @ (x @ columns)``."""
-    matrices = {
-        f"{node.name}.rows": interpolation_matrix(before[0], after[0]),
-        f"{node.name}.columns": interpolation_matrix(before[1], after[1]).T.copy(),
-    }
-    for name, matrix in matrices.items():
-        graph.initializer.append(numpy_helper.from_array(matrix, name))
-    rows, columns = matrices
-    wide = f"{node.name}.wide"
-    return [
-        helper.make_node("MatMul", [node.input[0], columns], [wide], name=wide),
-        helper.make_node("MatMul", [rows, wide], list(node.output), name=f"{node.name}.high"),
-    ]
+    rows = interpolation_matrix(before[0], after[0])
+    columns = interpolation_matrix(before[1], after[1]).T.copy()
+    tape = ir.tape.Tape()
+    right = add_constant(graph, f"{node.name}.columns", columns)
+    wide = tape.op("MatMul", [node.inputs[0], right], name=f"{node.name}.wide")
+    left = add_constant(graph, f"{node.name}.rows", rows)
+    high = tape.op("MatMul", [left, wide], name=f"{node.name}.high")
+    replace_node(node, tape.nodes, [high])
 
 
-def _attributes(node: NodeProto) -> dict[str, str]:
-    """Of a Resize, with ONNX's defaults; of others, nothing of interest."""
-    defaults = {"mode": "nearest", "coordinate_transformation_mode": "half_pixel"}
-    given = {a.name: a.s.decode() for a in node.attribute if a.type == onnx.AttributeProto.STRING}
-    return {**defaults, **given}
-
-
-def _set(node: NodeProto, name: str, value: str) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(name, value)])
-
-
-def _drop_unread(proto: ModelProto) -> None:
-    """Nodes and constants that served a node which is gone."""
-    graph = proto.graph
-    while True:
-        read = {name for node in graph.node for name in node.input}
-        read |= {value.name for value in graph.output}
-        idle = [node for node in graph.node if not read & set(node.output)]
-        if not idle:
-            break
-        for node in idle:
-            graph.node.remove(node)
-    used = {name for node in graph.node for name in (*node.input, *node.output)}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)
-    for value in [value for value in graph.value_info if value.name not in used]:
-        graph.value_info.remove(value)
+def _how(node: ir.Node) -> tuple[str, str]:
+    """Mode and coordinates of a Resize, with ONNX's defaults."""
+    given = node.attributes
+    return given.get_string("mode", "nearest"), given.get_string(_COORDINATES, "half_pixel")

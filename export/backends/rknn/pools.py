@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import ModelProto, NodeProto, helper, shape_inference
+import onnx_ir as ir
+
+from ...graph.onnx_passes import onnx_pass, replace_node, static_shape
 
 
 def is_misread(kernel: Sequence[int], size: Sequence[int]) -> bool:
@@ -23,58 +25,35 @@ def is_splittable(kernel: Sequence[int], pads: Sequence[int]) -> bool:
     return all(k % 2 == 1 for k in kernel) and list(pads) == [k // 2 for k in kernel] * 2
 
 
-def split_misread_pools(proto: ModelProto) -> ModelProto:
-    """Rewrite a network in place, and return it.
+@onnx_pass
+def split_misread_pools(model: ir.Model) -> None:
+    """A copy in which each is a cascade.
 
     Args:
-        proto: static, every tensor's shape noted.
+        model: static, every tensor's shape noted.
     """
-    graph = proto.graph
-    sizes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim][2:]
-        for value in (*graph.value_info, *graph.input)
-    }
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        kernel = _odd_kernel(node)
-        if kernel and is_misread(kernel, sizes[node.input[0]]):
-            nodes += _cascade(node, kernel)
-        else:
-            nodes.append(node)
-    if len(nodes) == len(graph.node):
-        return proto
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return shape_inference.infer_shapes(proto)
+    for node in list(model.graph):
+        kernel, shape = _odd_kernel(node), static_shape(node.inputs[0]) if node.inputs else None
+        if kernel and shape and is_misread(kernel, shape[2:]):
+            _split(node, kernel)
 
 
-def _odd_kernel(node: NodeProto) -> list[int] | None:
+def _odd_kernel(node: ir.Node) -> list[int] | None:
     """Of a max pool that can be split; None of any other node."""
-    if node.op_type != "MaxPool" or len(node.output) > 1:
+    if node.op_type != "MaxPool" or len(node.outputs) > 1:
         return None
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    ones = [*given.get("strides", ()), *given.get("dilations", ())]
-    kernel, pads = list(given["kernel_shape"]), list(given.get("pads", ()))
-    fits = len(kernel) == 2 and set(ones) <= {1} and is_splittable(kernel, pads)
+    given = node.attributes
+    ones = {*given.get_ints("strides", []), *given.get_ints("dilations", [])}
+    kernel = list(given.get_ints("kernel_shape", []))
+    fits = len(kernel) == 2 and ones <= {1} and is_splittable(kernel, given.get_ints("pads", []))
     return kernel if fits else None
 
 
-def _cascade(node: NodeProto, kernel: Sequence[int]) -> list[NodeProto]:
-    count = max(kernel) // 2
-    between = [f"{node.output[0]}_{index}" for index in range(1, count)]
-    names = [node.input[0], *between, node.output[0]]
-    pools = []
-    for index in range(count):
+def _split(node: ir.Node, kernel: Sequence[int]) -> None:
+    tape, value = ir.tape.Tape(), node.inputs[0]
+    for index in range(max(kernel) // 2):
         pads = [int(index < k // 2) for k in kernel]
-        pools.append(
-            helper.make_node(
-                "MaxPool",
-                [names[index]],
-                [names[index + 1]],
-                name=f"{node.name}_{index + 1}",
-                kernel_shape=[1 + 2 * pad for pad in pads],
-                pads=pads * 2,
-                strides=[1, 1],
-            )
-        )
-    return pools
+        given = {"kernel_shape": [1 + 2 * p for p in pads], "pads": pads * 2, "strides": [1, 1]}
+        value = tape.op("MaxPool", [value], given, name=f"{node.name}_{index + 1}")
+    assert value is not None
+    replace_node(node, tape.nodes, [value])
