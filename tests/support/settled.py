@@ -45,8 +45,8 @@ def make_images(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Patches of colour with a little noise: noise alone would drown in any network's mean."""
     rng = np.random.default_rng(seed)
     channels, height, width = shape
-    patches = rng.uniform(0, 255, (count, channels, height // 8, width // 8))
-    images = patches.repeat(8, axis=2).repeat(8, axis=3)
+    patches = rng.uniform(0, 255, (count, channels, -(-height // 8), -(-width // 8)))
+    images = patches.repeat(8, axis=2).repeat(8, axis=3)[..., :height, :width]
     return np.clip(images + rng.normal(0, 10, images.shape), 0, 255).astype(np.uint8)
 
 
