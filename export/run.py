@@ -1,9 +1,11 @@
-"""Run a network on an image: one of any origin, an export, or a lone kmodel."""
+"""Run a network on images: one of any origin, an export, or a lone kmodel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,22 @@ from ..words import format_shape
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, spec_of
-from ..zoo.tasks.images import to_input
 from .graph.files import run_pytorch
 from .request import NetworkRequest
 from .results.folder import MANIFEST
 from .results.tables import ResultList
 from .sources.samples import ARRAYS, read_samples
-from .tasks import get_task
-from .verify import reopen, run_export
+from .targets.base import Evidence, RunResult
+from .tasks import ModelInput, get_task
+from .tasks.raw import RAW
+from .verify import Reopened, reopen, require_unchanged, run_export
 
 _KMODEL = ".kmodel"
-
-
-_COLUMNS = {
-    "classes": {"name": "class", "index": "index", "score": "probability"},
-    "detections": {"name": "class", "score": "score", "box": "box"},
+_MOST_TOGETHER, _MOST_PIXELS = 16, 2**26  # images at a time: an export's runtime starts for each
+_PLACES = {
+    Evidence.EXECUTED: "the runtime",
+    Evidence.SIMULATED: "the vendor's simulator",
+    Evidence.MODELLED: "edgeark's own simulator",
 }
 
 
@@ -46,70 +49,207 @@ class _AnswerRow:
 
 @dataclass(frozen=True)
 class Answer:
-    """Raw outputs, ``[1, ...]`` each, and what they say; see :meth:`Task.postprocess`."""
+    """Raw outputs, ``[1, ...]`` each, and what they say; see :meth:`Task.postprocess`.
+
+    ``answered_by`` names the engine. ``image`` is what was asked about, uint8 ``[h, w]`` or
+    ``[h, w, 3]`` (rgb); None for tensors.
+    """
 
     outputs: Sequence[np.ndarray]
     meaning: dict[str, Any] = field(default_factory=dict)
+    spec: ModelSpec | None = field(default=None, repr=False)
+    answered_by: str = ""
+    image: np.ndarray | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return str(self._rows())
+        return str(self.rows())
 
     def _repr_html_(self) -> str:
-        return self._rows()._repr_html_()
+        return self.rows()._repr_html_()
 
-    def _rows(self) -> ResultList[_AnswerRow]:
+    def rows(self) -> ResultList[_AnswerRow]:
         """What was recognised; else what the raw outputs are."""
-        for key, columns in _COLUMNS.items():
-            if key in self.meaning:
-                return ResultList(map(_AnswerRow, self.meaning[key]), columns)
-        facts = [
-            {"output": i, "shape": format_shape(o.shape), "least": float(o.min()),
-             "greatest": float(o.max())}
-            for i, o in enumerate(self.outputs)
-        ]  # fmt: skip
-        return ResultList(map(_AnswerRow, facts), {name: name for name in facts[0]})
+        if self.meaning and self.spec is not None:
+            rows = get_task(self.spec.task).rows(self.meaning)
+            columns = get_task(self.spec.task).columns
+        else:
+            rows = self.output_ranges()
+            columns = ("output", "shape", "type", "least", "greatest")
+            rows = [{**row, "shape": format_shape(row["shape"])} for row in rows]
+        return ResultList(map(_AnswerRow, rows), {name: name for name in columns})
+
+    def describe(self) -> str:
+        """One line."""
+        if self.meaning and self.spec is not None:
+            return get_task(self.spec.task).describe(self.meaning)
+        return "; ".join(
+            f"output {row['output']} {format_shape(row['shape'])} "
+            f"{row['least']:.4g} to {row['greatest']:.4g}"
+            for row in self.output_ranges()
+        )
+
+    def output_ranges(self) -> list[dict[str, Any]]:
+        """Of each raw output its shape, its type, its least and its greatest value."""
+        return [
+            {
+                "output": index,
+                "shape": list(output.shape),
+                "type": str(output.dtype),
+                "least": float(output.min()),
+                "greatest": float(output.max()),
+            }
+            for index, output in enumerate(self.outputs)
+        ]
+
+    def draw(self) -> np.ndarray:
+        """The answer drawn into its image: uint8 ``[h, w, 3]`` (rgb).
+
+        Raises:
+            EdgearkError: it has no image, or nothing is known of what the outputs mean.
+        """
+        if self.image is None or self.spec is None or not self.meaning:
+            raise EdgearkError(
+                "nothing to draw: it is not known what the outputs mean (--spec says it)"
+            )
+        return get_task(self.spec.task).draw(self.spec, self.image, self.meaning)
+
+
+class Runner:
+    """A network that is ready to answer.
+
+    Args:
+        spec: how it is fed and read.
+        network: raw images ``[N, C, H, W]`` (or records) in, ``[N, ...]`` an output out.
+        answered_by: the engine.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        network: Callable[[np.ndarray], Sequence[np.ndarray]],
+        answered_by: str,
+    ) -> None:
+        self.spec = spec
+        self.answered_by = answered_by
+        self._network = network
+
+    def answers(
+        self, images: Iterable[np.ndarray | Path], *, live: bool = False
+    ) -> Iterator[Answer]:
+        """An answer for each image, in their order; a few of them are in memory at a time.
+
+        Args:
+            images: uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), or files of arrays.
+            live: each is answered before the next is asked for, as a camera needs it.
+
+        Raises:
+            DataError: an array does not fit.
+            EdgearkError: the engine failed, or its answer is not finite.
+        """
+        waiting: list[_Prepared] = []
+        for image in images:
+            waiting.append(self._prepare(image))
+            pixels = sum(each.pixels for each in waiting)
+            if live or len(waiting) == _MOST_TOGETHER or pixels > _MOST_PIXELS:
+                yield from self._answer(waiting)
+                waiting = []
+        if waiting:
+            yield from self._answer(waiting)
+
+    def _prepare(self, image: np.ndarray | Path) -> _Prepared:
+        if isinstance(image, Path):
+            return _Prepared(read_samples([image], self.spec, 1))
+        if self.spec.inputs:
+            raise DataError(f"{self.spec.description} takes tensors: name an .npy or .npz")
+        model_input = get_task(self.spec.task).preprocess(self.spec, image)
+        return _Prepared(model_input.x, model_input, image)
+
+    def _answer(self, waiting: Sequence[_Prepared]) -> Iterator[Answer]:
+        outputs = self._network(np.concatenate([each.x for each in waiting]))
+        for index, each in enumerate(waiting):
+            own = _finite([output[index : index + 1] for output in outputs], self.spec)
+            meaning = (
+                get_task(self.spec.task).postprocess(self.spec, own, each.model_input)
+                if each.model_input is not None
+                else {}
+            )
+            yield Answer(own, meaning, self.spec, self.answered_by, each.image)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    x: np.ndarray
+    model_input: ModelInput | None = None
+    image: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> int:
+        return self.x.size + (0 if self.image is None else self.image.size)
 
 
 def answer_image(request: str | NetworkRequest, image: Path) -> Answer:
     """What a network says of an image, which is brought to the network's size.
 
     Args:
-        request: a network, which PyTorch runs (ONNX Runtime an ONNX file); the folder of an export
-            or a file in it, which its target runs; or a kmodel v3 without a manifest, of which
-            nothing but the raw outputs is known.
+        request: see :func:`open_network`.
         image: an image file; an array, .npy or .npz, for a network that takes tensors.
 
     Raises:
         EdgearkError: there is no such thing, nothing here runs it, or it is broken.
         DataError: the image cannot be read.
     """
+    with open_network(request) as network:
+        return next(network.answers([read_image_or_array(image)]))
+
+
+@contextmanager
+def open_network(request: str | NetworkRequest) -> Iterator[Runner]:
+    """A network, ready to answer until the block ends.
+
+    Args:
+        request: a network, which PyTorch runs (ONNX Runtime an ONNX file); the folder of an export
+            or a file in it, which its target runs; or a kmodel v3 without a manifest, of which
+            nothing but the raw outputs is known.
+
+    Raises:
+        EdgearkError: there is no such thing, nothing here runs it, or it is broken.
+    """
     given = NetworkRequest(request) if isinstance(request, str) else request
     path = Path(str(given.network))
     is_kmodel = path.suffix.lower() == _KMODEL
-    if (is_export(path) or is_kmodel) and given != NetworkRequest(given.network):
+    is_exported = is_export(path)
+    if (is_exported or is_kmodel) and given != NetworkRequest(given.network):
         raise EdgearkError(f"{path} has its own weights and shapes: leave the options out")
-    if is_export(path):
-        export = reopen(path)
-        return _answer(export.manifest.spec, image, lambda x: run_export(export, x))
+    if is_exported:
+        yield _open_export(reopen(path))
+        return
     if is_kmodel and not path.exists():
         raise EdgearkError(f"there is no {path}")
     if is_kmodel:
-        return Answer(_run_kmodel(path, read_image(image)))
+        yield _open_kmodel(path)
+        return
     if path.is_file() and path.suffix.lower() not in NETWORK_FILES:
         raise EdgearkError(
             f"cannot run {path.name}: no {MANIFEST} is beside it, and it is no network or {_KMODEL}"
         )
+    pytorch = f"PyTorch {version('torch')}"
     if given.is_measured:
         model = create_model(
             str(given.network), pretrained=given.weights is None, weights=given.weights
         )
         spec: ModelSpec = spec_of(model)
         with evaluating(model):
-            return _answer(spec, image, lambda x: run_pytorch(model, spec, x))
+            yield Runner(spec, lambda x: run_pytorch(model, spec, x, batch=1), pytorch)
+        return
     source = given.source
+    answered_by = {
+        "pytorch": pytorch,
+        "torchscript": f"TorchScript, {pytorch}",
+        "onnxruntime": f"ONNX Runtime {version('onnxruntime')}",
+    }[source.reference]
     with scratch_folder("run") as scratch:
         graph = source.make_graph(Path(scratch))
-        return _answer(source.spec, image, lambda x: graph.reference(x, batch=1))
+        yield Runner(source.spec, lambda x: graph.reference(x, batch=1), answered_by)
 
 
 def is_export(path: Path) -> bool:
@@ -117,15 +257,15 @@ def is_export(path: Path) -> bool:
     return path.is_dir() or (path.is_file() and (path.parent / MANIFEST).exists())
 
 
-def _answer(
-    spec: ModelSpec, image: Path, network: Callable[[np.ndarray], Sequence[np.ndarray]]
-) -> Answer:
-    if spec.inputs or image.suffix.lower() in ARRAYS:
-        return Answer(_finite(network(read_samples([image], spec, 1)), spec))
-    task = get_task(spec.task)
-    model_input = task.preprocess(spec, read_image(image))
-    outputs = _finite(network(model_input.x), spec)
-    return Answer(outputs, task.postprocess(spec, outputs, model_input))
+def _open_export(export: Reopened) -> Runner:
+    require_unchanged(export)
+    target, precision = export.target, export.manifest.precision
+    ran = target.evidence_of(export.artifact, RunResult([], 0.0))  # nothing else answers
+    place = _PLACES.get(ran, "")
+    versions = ", ".join(f"{name} {number}" for name, number in target.versions().items())
+    words = ", ".join(filter(None, [f"{target.full_name} {precision}", place]))
+    spec = export.manifest.spec
+    return Runner(spec, lambda x: run_export(export, x), f"{words} ({versions})")
 
 
 def _finite(outputs: Sequence[np.ndarray], spec: ModelSpec) -> Sequence[np.ndarray]:
@@ -150,7 +290,12 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"cannot read the image {path}: {error}") from None
 
 
-def _run_kmodel(path: Path, image: np.ndarray) -> list[np.ndarray]:
+def read_image_or_array(path: Path) -> np.ndarray | Path:
+    """:func:`read_image`; a file of arrays stays one, since its network says how it is read."""
+    return path if path.suffix.lower() in ARRAYS else read_image(path)
+
+
+def _open_kmodel(path: Path) -> Runner:
     """On the K210 simulator; pixels go in as they are, 0..255."""
     from .kpu import KmodelError, Simulator, read_kmodel
     from .kpu.layer import MAIN_BYTES
@@ -162,7 +307,25 @@ def _run_kmodel(path: Path, image: np.ndarray) -> list[np.ndarray]:
         shape = simulator.input.shape
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise KmodelError(f"its input is {list(shape)}, which is no image")
-        channels, *size = shape
-        return simulator.run(to_input(image, (size[0], size[1]), channels))
     except KmodelError as error:
         raise KmodelError(f"{path.name}: {error}") from None
+    channels, height, width = shape
+    spec = ModelSpec(
+        task=RAW,
+        input_size=(height, width),
+        color="gray" if channels == 1 else "rgb",
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        classes=(),
+        dataset="",
+        description=path.name,
+        reference="",
+    )
+
+    def answer(x: np.ndarray) -> list[np.ndarray]:
+        try:
+            return simulator.run(x)
+        except KmodelError as error:
+            raise KmodelError(f"{path.name}: {error}") from None
+
+    return Runner(spec, answer, f"k210, {_PLACES[Evidence.MODELLED]}")

@@ -248,15 +248,23 @@ def _run(export: Reopened, images: np.ndarray) -> RunResult | None:
         raise ManifestError(f"{export.folder / MANIFEST}: settings have no {error}") from None
 
 
-def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
-    """The outputs for raw images, uint8 ``[N, C, H, W]``.
+def require_unchanged(export: Reopened) -> None:
+    """Whether the files are those that the manifest describes.
 
     Raises:
-        EdgearkError: nothing here runs it, or its files are not the manifest's.
-        ToolchainError: its runtime failed.
+        EdgearkError: one of them is not.
     """
     if changed := export.changed_files():
         raise EdgearkError(f"not the files that {export.folder / MANIFEST} describes: {changed[0]}")
+
+
+def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
+    """The outputs for raw images, uint8 ``[N, C, H, W]``; see :func:`require_unchanged`.
+
+    Raises:
+        EdgearkError: nothing here runs it.
+        ToolchainError: its runtime failed.
+    """
     result = _run(export, images)
     if result is None:
         raise EdgearkError(f"nothing here runs {export.target.full_name}: {export.folder}")

@@ -15,6 +15,7 @@ from ...training.data import ImageSet
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import to_input
 from ...zoo.tasks.letterbox import Letterbox, letterbox
+from .drawing import draw_lines
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Task(ABC):
     letterboxed: ClassVar[bool] = False  # an image keeps its aspect; otherwise it is stretched
     is_labelled: ClassVar[bool] = True  # data sets have labels that its metric needs
     has_head: ClassVar[bool] = False  # a spec's head and strides say how outputs are decoded
+    columns: ClassVar[tuple[str, ...]] = ("answer", "value")  # of :meth:`rows`
     samples_caption: ClassVar[str]  # in a report, above the samples
     samples_class: ClassVar[str] = ""  # CSS: "medium" or "large" images in a report
 
@@ -96,9 +98,25 @@ class Task(ABC):
             outputs: its raw outputs, batch 1.
             model_input: what :meth:`preprocess` made of the image.
 
+        Returns:
+            JSON values; and uint8 ``[h, w]`` arrays of the image's size, a class a pixel, which
+            ``edgeark run`` writes into files.
+
         Raises:
             ValueError: the outputs do not fit the spec.
         """
+
+    def rows(self, meaning: dict[str, Any]) -> list[dict[str, Any]]:
+        """What :meth:`postprocess` found as the rows of a table, by the names in ``columns``."""
+        return [{"answer": name, "value": value} for name, value in meaning.items()]
+
+    def describe(self, meaning: dict[str, Any]) -> str:
+        """The same in one line; '' where nothing was found."""
+        return ", ".join(f"{name} {value}" for name, value in meaning.items())
+
+    def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
+        """What was found, drawn into a copy of its image: uint8 ``[h, w, 3]`` (rgb)."""
+        return draw_lines(image, [self.describe(meaning)])
 
     @abstractmethod
     def figures(

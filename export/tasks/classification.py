@@ -12,7 +12,7 @@ from ...training.data import ImageSet
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.classification import flatten_logits, top1, top_k
 from .base import Answer, Answers, ModelInput, Sample, Task, register_task
-from .drawing import image_uri
+from .drawing import draw_lines, image_uri
 
 
 @register_task
@@ -22,6 +22,7 @@ class Classification(Task):
     name = "classification"
     metric_title = "accuracy"
     metric_drop_factor = 1.0
+    columns = ("class", "index", "probability")
     samples_caption = Markup(
         "Images that some place gets wrong are among them, where there are any. Below each image: "
         "its label; then every place's answer with its score, "
@@ -33,6 +34,18 @@ class Classification(Task):
     ) -> dict[str, Any]:
         (output,) = outputs
         return {"classes": top_k(output, spec.classes)[0]}
+
+    def rows(self, meaning: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"class": found["name"], "index": found["index"], "probability": found["score"]}
+            for found in meaning["classes"]
+        ]
+
+    def describe(self, meaning: dict[str, Any]) -> str:
+        return ", ".join(_lines(meaning))
+
+    def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
+        return draw_lines(image, _lines(meaning))
 
     def decoder(self, spec: ModelSpec) -> str:
         return "softmax"
@@ -60,6 +73,10 @@ class Classification(Task):
 
     def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
         return [(1, len(spec.classes), 1, 1)]
+
+
+def _lines(meaning: dict[str, Any]) -> list[str]:
+    return [f"{found['name']} {100 * found['score']:.1f} %" for found in meaning["classes"]]
 
 
 def choose_samples(

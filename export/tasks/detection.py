@@ -16,6 +16,7 @@ from ...zoo.spec import ModelSpec
 from ...zoo.tasks.boxes import Boxes
 from ...zoo.tasks.detection import detect
 from .base import Answer, Answers, ModelInput, Sample, Task, register_task
+from .drawing import draw_named_boxes
 
 _LONGEST = 416  # pixels of a drawn image: enough to see the boxes, little enough for one page
 _QUALITY = 80
@@ -29,6 +30,7 @@ class Detection(Task):
     metric_title = "mAP50"
     letterboxed = True
     has_head = True
+    columns = ("class", "score", "x1", "y1", "x2", "y2")
     samples_caption = (
         "Images evenly through the test set. On top the true boxes; then every place's boxes with "
         "a score above 0.25, one colour a class, and how many there are."
@@ -40,6 +42,29 @@ class Detection(Task):
     ) -> dict[str, Any]:
         assert model_input.mapping is not None
         return {"detections": detect(spec, outputs, model_input.mapping)}
+
+    def rows(self, meaning: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "class": found["name"],
+                "score": found["score"],
+                **{
+                    name: round(x, 1)
+                    for name, x in zip(self.columns[2:], found["box"], strict=True)
+                },
+            }
+            for found in meaning["detections"]
+        ]
+
+    def describe(self, meaning: dict[str, Any]) -> str:
+        return ", ".join(
+            f"{found['name']} {100 * found['score']:.1f} % at "
+            + " ".join(f"{side:.0f}" for side in found["box"])
+            for found in meaning["detections"]
+        )
+
+    def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
+        return draw_named_boxes(image, meaning["detections"])
 
     def decoder(self, spec: ModelSpec) -> str:
         return spec.head

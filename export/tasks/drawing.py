@@ -1,14 +1,23 @@
-"""Test images for a report, as data URIs."""
+"""Answers drawn into images; and test images for a report, as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from ...zoo.tasks.segmentation import class_colors, overlay
+from ...zoo.tasks.segmentation import Rgb, class_colors, overlay
+
+if TYPE_CHECKING:
+    from ...zoo.tasks.detection import Detection
+
+_SMALLEST_TEXT = 11  # pixels
+_MISSING = "\uffff"  # no font has it
 
 
 def image_uri(image: np.ndarray, color: str) -> str:
@@ -20,6 +29,63 @@ def mask_uri(image: np.ndarray, mask: np.ndarray, num_classes: int, color: str) 
     """A raw image with a mask ``[H, W]`` painted over it, likewise."""
     colors = class_colors(num_classes)
     return _png_uri(overlay(_pixels(image, color), mask, colors))
+
+
+def draw_lines(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """Lines of text in the upper left corner of a copy of an image: uint8 ``[h, w, 3]`` (rgb)."""
+    canvas = _rgb(image)
+    font, y = _font(canvas.size), 0
+    for line in lines:
+        y = _write(canvas, (0, y), line, (0, 0, 0), font)
+    return np.asarray(canvas)
+
+
+def draw_named_boxes(image: np.ndarray, found: Sequence[Detection]) -> np.ndarray:
+    """Boxes with names and scores in a copy of an image, the best on top; one colour a class."""
+    canvas = _rgb(image)
+    pen, font = ImageDraw.Draw(canvas), _font(canvas.size)
+    line = max(1, min(canvas.size) // 200)
+    for each in reversed(found):
+        color = class_colors(each["class"] + 2)[each["class"] + 1]
+        x1, y1, x2, y2 = (round(side) for side in each["box"])
+        corners = (x1, y1, max(x1, min(x2, canvas.width) - 1), max(y1, min(y2, canvas.height) - 1))
+        pen.rectangle(corners, outline=color, width=line)
+        name = each["name"] if _is_in(each["name"], font) else f"class {each['class']}"
+        _write(canvas, (x1, y1), f"{name} {100 * each['score']:.0f} %", color, font)
+    return np.asarray(canvas)
+
+
+def _rgb(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
+
+
+def _font(size: tuple[int, int]) -> ImageFont.FreeTypeFont:
+    """Matplotlib's own, which has more scripts than Pillow's."""
+    import matplotlib as mpl
+
+    path = Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(path, max(_SMALLEST_TEXT, min(size) // 30))
+
+
+def _is_in(text: str, font: ImageFont.FreeTypeFont) -> bool:
+    def shape(letter: str) -> bytes:
+        return bytes(font.getmask(letter))  # pyright: ignore[reportArgumentType]
+
+    missing = shape(_MISSING)
+    return all(shape(letter) != missing for letter in text)
+
+
+def _write(
+    canvas: Image.Image, at: tuple[int, int], text: str, ground: Rgb, font: ImageFont.FreeTypeFont
+) -> int:
+    """Text on a ground of its own, inside the image where it fits; returns where it ends below."""
+    pen = ImageDraw.Draw(canvas)
+    _, _, width, height = (round(side) for side in pen.textbbox((0, 0), text, font=font))
+    x = max(0, min(at[0], canvas.width - width - 3))
+    y = max(0, min(at[1], canvas.height - height - 2))
+    pen.rectangle((x, y, x + width + 3, y + height + 1), fill=ground)
+    pen.text((x + 2, y), text, fill=(255, 255, 255), font=font)
+    return y + height + 2
 
 
 def _pixels(image: np.ndarray, color: str) -> np.ndarray:

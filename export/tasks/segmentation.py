@@ -10,17 +10,28 @@ import numpy as np
 from ...training.data import ImageSet
 from ...training.metrics import mask_figures
 from ...zoo.spec import ModelSpec
-from ...zoo.tasks.segmentation import foreground_dice, has_foreground, resize_logits, to_mask
+from ...zoo.tasks.segmentation import (
+    class_colors,
+    foreground_dice,
+    has_foreground,
+    overlay,
+    resize_logits,
+    to_mask,
+)
 from .base import Answer, Answers, ModelInput, Sample, Task, register_task
 from .drawing import mask_uri
 
 
 @register_task
 class Segmentation(Task):
-    """``mask``: uint8 ``[h, w]`` of the image's size. Metric: ``dice`` over the marked images."""
+    """``mask``: uint8 ``[h, w]`` of the image's size. Metric: ``dice`` over the marked images.
+
+    ``shares`` are those of the pixels, a class each that is in the mask.
+    """
 
     name = "segmentation"
     metric_title = "dice"
+    columns = ("class", "index", "share")
     samples_caption = (
         "Images with a true mask, from PyTorch's worst Dice to its best, then clean ones. On top "
         "the truth; then every place's mask, with its Dice, or for a clean image the pixels found "
@@ -32,7 +43,28 @@ class Segmentation(Task):
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], model_input: ModelInput
     ) -> dict[str, Any]:
         (output,) = outputs
-        return {"mask": to_mask(resize_logits(output, model_input.size))[0]}
+        mask = to_mask(resize_logits(output, model_input.size))[0]
+        names = spec.classes if len(spec.classes) > 1 else ("background", *spec.classes)
+        values, counts = np.unique(mask, return_counts=True)
+        shares = [
+            {"index": i, "name": names[i], "share": count / mask.size}
+            for i, count in zip(values.tolist(), counts.tolist(), strict=True)
+        ]
+        return {"mask": mask, "shares": shares}
+
+    def rows(self, meaning: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"class": found["name"], "index": found["index"], "share": found["share"]}
+            for found in meaning["shares"]
+        ]
+
+    def describe(self, meaning: dict[str, Any]) -> str:
+        return ", ".join(
+            f"{found['name']} {100 * found['share']:.2f} %" for found in meaning["shares"]
+        )
+
+    def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
+        return overlay(image, meaning["mask"], class_colors(len(spec.classes)))
 
     def decoder(self, spec: ModelSpec) -> str:
         return "threshold" if len(spec.classes) == 1 else "argmax"

@@ -114,12 +114,15 @@ def test_info_of_a_published_network(run: Run) -> None:
     assert 1.8e9 < done.json["macs"] < 1.83e9
 
 
+RAW = ("--json", "--raw")
+
+
 def test_run_answers_an_image(run: Run) -> None:
-    by_file = run("run", "net.onnx", "--image", "photos/0.png", "--json").json["outputs"]
-    by_code = run("run", "nets.py:Net", *SHAPE, "--image", "photos/0.png", "--json").json["outputs"]
+    by_file = run("run", "net.onnx", "--image", "photos/0.png", *RAW).json["outputs"]
+    by_code = run("run", "nets.py:Net", *SHAPE, "--image", "photos/0.png", *RAW).json["outputs"]
     for one, other in zip(by_file, by_code, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
-    vector = run("run", "nets.py:Vector", "--input-shape", "6", "--image", "vector.npz", "--json")
+    vector = run("run", "nets.py:Vector", "--input-shape", "6", "--image", "vector.npz", *RAW)
     assert np.shape(vector.json["outputs"]) == (1, 1, 3)
 
 

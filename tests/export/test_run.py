@@ -86,7 +86,11 @@ def test_what_cannot_be_run_is_one_line(kmodel: Path, image: Path, tmp_path: Pat
 
 def test_the_command_prints_the_outputs(kmodel: Path, image: Path, run: Run) -> None:
     done = run("run", kmodel, "--image", image, "--json")
-    assert done.status == 0 and list(done.json) == ["outputs"]
+    assert done.status == 0 and list(done.json) == ["image", "answered_by", "output_ranges"]
+    (facts,) = done.json["output_ranges"]
+    assert facts["shape"] == [1, 4] and facts["type"] == "float32"
+    assert done.json["answered_by"] == "k210, edgeark's own simulator"
+    done = run("run", kmodel, "--image", image, "--json", "--raw")
     wanted = answer_image(str(kmodel), image).outputs[0]
     assert np.array_equal(np.array(done.json["outputs"][0], np.float32), wanted)
     done = run("run", kmodel, "--image", image)
@@ -110,32 +114,39 @@ def test_an_export_says_what_its_model_says(
 ) -> None:
     model, folder = export(name, tmp_path)
     save_weights(model, tmp_path / "w.safetensors")
-    mask = tmp_path / "mask.png"
+    drawn = tmp_path / "drawn.png"
     by_target, by_pytorch = (
-        run("run", *what, "--image", image, "--out", mask, "--json")
+        run("run", *what, "--image", image, "--out", drawn, "--json", "--raw")
         for what in ([folder], [name, "--weights", tmp_path / "w.safetensors"])
     )
     assert by_target.status == by_pytorch.status == 0, by_pytorch.err
     found, wanted = by_target.json, by_pytorch.json
+    assert found["answered_by"].startswith("onnxruntime float32, the runtime (onnxruntime 1.")
+    assert wanted["answered_by"].startswith("PyTorch 2.")
     key = KEYS[name]
-    assert list(found) == list(wanted) == ["outputs", key]
+    assert list(found) == list(wanted) and key in found
     for got, right in zip(found["outputs"], wanted["outputs"], strict=True):
         a, b = np.array(got), np.array(right)
         np.testing.assert_allclose(a, b, atol=1e-3 * max(1, np.abs(b).max()))
+    pixels = np.asarray(Image.open(image))
+    assert np.asarray(Image.open(drawn)).shape == pixels.shape
+    assert (np.asarray(Image.open(drawn)) != pixels).any()
     if key == "mask":
-        assert found[key] == str(mask)
-        assert np.asarray(Image.open(mask)).shape == (20, 30)
+        assert found[key] == str(tmp_path / "drawn.mask.png")
+        mask = np.asarray(Image.open(found[key]))
+        assert mask.shape == (20, 30)
+        shares = {each["index"]: each["share"] for each in found["shares"]}
+        assert shares.get(1, 0) == pytest.approx((mask == 1).mean())
     else:
         assert found[key] and len(found[key]) == len(wanted[key])
-    table = run("run", folder / "model.onnx", "--image", image, "--out", mask)
-    assert table.status == 0 and "raw outputs" in table.out
+    table = run("run", folder / "model.onnx", "--image", image, "--out", drawn)
+    assert table.status == 0 and "raw outputs" in table.out and "answered by" in table.out
 
 
 def test_a_mask_has_a_name_of_its_own(
     image: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, folder = export("unet_8", tmp_path)
-    assert run("run", folder, "--image", image, "--out", "mask.jpg").status == 2
     monkeypatch.chdir(tmp_path)
     done = run("run", folder, "--image", image, "--json")
     assert done.json["mask"] == "image.mask.png" and (tmp_path / "image.mask.png").exists()
