@@ -54,7 +54,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
         raise BundleError(f"{found.manifest.model} takes tensors: a board program feeds images")
     with staged_folder(out) as folder:
         golden = _write_golden(folder, vectors, found.manifest.precision)
-        facts = facts_of(found.manifest, board, found.folder, golden, found.target.chip)
+        facts = facts_of(found.manifest, board, golden, found.target.chip)
         text = json.dumps(facts.to_dict(), indent=2, ensure_ascii=False)
         (folder / FACTS).write_text(text + "\n", encoding="utf-8")
         _copy_network(found, board, folder)

@@ -6,23 +6,37 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import from_json
 
 from ...errors import EdgearkError
 from ...limited import read_file
-from ...training.data import Frame
-from ...zoo.spec import Color, Head, ModelSpec, TensorInput
-from ...zoo.tasks.letterbox import GREY
+from ...zoo.spec import Head, ModelSpec, TensorInput
 from ..targets.base import Artifact, Target, list_files
-from ..tasks import TaskName, get_task
+from ..tasks import TaskName
 from .folder import GOLDEN, GOLDEN_COUNT, MANIFEST
+from .interface import (
+    HeadFacts,
+    InputFacts,
+    InputShape,
+    OutputFacts,
+    head_facts,
+    input_facts,
+    output_facts,
+)
 from .schema import ExportResult, ProvenResult, Record, SourceResult
 
-SCHEMA_VERSION = 1  # rises when a field gets another meaning or is taken away
+SCHEMA_VERSION = 2  # rises when a field gets another meaning or is taken away
 
 
 class ManifestError(EdgearkError):
@@ -44,13 +58,6 @@ def _one_name(name: str) -> str:
     return name
 
 
-def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if shape[:1] != (1,):
-        raise ValueError("a chip takes one sample at a time: the batch is 1")
-    return shape
-
-
-InputShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_one_sample)]
 FileName = Annotated[str, Field(max_length=400), AfterValidator(_inside)]
 Name = Annotated[str, Field(min_length=1, max_length=150), AfterValidator(_one_name)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -60,36 +67,12 @@ class _Section(Record):
     model_config = ConfigDict(extra="ignore")  # a later edgeark may write more
 
 
-class LetterboxSection(_Section):
-    """An image keeps its aspect: ``grey`` fills the rest, on both sides where ``centred``."""
-
-    grey: int
-    centred: bool
-
-
-class InputSection(_Section):
-    """What the file takes; ``normalization`` says who applies ``mean`` and ``std``."""
-
-    shape: InputShape
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    color: Color
-    range: tuple[int, int] = (0, 255)
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    normalization: str = ""
-    letterbox: LetterboxSection | None = None
-
-
 class TensorSection(_Section):
-    """An input that is no image: float32, not normalised."""
+    """An input that is no image; it is not normalised."""
 
     name: str
     shape: InputShape
-
-
-class OutputSection(_Section):
-    name: str = ""
-    shape: tuple[int, ...]
+    type: Literal["float32"] = "float32"
 
 
 class FileSection(_Section):
@@ -111,54 +94,69 @@ class Manifest(ProvenResult):
     """All that is needed to feed an artifact, to read its answer, and to run it again.
 
     ``files`` go to the chip, ``sources`` only to the converter; ``settings`` are the target's own.
-    ``strides`` and ``anchors`` decode a detector's maps: input pixels per cell, and widths and
-    heights in input pixels.
+    ``input``, ``outputs`` and ``head`` are all that a program on the chip has to know; ``head`` has
+    ``classes``, ``strides`` and ``anchors`` too.
     """
 
     model_config = ConfigDict(extra="ignore")  # a later edgeark may write more
 
     model: Name
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     edgeark: str
     task: TaskName
     toolchain: dict[str, str] = Field(default_factory=dict)
     files: tuple[FileSection, ...]
     sources: tuple[FileName, ...] = ()
-    input: InputSection
-    outputs: tuple[OutputSection, ...]
+    input: InputFacts
+    outputs: tuple[OutputFacts, ...]
     tensors: tuple[TensorSection, ...] = ()
     rewrites: tuple[dict[str, Any], ...] = ()
     classes: tuple[str, ...] = ()
     strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    head: Head = ""
+    head: HeadFacts
     settings: dict[str, Any] = Field(default_factory=dict)
     golden: GoldenSection
     license: str
     message: str = ""
     source_results: tuple[SourceResult, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Fill in what version 1 lacks; and what stands twice is read in one place."""
+        if not isinstance(given, dict) or not isinstance(given.get("head", ""), (str, dict)):
+            return given
+        old, head = given.get("input"), given.get("head", "")
+        known = {name: given[name] for name in ("classes", "strides", "anchors") if name in given}
+        given = {
+            **given,
+            "head": {**({"decoder": head} if isinstance(head, str) else head), **known},
+        }
+        if isinstance(old, dict) and "resize" not in old and isinstance(old.get("letterbox"), dict):
+            box = old["letterbox"]
+            fields = {"pad_value": box.get("grey"), "centred": box.get("centred")}
+            given["input"] = {**old, "resize": {"rule": "letterbox", **fields}}
+        return given
+
     @property
     def spec(self) -> ModelSpec:
         """How the network is fed and read; nothing of where it comes from."""
-        is_last = self.input.layout == "NHWC"
-        sides = self.input.shape[1:3] if is_last else self.input.shape[2:4]
-        if self.tensors:
-            sides = (1, 1)
+        head, decoder = self.head, self.head.decoder
         return ModelSpec(
             task=self.task,
-            input_size=(sides[0], sides[1]),
+            input_size=(1, 1) if self.tensors else (self.input.height, self.input.width),
             color=self.input.color,
             mean=self.input.mean,
             std=self.input.std,
-            classes=self.classes,
+            classes=head.classes,
             dataset="",
             description=self.model,
             reference="",
             license=self.license,
-            strides=self.strides,
-            anchors=self.anchors,
-            head=self.head,
+            strides=head.strides,
+            anchors=head.anchors,
+            head=cast(Head, decoder) if decoder in get_args(Head) else "",
             inputs=tuple(TensorInput(each.name, each.shape) for each in self.tensors),
         )
 
@@ -187,7 +185,6 @@ def write_manifest(
     """
     from ... import __version__
 
-    layout = artifact.settings.get("layout", "NCHW")
     manifest = Manifest(
         **{name: getattr(row, name) for name in ProvenResult.model_fields},
         schema_version=SCHEMA_VERSION,
@@ -198,27 +195,14 @@ def write_manifest(
             _describe(path, folder) for name in artifact.files for path in list_files(folder / name)
         ),
         sources=artifact.sources,
-        input=InputSection.model_validate(
-            {
-                "shape": _shape(spec.input_shapes[0], layout),
-                "layout": layout,
-                "color": spec.color,
-                "mean": spec.mean,
-                "std": spec.std,
-                "normalization": target.normalization,
-                "letterbox": _letterbox(spec),
-            }
-        ),
-        outputs=tuple(
-            OutputSection(name=name, shape=_shape((1, *o.shape[1:]), layout))
-            for o, name in zip(outputs, [*names, *[""] * len(outputs)], strict=False)
-        ),
+        input=input_facts(spec, target, artifact),
+        outputs=output_facts(artifact, [(1, *o.shape[1:]) for o in outputs], names),
         tensors=tuple(TensorSection(name=i.name, shape=i.shape) for i in spec.inputs),
         rewrites=tuple(map(dict, rewrites)),
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,
-        head=spec.head,
+        head=head_facts(spec),
         settings=dict(artifact.settings),
         golden=GoldenSection(
             file=GOLDEN,
@@ -260,20 +244,6 @@ def manifest_schema() -> str:
     """The JSON Schema of a manifest, as docs/manifest.schema.json has it."""
     schema = Manifest.model_json_schema(mode="serialization")
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-def _shape(nchw: Sequence[int], layout: str) -> tuple[int, ...]:
-    """As the file has it: maps turn, what is no map stays."""
-    if layout == "NHWC" and len(nchw) == 4:
-        batch, channels, height, width = nchw
-        return (batch, height, width, channels)
-    return tuple(nchw)
-
-
-def _letterbox(spec: ModelSpec) -> LetterboxSection | None:
-    if not get_task(spec.task).letterboxed:
-        return None
-    return LetterboxSection(grey=GREY, centred=Frame.of(spec).centred)
 
 
 def _describe(path: Path, folder: Path) -> FileSection:

@@ -87,7 +87,7 @@ def test_a_row_keeps_the_names_and_the_order_of_the_contract() -> None:
 def test_what_is_written_is_read_by_the_same_model(folder: Path) -> None:
     found = read_manifest(folder)
     assert json.loads((folder / MANIFEST).read_text()) == found.to_dict()
-    assert found.schema_version == 1
+    assert found.schema_version == 2
     shared = [*ProvenResult.model_fields, "message", "source_results"]
     assert all(found.to_dict()[name] == ROW.to_dict()[name] for name in shared)
     spec = model_entry("yolov5n").spec
@@ -102,7 +102,7 @@ def test_what_is_written_is_read_by_the_same_model(folder: Path) -> None:
         ('"sqnr_db": 30.25', '"sqnr_db": NaN', "not JSON"),
         ('"sqnr_db": 30.25', '"sqnr_db": 1e999', "sqnr_db: "),
         ('"layout": "NHWC"\n', '"layout": Infinity\n', "not JSON"),
-        ('"schema_version": 1', '"schema_version": 2', "schema_version: "),
+        ('"schema_version": 2', '"schema_version": 3', "schema_version: "),
         ('"status": "inconclusive"', '"status": "fine"', "status: "),
     ],
 )

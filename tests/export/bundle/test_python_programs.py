@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.export.bundle.facts import head_facts
 from edgeark.export.bundle.write import HERE, write_bundle
 from edgeark.export.results.folder import MANIFEST
+from edgeark.export.results.interface import head_facts
 from edgeark.export.run import answer_image
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Precision
