@@ -30,6 +30,7 @@ from .results.schema import Calibration, ExportResult, Metric, SourceResult, Sta
 from .results.tables import ResultList
 from .results.verdict import Judged
 from .results.verdict import judge as judge_row
+from .results.views import write_views
 from .sources import InputOptions
 from .sources.shapes import Examples, with_examples
 from .targets import find_targets
@@ -252,6 +253,8 @@ def _prove(
     images = None if calibration is None else calibration.images
     job = Conversion(context.graph, row.precision, folder, log, images, context.quantization)
     artifact = target.convert(job)
+    if target.board is not None:
+        write_views(artifact.path, context.spec, [o.shape for o in context.reference])
     convert_s = time.perf_counter() - start - (context.graph.seconds - graph_seconds)
 
     test = context.test.head(target.max_images(artifact))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...lint.rule import Rule
+from ...results.views import model_info
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget
@@ -40,6 +41,7 @@ class OpenVino(IsolatedTarget):
             "out": str(job.out / "model.xml"),
             "settings": job.normalization,
             "half": job.precision == "float16",
+            "model_info": model_info(job.graph.spec, job.graph.output_shapes, normalized=True),
         }
         self.call("convert", arguments, job.arrays, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, ("model.xml", "model.bin"))

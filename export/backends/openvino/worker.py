@@ -29,6 +29,8 @@ def convert(arguments, arrays):
         model = _quantize(model, arrays["images"], settings)
     if settings["mean"]:  # a network that takes no image has none
         model = _embed_normalization(model, settings)
+    for key, value in arguments["model_info"].items():
+        model.set_rt_info(value, ["model_info", key])
     ov.save_model(model, arguments["out"], compress_to_fp16=arguments["half"])
     return {}, {}
 
