@@ -16,6 +16,7 @@ from ..targets.base import Precision
 from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
 from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
+from .cpp_program import write_cpp
 from .facts import BundleError, Facts, GoldenFacts, facts_of
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +61,8 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
         _copy_network(found, board, folder)
         if "python" in wanted:
             _write_python(folder / "python", facts, board)
+        if "cpp" in wanted:
+            write_cpp(folder / "cpp", facts, board)
         _write_readme(folder, facts, board, wanted, found.manifest)
         files = sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
