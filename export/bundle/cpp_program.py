@@ -74,5 +74,5 @@ def _sizes(output: OutputFacts) -> str:
     if len(shape) == 3:
         channels, height, width = shape if output.layout == "NCHW" else (shape[2], *shape[:2])
     else:
-        channels, height, width = [*shape, 1, 1, 1][:2] + [math.prod(shape[2:])]
+        channels, height, width = *[*shape, 1, 1][:2], math.prod(shape[2:])
     return f"{channels}, {height}, {width}"

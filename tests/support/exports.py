@@ -28,6 +28,13 @@ def export(
 ) -> tuple[nn.Module, Path]:
     """A small untrained network, and the folder of its export."""
     model = make_network(name, **arguments)
+    return model, export_network(model, name, folder, target_name, precision)
+
+
+def export_network(
+    model: nn.Module, name: str, folder: Path, target_name: str, precision: Precision = "float32"
+) -> Path:
+    """The folder of an export; its golden inputs are noise."""
     spec = spec_of(model)
     (out := folder / "export").mkdir()
     target, graph = find_target(target_name), Graph(model, spec, folder)
@@ -46,4 +53,4 @@ def export(
         evidence=target.evidence_of(artifact, result),
     )
     write_manifest(out, spec, target, artifact, reference, row)
-    return model, out
+    return out
