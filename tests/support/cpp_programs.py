@@ -7,11 +7,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import pytest
 from edgeark.export.targets import find_target
@@ -131,19 +130,6 @@ def stand_in_options(name: str, bundle: Path) -> list[str]:
         "litert": [f"-DTFLITE_INCLUDE={home / 'include'}", f"-DTFLITE_LIBRARY={library}"],
         "rknn": [f"-DRKNN_INCLUDE={home / 'include'}", f"-DRKNN_LIBRARY={library}"],
     }[name]
-
-
-def write_oracle(
-    folder: Path, inputs: Sequence[np.ndarray], answers: Sequence[Sequence[np.ndarray]]
-) -> Path:
-    """What a stand-in answers: inputs as the runtime gets them, to each the outputs as float32."""
-    folder.mkdir()
-    for number, (fed, outputs) in enumerate(zip(inputs, answers, strict=True)):
-        np.ascontiguousarray(fed).tofile(folder / f"input{number}.bin")
-        for index, output in enumerate(outputs):
-            values = np.ascontiguousarray(output, np.float32)
-            values.tofile(folder / f"output{number}-{index}.bin")
-    return folder
 
 
 def calls_of(oracle: Path) -> list[str]:

@@ -17,6 +17,8 @@
 #include <csetjmp>
 // libjpeg's header needs size_t and FILE before it
 #include <jpeglib.h>
+
+#include <jerror.h>
 #endif
 
 namespace {
@@ -87,6 +89,14 @@ struct JpegError {
     std::longjmp(error->back, 1);
 }
 
+/** Data that are wrong somewhere give a picture yet; those that end too early do not. */
+void weigh(j_common_ptr info, int level)
+{
+    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) {
+        give_up(info);
+    }
+}
+
 /** The orientation that a camera wrote into its EXIF block: 1 to 8, 1 is upright. */
 int orientation_of(const uint8_t *exif, size_t size)
 {
@@ -141,6 +151,7 @@ bool decode_jpeg_into(const std::vector<uint8_t> &data, JpegError &error, Image 
     jpeg_decompress_struct info;
     info.err = jpeg_std_error(&error.manager);
     error.manager.error_exit = give_up;
+    error.manager.emit_message = weigh;
     if (setjmp(error.back) != 0) {
         jpeg_destroy_decompress(&info);
         return false;

@@ -63,6 +63,10 @@ private:
     std::vector<ep_box> found_;
 };
 
+static_assert(model::decoder == model::Decoder::yolov5 || model::decoder == model::Decoder::yolox ||
+                  model::decoder == model::Decoder::dfl,
+              "a head that is not known");
+
 constexpr int32_t class_count = static_cast<int32_t>(model::classes.size());
 
 /** Outputs per stride. */
@@ -79,7 +83,6 @@ void decode(const ep_tensor *maps, size_t index, float threshold, ep_candidates 
         check(ep_decode_yolox(maps, parts == 3 ? maps + 1 : nullptr, parts == 3 ? maps + 2 : nullptr,
                               class_count, model::scores, stride, threshold, found));
     } else {
-        static_assert(model::decoder == model::Decoder::dfl, "a head that is not known");
         check(ep_decode_dfl(maps, maps + 1, class_count, model::scores, stride, threshold, found));
     }
 }

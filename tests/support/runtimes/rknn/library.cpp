@@ -1,8 +1,8 @@
 /**
  * @brief The stand-in's librknnrt.
  *
- * Environment: STAND_IN_INT8 makes the outputs int8 with a scale and a zero point of their own, else
- * they are float16; STAND_IN_STRIDE is the width to which the NPU rounds the input's rows up.
+ * Outputs whose scale and zero point the oracle has (scale0.bin ...) are int8, the others float16.
+ * STAND_IN_STRIDE in the environment is the unit to which the NPU rounds the input's rows up.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -35,8 +35,6 @@ uint32_t stride()
     return (model::width + unit - 1) / unit * unit;
 }
 
-bool is_integer() { return std::getenv("STAND_IN_INT8") != nullptr; }
-
 size_t count_of(size_t index)
 {
     const model::Output &output = model::outputs[index];
@@ -44,40 +42,25 @@ size_t count_of(size_t index)
            static_cast<size_t>(output.width);
 }
 
-/** Scale and zero point that cover all answers of an output. */
-void range_of(size_t index, float &scale, int32_t &zero_point)
+/** Scale and zero point of an output; none of float16. */
+std::vector<float> scale_of(size_t index)
 {
-    float low = 0, high = 0;
-    for (int number = 0;; number++) {
-        const std::vector<float> values = oracle::answer(number, index);
-        if (values.empty()) {
-            break;
-        }
-        for (const float value : values) {
-            low = std::fmin(low, value);
-            high = std::fmax(high, value);
-        }
-    }
-    scale = (high - low) / 255.0f;
-    zero_point = static_cast<int32_t>(std::rint(-128.0f - low / scale));
+    return oracle::read<float>("scale" + std::to_string(index) + ".bin");
 }
+
+bool is_integer() { return !scale_of(0).empty(); }
 
 void store(size_t index, bool as_float, void *to)
 {
     const std::vector<float> values = oracle::answer(state.number, index);
     oracle::demand(values.size() == count_of(index), "answers of another size");
-    float scale = 0;
-    int32_t zero_point = 0;
-    range_of(index, scale, zero_point);
+    if (as_float) {
+        std::memcpy(to, values.data(), values.size() * sizeof(float));
+        return;
+    }
+    const std::vector<float> scale = scale_of(index);
     for (size_t i = 0; i < values.size(); i++) {
-        const float q = std::rint(values[i] / scale) + static_cast<float>(zero_point);
-        const float kept = std::fmin(127.0f, std::fmax(-128.0f, q));
-        if (as_float) {
-            static_cast<float *>(to)[i] =
-                is_integer() ? (kept - static_cast<float>(zero_point)) * scale : values[i];
-        } else {
-            static_cast<int8_t *>(to)[i] = static_cast<int8_t>(kept);
-        }
+        static_cast<int8_t *>(to)[i] = static_cast<int8_t>(std::rint(values[i] / scale[0]) + scale[1]);
     }
 }
 
@@ -141,7 +124,11 @@ int rknn_query(rknn_context context, rknn_query_cmd command, void *info, uint32_
     found->fmt = RKNN_TENSOR_NCHW;
     found->type = is_integer() ? RKNN_TENSOR_INT8 : RKNN_TENSOR_FLOAT16;
     found->qnt_type = is_integer() ? RKNN_TENSOR_QNT_AFFINE_ASYMMETRIC : RKNN_TENSOR_QNT_NONE;
-    range_of(index, found->scale, found->zp);
+    if (is_integer()) {
+        const std::vector<float> scale = scale_of(index);
+        found->scale = scale[0];
+        found->zp = static_cast<int32_t>(scale[1]);
+    }
     return RKNN_SUCC;
 }
 
