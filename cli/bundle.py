@@ -34,7 +34,9 @@ def bundle(
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--to", help="The target; of an export it is known."),
     ] = None,
-    languages: Annotated[str, typer.Option("--lang", help="Of the programs: python.")] = "python",
+    languages: Annotated[
+        str, typer.Option("--lang", help="Of the programs: python, cpp.")
+    ] = "python",
     int8: Int8Flag = False,
     limit: LimitOption = None,
     offline: OfflineFlag = False,

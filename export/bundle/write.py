@@ -142,7 +142,7 @@ def _write_readme(
     manifest: Manifest,
 ) -> None:
     target = find_target(manifest.target)
-    values = {
+    values: dict[str, object] = {
         "facts": facts,
         "languages": languages,
         "versions": target.versions(),
@@ -150,10 +150,9 @@ def _write_readme(
         "evidence": manifest.evidence,
         "sources": manifest.sources if board.takes_sources else (),
     }
-    board_text = open_templates(board.home).get_template("board.md.jinja").render(values)
-    text = (
-        open_templates(HERE)
-        .get_template("README.md.jinja")
-        .render({**values, "board": board_text.strip()})
-    )
+    of_runtime = {"python": ("board", "board.md.jinja"), "cpp": ("build", "build.md.jinja")}
+    for language in languages:
+        name, template = of_runtime[language]
+        values[name] = open_templates(board.home).get_template(template).render(values).strip()
+    text = open_templates(HERE).get_template("README.md.jinja").render(values)
     (folder / README).write_text(text, encoding="utf-8")

@@ -15,10 +15,10 @@ LANGUAGES: Mapping[Language, str] = {"python": "runtime.py", "cpp": "runtime.cpp
 class BoardRuntime:
     """A backend's part of a board program.
 
-    ``home`` is the folder with the code: ``runtime.py`` and ``runtime.cpp``, whichever there are,
-    ``board.md.jinja`` (how the runtime is installed and the program built) and ``build.cmake``. The
-    other fields say what the runtime's input is there, which may be something else than what the
-    converter's own tools take.
+    ``home`` is the folder with the code: ``runtime.py`` with ``board.md.jinja`` (how the runtime is
+    installed), and perhaps ``runtime.cpp`` with ``build.cmake`` (finds the runtime, links it) and
+    ``build.md.jinja`` (how the program is built). The other fields say what the runtime's input is
+    there, which may be something else than what the converter's own tools take.
     """
 
     home: Path
