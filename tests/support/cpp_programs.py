@@ -36,7 +36,7 @@ def build_program(
     cmake = compiler("cmake", "cmake")
     compiler("make", "make")
     build = bundle / "cpp" / folder
-    flags = [f"-DCMAKE_BUILD_TYPE={build_type}", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"]
+    flags = [f"-DCMAKE_BUILD_TYPE={build_type}", "-DCMAKE_CXX_FLAGS=-Werror", "-DWITH_OPENCV=OFF"]
     for language in ("C", "CXX"):
         flags += [f"-DCMAKE_{language}_COMPILER_LAUNCHER={_LAUNCHER}"]
     environment = {**os.environ, "COMPILE_ONCE": str(session_folder() / "objects")}
@@ -106,6 +106,15 @@ def mnn_options() -> list[str]:
         f"-DMNN_LIBRARY={folder / 'libMNN.so'}",
         f"-DCMAKE_EXE_LINKER_FLAGS={needed}",
     ]
+
+
+def opencv_options() -> list[str]:
+    """The machine's own OpenCV; skips where it has none."""
+    query = ["-DNAME=OpenCV", "-DCOMPILER_ID=GNU", "-DLANGUAGE=CXX", "-DMODE=EXIST"]
+    command = [compiler("cmake", "cmake"), "--find-package", *query]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs OpenCV's headers: apt-get install libopencv-dev")
+    return ["-DWITH_OPENCV=ON"]
 
 
 def stand_in_options(name: str, bundle: Path) -> list[str]:

@@ -20,6 +20,7 @@ from support.cpp_programs import (
     build_program,
     mnn_options,
     onnxruntime_options,
+    opencv_options,
     openvino_options,
     run_built,
 )
@@ -27,7 +28,12 @@ from support.exports import export, export_network
 from support.program_answers import check_same, write_photos
 from support.programs import run_program
 
-OPTIONS = {"openvino": openvino_options, "onnxruntime": onnxruntime_options, "mnn": mnn_options}
+OPTIONS = {
+    "mnn": mnn_options,
+    "onnxruntime": onnxruntime_options,
+    "opencv": opencv_options,
+    "openvino": openvino_options,
+}
 CASES = [
     ("openvino", "float32", "unet_8"),
     ("openvino", "float32", "yolov5n"),
@@ -35,6 +41,7 @@ CASES = [
     ("onnxruntime", "float32", "yolox_nano"),
     ("onnxruntime", "float32", "yolo11n"),
     ("mnn", "float16", "yolov5n"),
+    ("opencv", "float32", "mobilenet_v1_025"),
 ]
 
 
