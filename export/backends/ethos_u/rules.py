@@ -52,7 +52,7 @@ def cpu_mean(op: Op) -> str | None:
 
 @rules.op(
     *("abs", "amax", "exp", "floor", "gt", "index", "leaky_relu", "log", "round", "sin", "sqrt"),
-    *("group_norm", "instance_norm"),
+    *("adaptive_max_pool2d", "argsort", "group_norm", "instance_norm", "sort", "topk"),
     name="cpu-operator",
     severity="warning",
     reason=_CPU,

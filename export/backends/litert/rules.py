@@ -7,43 +7,21 @@ repetitions, views.
 
 from __future__ import annotations
 
-from ....words import format_shape
 from ...graph.network import Op
 from ...lint import common, predicates
 from ...lint.rule_set import RuleSet
 
 rules = RuleSet(examples=f"{__package__}.examples")
 
-_REFUSED = "litert-torch refuses it"
-
 
 @rules.op(
-    *("adaptive_max_pool2d", "argsort", "sort", "topk", "_upsample_bilinear2d_aa"),
+    "_upsample_bilinear2d_aa",
     name="unknown-operator",
-    reason="litert-torch or LiteRT does not know it",
-    fix="use amax or nn.MaxPool2d for an adaptive pool, resize without antialias, and sort on the "
-    "host",
+    reason="litert-torch does not know it",
+    fix="resize without antialias",
 )
 def unknown(op: Op) -> str | None:
     return op.kind
-
-
-@rules.op(
-    "conv_transpose2d",
-    name="transposed-padding",
-    reason=_REFUSED,
-    fix="use kernel 4, stride 2, padding 1, or kernel 2, stride 2; else no padding and no dilation",
-)
-def transposed_padding(op: Op) -> str | None:
-    """LiteRT pads by nothing, or on all sides alike such that a map grows by the stride exactly."""
-    paddings, extra = op.pair("padding", 0), op.pair("output_padding", 0)
-    sides = zip(op.kernel, op.stride, paddings, extra, op.pair("dilation"), strict=True)
-    for kernel, stride, padding, more, dilation in sides:
-        fits = padding == 0 or (2 * padding == kernel - stride and more == 0)
-        if stride > 1 and not (fits and dilation == 1):
-            window, step = format_shape(op.kernel), format_shape(op.stride)
-            return f"a transposed convolution {window} with stride {step}"
-    return None
 
 
 fractional = rules.add(

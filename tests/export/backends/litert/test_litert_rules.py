@@ -11,7 +11,7 @@ from edgeark.export.targets.base import Precision
 from support.settled import SPEC, prove, settle
 from support.target_base import installed_target
 from support.tries import Branches, Function, Try, findings, try_each
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as f
 
 
@@ -24,9 +24,31 @@ MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: x.view(x.shape[0], -1)),
     ("_mended", lambda x: x.repeat(1, 2, 1, 1).repeat(1, 1, 2, 1)),
     ("_mended", lambda x: x.tile(2, 3)),
+    ("_mended", lambda x: x.view(len(x), 2, -1, *x.shape[2:]).pow(2).flatten(1, 2)),
+    ("_mended", lambda x: x.view(len(x), 2, -1, *x.shape[2:]).abs().pow(1.5).flatten(1, 2)),
+    ("_mended", lambda x: (2.0 ** x.view(len(x), 2, -1, *x.shape[2:])).flatten(1, 2)),
+    ("_mended", lambda x: x[:, torch.tensor([0, 2, 5, 7])].relu()),
+    ("_mended", lambda x: x - torch.tensor([0.1, -0.2, 0.3, 0.4] * 2).view(1, 8, 1, 1)),
+    ("_mended", lambda x: x.flatten(2).topk(5)[0]),
+    ("_mended", lambda x: x.topk(3, 1, largest=False)[0]),
+    ("_mended", lambda x: x.flatten(2).sort(1)[0]),
+    ("_mended", lambda x: f.adaptive_max_pool2d(x, (5, 7))),
+    ("_mended", lambda x: f.adaptive_max_pool2d(x, 1).flatten(1)),
+    ("_mended", nn.ConvTranspose2d(8, 6, 3, (2, 3), 1, output_padding=(1, 0))),
+    ("_mended", nn.ConvTranspose2d(8, 8, 3, 2, 2, dilation=(1, 2), groups=4, bias=False)),
+    ("_mended", nn.ConvTranspose2d(8, 4, (1, 2), 2, 0, output_padding=1)),
     ("_mend_nearest", lambda x: resize(x, size=(30, 41))),
     ("_mend_nearest", lambda x: resize(x, scale_factor=0.5)),
 ]
+
+
+EXPANDED = [
+    lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+    lambda x: x * x.mean((2, 3), keepdim=True).expand_as(x),
+    lambda x: x + x.mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1),
+    lambda x: torch.maximum(x, x.mean(2, keepdim=True).expand_as(x)),
+]
+"""Right or wrong by the number of channels, where the expansion stays."""
 
 
 def is_right(tried: Try) -> bool:
@@ -46,6 +68,7 @@ def test_a_mend_is_needed(tmp_path: Path) -> None:
 def test_what_is_mended_agrees(name: str, precision: Precision, tmp_path: Path) -> None:
     torch.manual_seed(0)
     target = installed_target(name)
-    graph = settle(Branches([function for _, function in MENDS]), SPEC, tmp_path)
+    functions = [*EXPANDED, *(function for _, function in MENDS)]
+    graph = settle(Branches(functions), SPEC, tmp_path)
     assert [rule for _, function in MENDS for rule in findings(target, function)] == []
     prove(target, graph, precision, tmp_path)
