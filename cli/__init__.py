@@ -23,6 +23,7 @@ from ..faults import DEBUG_VARIABLE, describe_fault
 from . import (
     bundle,
     check,
+    conformance,
     data,
     exports,
     layers,
@@ -59,6 +60,7 @@ for _name, _command in {
     "rewrite": rewrite.rewrite,
     "layers": layers.layers,
     "matrix": matrix.matrix,
+    "conformance": conformance.conformance,
     "demo": exports.demo,
 }.items():
     app.command(name=_name)(_command)

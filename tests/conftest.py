@@ -52,6 +52,7 @@ SLOW = (
     *("test_yolox.py", "test_qat.py", "test_robustness.py", "test_lint.py", "test_plugin.py"),
     *("test_run.py", "test_optimize.py", "test_rewrite_command.py", "test_every_operator.py"),
     *("test_workers.py", "test_matrix.py", "test_edge_post_build.py", "test_toolchains.py"),
+    "test_conformance.py",
 )
 
 
