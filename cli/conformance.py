@@ -75,7 +75,7 @@ def conformance(
         go_offline()
     requests = read_requests(networks, request)
     with working() as say:
-        cells = measure(
+        found = measure(
             requests,
             to,
             path,
@@ -87,9 +87,11 @@ def conformance(
             on_step=say,
         )
     if json:
-        print_json(_document(cells))
+        print_json(_document(found.cells))
     else:
-        _print_cells(cells)
+        _print_cells(found.cells)
+    if found.unopened:
+        raise EdgearkError("; ".join(found.unopened))
     return None
 
 

@@ -12,10 +12,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import EdgearkError, SourceError
+from ...errors import SourceError
 from ...scratch import scratch_folder
 from ..pipeline import planned_precisions
 from ..targets import find_target, find_targets
@@ -33,6 +34,19 @@ _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MODULE = "edgeark.export.conformance.ask"
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What :func:`measure` found.
+
+    Args:
+        cells: of the networks and targets that were asked about.
+        unopened: why networks could not be opened, a line each.
+    """
+
+    cells: tuple[Cell, ...]
+    unopened: tuple[str, ...]
+
+
 def measure(
     requests: Sequence[NamedRequest],
     to: str | Sequence[str],
@@ -44,7 +58,7 @@ def measure(
     limit: int | None = None,
     timeout: float = TIMEOUT_S,
     on_step: Callable[[str], None] | None = None,
-) -> list[Cell]:
+) -> Measured:
     """Ask the rules and the engines about each network, and record every answer when it is there.
 
     The engines are asked whatever the rules say. What the file has already is not converted again,
@@ -61,12 +75,8 @@ def measure(
         timeout: seconds for each conversion and run.
         on_step: told what is being done.
 
-    Returns:
-        The cells of these networks and targets.
-
     Raises:
-        EdgearkError: unknown targets; or, when all others are done, networks that cannot be
-            opened.
+        EdgearkError: unknown targets, or a file of something else.
     """
     targets = find_targets(to if isinstance(to, str) else ",".join(to))
     plan: list[Place] = [
@@ -88,13 +98,10 @@ def measure(
         try:
             _measure_network(request, targets, to_do, path, limit, timeout, on_step)
         except SourceError as error:
-            logger.error("%s", error)
             unopened.append(str(error))
-    if unopened:
-        more = f" (and {len(unopened) - 1} more)" if unopened[1:] else ""
-        raise EdgearkError(unopened[0] + more)
     wanted = {request.key(place) for request in requests for place in plan}
-    return [cell for cell in read_cells(path) if cell.key in wanted]
+    cells = tuple(cell for cell in read_cells(path) if cell.key in wanted)
+    return Measured(cells, tuple(unopened))
 
 
 def _install(targets: Sequence[Target]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..results.verdict import INT8_DB
+from ..targets.base import FLOAT16_LIMITS
 from .records import Cell, place_of
 
+_ROUNDING_DB = {"float16": 30.0, "int8": 0.0}  # SQNR that rounding alone can come down to
 _MARKS = {"ok": "ok", "failed": "wrong", "error": "error"}
 
 
@@ -42,12 +44,15 @@ class Score:
 
 
 def is_lossy(cell: Cell) -> bool:
-    """Whether int8 runs and misses the limit of :data:`INT8_DB`, by rounding as far as one can see.
+    """Whether it runs and misses its limit by rounding, as far as one can see.
 
-    That depends on weights and data more than on operators. Answers below 0 dB are wrong.
+    That depends on weights and data more than on operators. Wrong answers are below it.
     """
-    is_near = cell.sqnr_db is not None and 0 < cell.sqnr_db < INT8_DB
-    return cell.precision == "int8" and cell.real == "failed" and is_near and not cell.cpu_ops
+    least = _ROUNDING_DB.get(cell.precision)
+    if cell.real != "failed" or cell.sqnr_db is None or least is None or cell.cpu_ops:
+        return False
+    limit = INT8_DB if cell.precision == "int8" else FLOAT16_LIMITS.sqnr_db
+    return limit is not None and least <= cell.sqnr_db < limit
 
 
 def error_of(cell: Cell) -> tuple[bool, bool] | None:
