@@ -181,8 +181,8 @@ def takes_network(
         def run(**given: Any) -> Any:
             said = {name: given.pop(name) for name in options}
             network = given.pop("network", "")
-            if network:
-                require_network(network)
+            for each in filter(None, [network, *given.get("networks", ())]):
+                require_network(each)
             targets = [t for t in (given.get("to") or "").split(",") if t.strip() != PYTORCH]
             if any(targets):
                 require_targets(targets)

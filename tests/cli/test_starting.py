@@ -29,6 +29,7 @@ finally:
         ("check mnist --to mnn,opencvv", 2, "did you mean opencv?"),
         ("check lost.onnx --to mnn", 2, "there is no file lost.onnx"),
         ("eval lost.py:Net --to pytorch,mnn", 2, "no file lost.py"),
+        ("conformance mnst --to mnn", 2, "did you mean mnist"),
         ("run lost/export --image a.png", 2, "there is no lost/export"),
     ],
 )

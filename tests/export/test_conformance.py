@@ -266,7 +266,7 @@ def wait_for_end(pid: int) -> None:
     ("arguments", "said"),
     [
         ((), "name networks"),
-        (("nothing.toml",), "there is no file nothing.toml"),
+        (("nothing.toml",), "there is no nothing.toml"),
         (("bad.toml",), "bad.toml: network.0.name"),
         (("mnits",), "did you mean mnist"),
         (("net.onnx",), "there is no file net.onnx"),
