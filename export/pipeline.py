@@ -358,7 +358,7 @@ def _refuse_what_cannot_be(context: EvalContext, target: Target, precision: Prec
     """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
     if reason := target.refuse_inputs(context.spec, precision):
         raise LintError(f"{reason} [{INPUTS_RULE}]")
-    rules = target.rules()
+    rules = [rule for rule in target.rules() if rule.holds_in(precision)]
     findings = check(context.graph.network, rules, target.full_name) if rules else []
     for finding in findings:
         if finding.severity == "warning":

@@ -37,6 +37,7 @@ class Rule:
         operators: of ``aten``, that it looks at; none named: any.
         chips: the chips that have this limit; none named: all.
         error_on: the chips on which this warning is an error.
+        precisions: in which the target has this limit; none named: all.
         examples_module: the module with the rule's examples; it is imported when they are read.
     """
 
@@ -48,12 +49,17 @@ class Rule:
     operators: tuple[str, ...] = ()
     chips: tuple[str, ...] = ()
     error_on: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
     examples_module: str = ""
 
     @property
     def falls_back(self) -> bool:
         """Whether its reason is that another processor, or a slower kernel, takes the operator."""
         return self.severity == "warning" and bool(_ELSEWHERE.search(self.reason))
+
+    def holds_in(self, precision: str) -> bool:
+        """Whether the target has this limit in a precision."""
+        return not self.precisions or precision in self.precisions
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -92,6 +98,7 @@ def op_rule(
     severity: Severity = "error",
     chips: tuple[str, ...] = (),
     error_on: tuple[str, ...] = (),
+    precisions: tuple[str, ...] = (),
 ) -> Callable[[Predicate], Rule]:
     """Make a rule of a function that looks at one operator of ``kinds``; none named: of any."""
 
@@ -101,7 +108,7 @@ def op_rule(
                 if seen := predicate(op):
                     yield Match(op, seen)
 
-        return Rule(name, severity, reason, fix, match, kinds, chips, error_on)
+        return Rule(name, severity, reason, fix, match, kinds, chips, error_on, precisions)
 
     return decorate
 

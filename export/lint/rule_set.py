@@ -21,6 +21,7 @@ class OpFacts(TypedDict):
     severity: NotRequired[Severity]
     chips: NotRequired[tuple[str, ...]]
     error_on: NotRequired[tuple[str, ...]]
+    precisions: NotRequired[tuple[str, ...]]
 
 
 class RuleSet:

@@ -229,9 +229,10 @@ _large_transpose(SMALL_TRANSPOSES[2:], _MOVED)
     "view",
     name="flat-output",
     severity="warning",
-    reason="a Reshape on the CPU",
+    reason="a Reshape on the CPU in int8",
     fix="end in [N, C, 1, 1] and flatten on the host",
     chips=FLAT_ON_CPU,
+    precisions=("int8",),
 )
 def flat_output(op: Op) -> str | None:
     return "a flat output" if op.is_output and len(op.shape) == 2 else None
