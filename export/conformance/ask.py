@@ -44,13 +44,13 @@ class Job:
 
     Args:
         request: the network.
-        targets: full names of those to predict for.
-        cells: target and precision of those to convert and run.
+        places: to predict for.
+        cells: to convert and run, of these.
         limit: at most so many test samples.
     """
 
     request: NetworkRequest
-    targets: Sequence[str]
+    places: Sequence[Place]
     cells: Sequence[Place]
     limit: int | None = None
 
@@ -64,11 +64,12 @@ def answer(job: Job, say: Say) -> None:
         source = job.request.source
         if not job.request.is_measured and job.request.weights is None:
             settle(source)
-        targets = [find_target(name) for name in job.targets]
+        targets = [find_target(name) for name in dict.fromkeys(name for name, _ in job.places)]
         findings = check_source(source, targets)
     except EdgearkError as error:
         return say(event="unopened", cause=shorten(str(error)))
-    say(event="predicted", predictions={t.full_name: _predict(t, findings) for t in targets})
+    predicted = [_predict(find_target(name), p, findings).to_dict() for name, p in job.places]
+    say(event="predicted", predictions=predicted)
     if job.cells:
         with scratch_folder("conformance") as folder:
             _ask_engines(job, folder, say)
@@ -106,21 +107,27 @@ def _what_happened(row: ExportResult) -> dict[str, Any]:
         "real": real,
         "evidence": row.evidence,
         "sqnr_db": row.sqnr_db,
-        "cpu_ops": placement and list(dict.fromkeys(placement.cpu_ops)),
+        "cpu_ops": placement and list(dict.fromkeys(map(_kind, placement.cpu_ops))),
         "cause": "" if real == "ok" else shorten(row.message),
     }
 
 
-def _predict(target: Target, findings: Sequence[Finding]) -> dict[str, Any]:
-    """What the findings of a target come to."""
-    own = [finding for finding in findings if finding.target == target.full_name]
+def _kind(cpu_op: str) -> str:
+    """``Reshape`` of ``Reshape (head/Reshape_2)``."""
+    return cpu_op.partition(" (")[0]
+
+
+def _predict(target: Target, precision: Precision, findings: Sequence[Finding]) -> Prediction:
+    """What the findings of a target come to in a precision."""
+    others = {rule.name for rule in target.rules() if not rule.holds_in(precision)}
+    own = [f for f in findings if f.target == target.full_name and f.rule not in others]
     falling = {rule.name for rule in target.rules() if rule.falls_back}
     errors = dict.fromkeys(f.rule for f in own if f.severity == "error")
     warnings = dict.fromkeys(f.rule for f in own if f.severity == "warning" and f.rule in falling)
     predicted: Predicted = "error" if errors else "falls back" if warnings else "fits"
     return Prediction(
         predicted=predicted, error_rules=tuple(errors), fallback_rules=tuple(warnings)
-    ).to_dict()
+    )
 
 
 def shorten(message: str) -> str:

@@ -96,7 +96,7 @@ def measure(
         if on_step:
             on_step(request.name)
         try:
-            _measure_network(request, targets, to_do, path, limit, timeout, on_step)
+            _measure_network(request, plan, to_do, path, limit, timeout, on_step)
         except SourceError as error:
             unopened.append(str(error))
     wanted = {request.key(place) for request in requests for place in plan}
@@ -116,7 +116,7 @@ def _install(targets: Sequence[Target]) -> None:
 
 def _measure_network(
     request: NamedRequest,
-    targets: Sequence[Target],
+    plan: Sequence[Place],
     to_do: Sequence[Place],
     path: Path,
     limit: int | None,
@@ -128,32 +128,30 @@ def _measure_network(
     Raises:
         SourceError: it cannot be opened, or its process dies before the first conversion.
     """
-    names, left = [target.full_name for target in targets], list(to_do)
+    left = list(to_do)
     while True:
         begun: Place | None = None
-        predictions: dict[str, Prediction] = {}
-        with _asking(Job(request.request, names, tuple(left), limit)) as child:
+        predictions: dict[Place, Prediction] = {}
+        with _asking(Job(request.request, plan, tuple(left), limit)) as child:
             while message := child.next(timeout if begun else TIMEOUT_S):
                 event = message.pop("event")
                 if event == "unopened":
                     raise SourceError(f"{request.name}: {message['cause']}")
                 if event == "predicted":
-                    predictions = {
-                        name: Prediction.model_validate(each)
-                        for name, each in message["predictions"].items()
-                    }
+                    found = map(Prediction.model_validate, message["predictions"])
+                    predictions = dict(zip(plan, found, strict=True))
                     _predict_again(request, predictions, path)
                 elif event == "begun":
                     begun = message["target"], message["precision"]
                     if on_step:
                         on_step(f"{request.name} to {' '.join(begun)}")
                 elif begun is not None:
-                    _record(request, begun, predictions[begun[0]], message, path)
+                    _record(request, begun, predictions[begun], message, path)
                     left.remove(begun)
                     begun = None
             end = child.how_it_ended()
         if begun is not None:
-            _record(request, begun, predictions[begun[0]], end, path)
+            _record(request, begun, predictions[begun], end, path)
             left.remove(begun)
         elif left:
             raise SourceError(f"{request.name}: {end['cause']}")
@@ -161,15 +159,11 @@ def _measure_network(
             return
 
 
-def _predict_again(request: NamedRequest, predictions: dict[str, Prediction], path: Path) -> None:
-    key = request.name, request.input_shape
+def _predict_again(request: NamedRequest, predictions: dict[Place, Prediction], path: Path) -> None:
+    """Bring up to date what the file says of a network."""
+    new = {request.key(place): prediction for place, prediction in predictions.items()}
     cells = read_cells(path)
-    changed = [
-        cell.replace(**dict(predictions[cell.target]))
-        if cell.key[:2] == key and cell.target in predictions
-        else cell
-        for cell in cells
-    ]
+    changed = [c.replace(**dict(new[c.key])) if c.key in new else c for c in cells]
     if changed != cells:
         write_cells(changed, path)
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..results.verdict import INT8_DB
-from ..targets.base import FLOAT16_LIMITS
 from .records import Cell, place_of
 
-_ROUNDING_DB = {"float16": 30.0, "int8": 0.0}  # SQNR that rounding alone can come down to
+# SQNR that rounding alone can come down to, and from which on nothing is missed.
+_ROUNDING_DB = {"float32": (75.0, 90.0), "float16": (30.0, 40.0), "int8": (0.0, 10.0)}
 _MARKS = {"ok": "ok", "failed": "wrong", "error": "error"}
 
 
@@ -48,11 +47,10 @@ def is_lossy(cell: Cell) -> bool:
 
     That depends on weights and data more than on operators. Wrong answers are below it.
     """
-    least = _ROUNDING_DB.get(cell.precision)
-    if cell.real != "failed" or cell.sqnr_db is None or least is None or cell.cpu_ops:
+    least, limit = _ROUNDING_DB[cell.precision]
+    if cell.real != "failed" or cell.sqnr_db is None or cell.cpu_ops:
         return False
-    limit = INT8_DB if cell.precision == "int8" else FLOAT16_LIMITS.sqnr_db
-    return limit is not None and least <= cell.sqnr_db < limit
+    return least <= cell.sqnr_db < limit
 
 
 def error_of(cell: Cell) -> tuple[bool, bool] | None:

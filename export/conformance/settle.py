@@ -1,4 +1,4 @@
-"""Statistics for networks that nobody has trained, so that their answers depend on the input."""
+"""Networks that nobody has trained, such that their answers depend on their input."""
 
 from __future__ import annotations
 
@@ -13,26 +13,38 @@ from ..sources import Source
 from ..sources.samples import noise_samples
 
 _COUNT = 32
+_TINY = 0.01  # a layer scale begins at 1e-6 to 1e-4
 
 
 def settle(source: Source) -> None:
-    """Set the statistics of an untrained network's BatchNorms by noise.
+    """Open the branches of an untrained network, and set the statistics of its BatchNorms by noise.
 
-    With those that they begin with (mean 0, variance 1) a deep network's signal dies out or
-    explodes, and its answers prove nothing. A network with one BatchNorm that has seen data is
-    trained, and stays as it is; so does one that does not take a batch.
+    A branch that begins behind a layer scale of 1e-6, or a norm whose weights are 0, adds nothing
+    to the answers, and hides whatever an engine does in it: such scales become 1. With the
+    statistics that BatchNorms begin with (mean 0, variance 1) a deep network's signal dies out or
+    explodes: they are taken from noise. Training leaves none of these values, so a trained network
+    stays as it is; so do the statistics of one that takes no batch.
     """
+    with torch.no_grad():
+        for scale in source.model.parameters():
+            if _is_uniform(scale) and 0 < scale.flatten()[0].abs() < _TINY:
+                scale.fill_(1.0)
     norms = [
         module
         for module in source.model.modules()
         if isinstance(module, _BatchNorm) and module.running_mean is not None
     ]
-    if not norms or not all(map(_is_untouched, norms)):
-        return
+    if norms and all(map(_is_untouched, norms)):
+        _set_statistics(source, norms)
+
+
+def _set_statistics(source: Source, norms: list[_BatchNorm]) -> None:
     samples = noise_samples(source.spec, _COUNT, seed=2)
     inputs = network_inputs(samples, source.spec.mean, source.spec.std)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
+        if norm.affine and not norm.weight.any():
+            nn.init.ones_(norm.weight)
         norm.momentum = 1.0
         norm.train()
     try:
@@ -44,7 +56,11 @@ def settle(source: Source) -> None:
             norm.eval()
 
 
-def _is_untouched(norm: nn.Module) -> bool:
+def _is_uniform(values: Tensor) -> bool:
+    return values.numel() > 1 and bool((values == values.flatten()[0]).all())
+
+
+def _is_untouched(norm: _BatchNorm) -> bool:
     mean, variance = norm.running_mean, norm.running_var
-    assert isinstance(mean, Tensor) and isinstance(variance, Tensor)
+    assert mean is not None and variance is not None
     return bool((mean == 0).all() and (variance == 1).all())
