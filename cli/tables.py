@@ -130,10 +130,20 @@ def _row_cells(row: ExportResult) -> list[Any]:
 def _extra_cells(row: ExportResult) -> list[Any]:
     return [
         row.metric and row.metric.n,
-        row.placement and f"{100 * row.placement.npu_mac_fraction:.0f} %",
+        _share(row.placement),
         row.size_bytes and round(row.size_bytes / 1024),
         row.run_ms and f"{row.run_ms:.2f}",
     ]
+
+
+def _share(placement: Placement | None) -> str | None:
+    """Of the multiplications that are the NPU's; None where there is none."""
+    share = placement and placement.npu_mac_fraction
+    return None if share is None else f"{100 * share:.0f} %"
+
+
+def _of_limit(limit: int | None) -> str:
+    return "" if limit is None else f"of {limit / 1024:,.0f} "
 
 
 def _figures(metric: Metric) -> str:
@@ -144,7 +154,7 @@ def _figures(metric: Metric) -> str:
 def _budget(placement: Placement) -> str:
     """What memory is taken, and how long an image should take."""
     parts = [
-        f"{name} {have['used'] / 1024:,.0f} of {have['limit'] / 1024:,.0f} KiB"
+        f"{name} {have['used'] / 1024:,.0f} {_of_limit(have.get('limit'))}KiB"
         for name, have in placement.memory.items()
     ]
     if placement.estimated_ms is not None:

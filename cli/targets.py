@@ -105,8 +105,14 @@ def _by_family(rows: list[dict[str, Any]]) -> list[list[str]]:
         )
         chips.setdefault(cells, []).append(chip)
     return [
-        [f"{cells[0]}:{' '.join(names)}".rstrip(":"), *cells[1:]] for cells, names in chips.items()
+        [_with_chips(cells[0], names), *cells[1:]] for cells, names in chips.items()
     ]
+
+
+def _with_chips(family: str, chips: list[str]) -> str:
+    """``family``, ``family:a b`` or, where it is a target without a chip too, both."""
+    named = " ".join(filter(None, chips))
+    return " ".join(filter(None, [family * ("" in chips), named and f"{family}:{named}"]))
 
 
 def _chains(names: list[str]) -> list[Toolchain]:

@@ -110,7 +110,7 @@ def _environment() -> Environment:
         "number": _number,
         "scientific": lambda value: f"{value:.1e}",
         "decibels": _decibels,
-        "percent": lambda share: f"{100 * share:.2f}\N{NO-BREAK SPACE}%",
+        "percent": _percent,
         "score": _score,
         "kib": lambda size: _number(size / 1024, 1),
         "tally": _tally,
@@ -183,6 +183,10 @@ def _number(value: float | str | None, digits: int = 0) -> str:
     if value is None or isinstance(value, str):
         return value or _NONE
     return f"{value:,.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
 
 
 def _decibels(value: float) -> str:

@@ -40,11 +40,7 @@ __all__ = [
 
 def list_targets() -> list[str]:
     """Every ``family[:chip]``."""
-    return [
-        f"{name}:{chip}" if chip else name
-        for name in families()
-        for chip in _family(name).chips or (None,)
-    ]
+    return [full_name for name in families() for full_name in _members(name)]
 
 
 def every_target() -> list[Target]:
@@ -63,7 +59,7 @@ def find_target(full_name: str) -> Target:
     if chip and chip not in family.chips:
         known = f"its chips are {', '.join(family.chips)}" if family.chips else "it has no chips"
         raise TargetError(f"unknown chip {chip!r} of {name}; {known}")
-    if family.chips and not chip:
+    if family.chips and not chip and not family.chip_is_optional:
         raise TargetError(f"{name} needs a chip: {', '.join(f'{name}:{c}' for c in family.chips)}")
     return family(chip or None)
 
@@ -114,9 +110,15 @@ def _expand(name: str, fits: Callable[[Target], bool] | None) -> list[str]:
 
 
 def _first(family: str) -> str:
-    """The family's name with its first chip, where it has chips."""
-    chips = _family(family).chips
-    return f"{family}:{chips[0]}" if chips else family
+    """The family's name, with its first chip where it needs one."""
+    return _members(family)[0]
+
+
+def _members(name: str) -> list[str]:
+    """Every target of a family."""
+    family = _family(name)
+    with_chip = [f"{name}:{chip}" for chip in family.chips]
+    return [name, *with_chip] if family.chip_is_optional or not with_chip else with_chip
 
 
 def _family(name: str) -> type[Target]:

@@ -50,10 +50,10 @@ class Placement:
     ``layers`` are the toolchain's rows, one an operator: ``name op target macs cycles``, and where
     it says more, that as well; they are not part of a row's JSON. ``estimated_ms`` is an image's
     time by a formula that the target states, ``memory`` the bytes that are ``used`` of each kind
-    and their ``limit``; both where the target knows them.
+    and their ``limit``, if there is one; both where the target knows them.
     """
 
-    npu_mac_fraction: float
+    npu_mac_fraction: float | None  # None: there is no NPU
     cpu_ops: tuple[str, ...]
     weights_bytes: int | None
     activation_bytes: int | None
@@ -225,6 +225,7 @@ class Target(ABC):
     excluded_from_groups: ClassVar[bool] = False  # another way to a chip that a group has
     opt_in: ClassVar[bool] = False  # fits few networks: groups hold it for those it fits
     chips: ClassVar[tuple[str, ...]] = ()
+    chip_is_optional: ClassVar[bool] = False  # the family's name alone is a target too
     no_int8: ClassVar[str] = ""  # why, where the chip could and the tools cannot
     algorithms: ClassVar[tuple[str, ...]] = ()  # that choose int8 ranges, where there is a choice
     takes_tensors: ClassVar[bool] = False  # inputs that are no image, and several
