@@ -104,9 +104,7 @@ def _by_family(rows: list[dict[str, Any]]) -> list[list[str]]:
             ", ".join(f"{name} {version}" for name, version in row["versions"].items()),
         )
         chips.setdefault(cells, []).append(chip)
-    return [
-        [_with_chips(cells[0], names), *cells[1:]] for cells, names in chips.items()
-    ]
+    return [[_with_chips(cells[0], names), *cells[1:]] for cells, names in chips.items()]
 
 
 def _with_chips(family: str, chips: list[str]) -> str:

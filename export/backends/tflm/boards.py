@@ -1,14 +1,17 @@
 """Boards by which a network is judged: the memory that an arena and a file find there.
 
-``ram`` is the largest block of memory without a gap, since an arena is one array; the firmware's own
-variables and its stack need a part of it. ``flash`` is all of it; the firmware's code lies there too.
+``ram`` is the largest block of memory without a gap, since an arena is one array; the firmware's
+own variables and its stack need a part of it. ``flash`` is all of it; its code lies there too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...targets.base import Diagnostic
+
 KIB, MIB = 2**10, 2**20
+_TIGHT = 0.9  # of a board's memory: what is left is said
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,21 @@ _BOARDS = (
 )
 
 BOARDS = {board.chip: board for board in _BOARDS}
+
+
+def judge(board: Board | None, arena: int, file: int) -> tuple[Diagnostic, ...]:
+    """What does not fit the board, by how many bytes, or leaves it little; sizes in bytes."""
+    if board is None:
+        return ()
+    found = []
+    for what, used, memory, limit in (
+        ("the arena", arena, "RAM", board.ram),
+        ("the file", file, "flash", board.flash),
+    ):
+        if used > limit:
+            words = f"{what} takes {used:,} bytes, {used - limit:,} more than the {limit:,} bytes"
+            found.append(Diagnostic(f"{words} of {memory} on {board.chip}", fatal=True))
+        elif used > _TIGHT * limit:
+            words = f"{what} leaves the firmware {limit - used:,} bytes of {memory}"
+            found.append(Diagnostic(f"{words} on {board.chip}"))
+    return tuple(found)

@@ -1,7 +1,7 @@
 """What a network takes of a microcontroller's memory at least, seen at its graph before training.
 
-The arena holds every map that is still to be read while an operator runs. Its planner, padded copies
-and the interpreter's own notes take more; a figure here is never above what an export measures.
+The arena holds every map that is still to be read while an operator runs. Padded copies, gaps and
+the interpreter's own notes take more; a figure here is never above what an export measures.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor, fx
 from ...graph.network import Network, Op
 
 # A convolution's own, by fusion or by folding, or the same numbers under another shape.
-_IN_PLACE = frozenset(
-    ("batch_norm", "_native_batch_norm_legit_no_training", "relu", "relu6", "hardtanh", "clamp")
-    + ("clamp_min", "clamp_max", "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze")
-    + ("dropout", "alias", "detach", "clone", "contiguous", "_unsafe_view", "expand", "to")
-)
+_FUSED = ("batch_norm", "relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max")
+_RENAMED = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view")
+_COPIED = ("alias", "clone", "contiguous", "detach", "dropout", "to")
+_IN_PLACE = frozenset((*_FUSED, *_RENAMED, *_COPIED))
 _GETITEM = "getitem"
+_TWO_STEPS = ("silu",)  # a sigmoid, whose result lies beside both maps of the product
 
 
 def weight_bytes(network: Network) -> int:
@@ -50,7 +50,7 @@ def peak_bytes(network: Network) -> tuple[int, Op | None]:
         owner = owners[op.node]
         if owner is op.node:
             live[owner] = _size(owner)
-        total = sum(live.values())
+        total = sum(live.values()) + (_size(op.node) if op.kind in _TWO_STEPS else 0)
         if total > most:
             most, where = total, op
         live = {n: size for n, size in live.items() if last.get(n, -1) > order[op.node]}
@@ -58,7 +58,7 @@ def peak_bytes(network: Network) -> tuple[int, Op | None]:
 
 
 def _owners(network: Network) -> dict[fx.Node, fx.Node]:
-    """Of each map, the node that computed the numbers in it: an earlier one where it shares them."""
+    """Of each map, the node that computed its numbers: an earlier one where it shares them."""
     owners: dict[fx.Node, fx.Node] = {}
     for op in network.ops:
         given = [node for node in op.node.all_input_nodes if node not in network.constants]

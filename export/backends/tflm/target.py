@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Diagnostic, Evidence, Placement, RunResult
+from ...targets.base import Artifact, Conversion, Evidence, Placement
 from ...targets.board import Bundle
 from ...targets.isolated import IsolatedTarget
 from ...toolchains import Toolchain
 from ..litert.target import LiteRt
-from .boards import BOARDS, Board
+from .boards import BOARDS, Board, judge
 from .rules import rules
 
 HERE = Path(__file__).resolve().parent
@@ -21,7 +19,6 @@ TOOLCHAIN = Toolchain(
     "tflm", home=HERE, packages=("tflite-micro",), python=">=3.10,<3.14", download_mb=17
 )
 _ARTIFACT = "model.tflite"
-_TIGHT = 0.9  # of a board's memory: what is left is said
 
 
 class Tflm(IsolatedTarget):
@@ -64,7 +61,7 @@ class Tflm(IsolatedTarget):
             folder=job.out,
             files=(_ARTIFACT,),
             settings=settings,
-            diagnostics=self._judge(found["arena_bytes"], path.stat().st_size),
+            diagnostics=judge(self.board_limits, found["arena_bytes"], settings["flash_bytes"]),
         )
 
     def placement(self, artifact: Artifact) -> Placement:
@@ -87,21 +84,3 @@ class Tflm(IsolatedTarget):
         from .firmware import write_firmware
 
         return write_firmware(export, out)
-
-    def _judge(self, arena: int, file: int) -> tuple[Diagnostic, ...]:
-        """What does not fit the board, by how many bytes, or leaves it little."""
-        board = self.board_limits
-        if board is None:
-            return ()
-        found = []
-        for what, used, memory, limit in (
-            ("the arena", arena, "RAM", board.ram),
-            ("the file", file, "flash", board.flash),
-        ):
-            if used > limit:
-                words = f"{what} takes {used:,} bytes, {used - limit:,} more than the {limit:,} bytes"
-                found.append(Diagnostic(f"{words} of {memory} on {board.chip}", fatal=True))
-            elif used > _TIGHT * limit:
-                words = f"{what} leaves {limit - used:,} bytes of {memory} on {board.chip}"
-                found.append(Diagnostic(f"{words} to the firmware"))
-        return tuple(found)

@@ -51,6 +51,13 @@ class TestExecuTorch(TargetTester):
     target = "executorch"
 
 
+class TestTflm(TargetTester):
+    models = ("mnist",)  # the converter takes ten seconds for a network
+    target = "tflm:nrf52840"
+    precisions = ("int8",)
+    npu = True
+
+
 class TestRknn(TargetTester):
     target = "rknn:rk3588"
     evidence = Evidence.SIMULATED
