@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
+from ...graph.onnx_passes import count_macs
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Placement
 from ...targets.board import Bundle
@@ -19,6 +22,7 @@ TOOLCHAIN = Toolchain(
     "tflm", home=HERE, packages=("tflite-micro",), python=">=3.10,<3.14", download_mb=17
 )
 _ARTIFACT = "model.tflite"
+_RUN_MACS = 200e9  # some ten minutes on one core: the reference kernels are plain loops
 
 
 class Tflm(IsolatedTarget):
@@ -54,7 +58,8 @@ class Tflm(IsolatedTarget):
         path = job.out / _ARTIFACT
         self.call("prepare", {"file": str(path)}, log=job.log)
         found, _ = self.call("measure", {"file": str(path)}, log=job.log)
-        settings |= {**found, "flash_bytes": path.stat().st_size}
+        macs = sum(count_macs(onnx.load(job.graph.onnx_of_any_opset())).values())
+        settings |= {**found, "flash_bytes": path.stat().st_size, "macs": macs}
         return Artifact(
             target=self.full_name,
             precision=job.precision,
@@ -78,6 +83,9 @@ class Tflm(IsolatedTarget):
                 for name, size in used.items()
             },
         )
+
+    def max_images(self, artifact: Artifact) -> int:
+        return max(1, round(_RUN_MACS / max(artifact.settings["macs"], 1)))
 
     def write_bundle(self, export: Path, out: Path) -> Bundle:
         """C++ sources for firmware, with the network as an array."""

@@ -63,16 +63,27 @@ def measure(arguments, arrays):
     _, said = _heard(interpreter.invoke)
     _, said = _heard(interpreter.print_allocations)
     found = dict(re.findall(r"Arena allocation (\w+) (\d+) bytes", said))
-    arena = int(found["total"])
-    while _load(content, arena)[0] is None:  # planning may take more than the plan
-        arena += _ALIGNMENT
+    head, total = int(found["head"]), int(found["total"])
     return {
-        "arena_bytes": arena,
-        "head_bytes": int(found["head"]),
+        "arena_bytes": _least_arena(content, head, total),
+        "head_bytes": head,
         "weights_bytes": sum(len(b.data) for b in model.buffers if b.data is not None),
         "operators": _operators(model),
         "output_places": _output_places(model),
     }, {}
+
+
+def _least_arena(content, fails, loads):
+    """Between what is too little and what is said to be used, which may be a few bytes off."""
+    while _load(content, loads)[0] is None:  # planning may take more than the plan
+        loads += _ALIGNMENT
+    while loads - fails > 1:
+        middle = (fails + loads) // 2
+        if _load(content, middle)[0] is None:
+            fails = middle
+        else:
+            loads = middle
+    return loads
 
 
 def run(arguments, arrays):
@@ -105,11 +116,15 @@ def _load(content, arena_bytes):
     try:
         return _heard(lambda: runtime.Interpreter.from_bytes(content, arena_size=arena_bytes))
     except _Refused as refusal:
-        return None, str(refusal)
+        return None, refusal.said
 
 
 class _Refused(RuntimeError):
-    """The interpreter failed; its own words are the message."""
+    """The interpreter failed; ``said`` is all that it wrote."""
+
+    def __init__(self, said):
+        super().__init__(_reason(said))
+        self.said = said
 
 
 def _heard(function):

@@ -32,9 +32,11 @@ CASES: list[tuple[str, Precision]] = [
     ("opencv", "float32"),
     ("ncnn", "float32"),
     ("rknn:rv1106", "int8"),
+    ("tflm", "int8"),
 ]
 # The runtime reads edgeark's own file there: of ONNX, or with ranges that edgeark has chosen.
 NOT_CONVERTED = [("onnxruntime", "float32"), ("mnn", "int8"), ("opencv", "float32")]
+NOT_CONVERTED += [("tflm", "int8")]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def test_the_script_answers_as_the_export(
     assert row.artifact is not None, row.message
     folder = row.artifact.parent
     script = (folder / "reproduce.py").read_text()
-    assert all(f"{p}=={v}" in script for p, v in target.versions().items())
+    pinned = target.toolchain.pinned_versions() if target.toolchain else target.versions()
+    assert all(f"{p}=={v}" in script for p, v in pinned.items())
     python = target.toolchain.ensure() if target.toolchain else sys.executable
     packages = str(Path(torch.__file__).parents[1]) if name.startswith("rknn") else str(tmp_path)
     done = subprocess.run(

@@ -71,8 +71,8 @@ def check_same(wanted: dict, text: str) -> None:
     else:
         assert wanted["detections"] and len(lines) == len(wanted["detections"])
         for line, box in zip(lines, wanted["detections"], strict=True):
-            name, _, rest = line.partition(" ")
-            score, _, place = rest.partition(" % at ")
+            said, _, place = line.partition(" % at ")
+            name, _, score = said.rpartition(" ")
             assert name == box["name"]
             assert float(score) == pytest.approx(100 * box["score"], abs=0.11)
             np.testing.assert_allclose([float(v) for v in place.split()], box["box"], atol=1)
