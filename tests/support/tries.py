@@ -132,7 +132,7 @@ def try_networks(
         arguments, run = _arguments(target, job)
         steps = [["convert", arguments, key if is_int8 else ""]]
         jobs.append([*steps, *([["run", run, key]] if runs else [])])
-    toolchain = _Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
+    toolchain = Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
     given = {"worker": str(target.toolchain.worker), "jobs": jobs, "without": list(without)}
     try:
         values, answers = _call(toolchain, given | {"forks": False}, arrays, folder)
@@ -152,11 +152,17 @@ def try_networks(
     return tried
 
 
+<<<<<<< HEAD
 def _call(toolchain: Toolchain, given: dict[str, Any], arrays: Arrays, folder: Path) -> Any:
     return call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
 
 
 class _Tries(Toolchain):
+=======
+class Tries(Toolchain):
+    """A toolchain whose worker is ``tries_worker.py``, which loads the toolchain's own."""
+
+>>>>>>> b79c602 (tflm: rules of what the interpreter lacks, and of what boards have no memory for; docs)
     @property
     def worker(self) -> Path:
         return Path(__file__).with_name("tries_worker.py")

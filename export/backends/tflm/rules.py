@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...graph.network import Network
+from ...graph.network import Network, Op
+from ...lint import common
 from ...lint.rule import Match
 from ...lint.rule_set import RuleSet
 from ..litert.rules import rules as litert
@@ -19,6 +20,109 @@ _TIGHT = 0.7  # of RAM: what maps alone may take before an export has to tell
 
 rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(litert)
+
+_LACKS = "TensorFlow Lite Micro has no kernel for it"
+
+
+@rules.op(
+    *("all", "any", "atan", "avg_pool3d", "celu", "elu", "fmod", "gather", "gelu", "grid_sampler"),
+    *("im2col", "mish", "prod", "selu", "sign", "softplus", "trunc"),
+    name="missing-operator",
+    reason=_LACKS,
+    fix="use ReLU, ReLU6, LeakyReLU, SiLU, Hardswish, sigmoid or tanh, and sums, products, means "
+    "and maxima",
+)
+def missing_operator(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@rules.op(
+    "where",
+    name="choice",
+    reason=_LACKS,
+    fix="choose a constant (masked_fill), or multiply: x * (x > 0)",
+)
+def choice(op: Op) -> str | None:
+    """Of a whole map and a constant it has one."""
+    is_whole = all(op.shape_of(name) == op.shape for name in ("self", "other"))
+    return "a choice between two maps" if is_whole else None
+
+
+@rules.op(
+    "clamp",
+    "hardtanh",
+    name="clamp-to-one",
+    reason=f"LiteRT writes RELU_0_TO_1, and {_LACKS}",
+    fix="use nn.ReLU6 and scale by 6, or clamp to other limits",
+)
+def clamp_to_one(op: Op) -> str | None:
+    given = op.arguments
+    limits = [given.get(name, given.get(f"{name}_val")) for name in ("min", "max")]
+    return "clamping to 0..1" if limits == [0, 1] else None
+
+
+@rules.op(
+    "pow",
+    name="power",
+    reason=_LACKS,
+    fix="multiply: x * x * x",
+)
+def power(op: Op) -> str | None:
+    return None if _exponent(op) in (0.5, 1, 2) else "a power other than a square or a root"
+
+
+@rules.op(
+    "permute",
+    "transpose",
+    name="six-axes",
+    reason="TensorFlow Lite Micro transposes five at most",
+    fix="reorder in two steps, or use nn.PixelShuffle and nn.PixelUnshuffle",
+)
+def six_axes(op: Op) -> str | None:
+    return f"a permutation of {len(op.shape)} axes" if len(op.shape) > 5 else None
+
+
+circular_padding = rules.add(common.circular_padding(_LACKS))
+dilated_pool = rules.add(common.dilated_pool(_LACKS))
+
+
+@rules.op(
+    *("cdist", "linalg_vector_norm", "sqrt", "std"),
+    name="int8-square-root",
+    severity="warning",
+    reason="the kernel has no int8: the interpreter stops; float32 is right",
+    fix="compare squares, or use the mean of absolute values",
+)
+def int8_square_root(op: Op) -> str | None:
+    return f"the square root in {op.kind}"
+
+
+@rules.op(
+    "pow",
+    name="int8-square-root",
+    severity="warning",
+    reason=int8_square_root.reason,
+    fix=int8_square_root.fix,
+)
+def int8_root(op: Op) -> str | None:
+    return "a power of 0.5" if _exponent(op) == 0.5 else None
+
+
+def _exponent(op: Op) -> float | None:
+    """None where it is computed, or one for each number."""
+    given = op.arguments["exponent"]
+    return given if isinstance(given, (int, float)) else None
+
+
+@rules.op(
+    *("logsumexp", "scaled_dot_product_attention"),
+    name="int8-crash",
+    severity="warning",
+    reason="in int8 the interpreter dies of it; float32 is right",
+    fix="leave attention out, or export float32",
+)
+def int8_crash(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
 
 
 def _limit_memory(board: Board) -> None:

@@ -189,7 +189,7 @@ def _quantized(x, detail):
 
 
 def _dequantized(values, detail):
-    if detail["dtype"] == np.float32:
+    if not len(detail["quantization_parameters"]["scales"]):  # float32, or an index
         return values
     scale, zero = _scale(detail)
     return (values.astype(np.float32) - zero) * scale
