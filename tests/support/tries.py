@@ -152,17 +152,13 @@ def try_networks(
     return tried
 
 
-<<<<<<< HEAD
 def _call(toolchain: Toolchain, given: dict[str, Any], arrays: Arrays, folder: Path) -> Any:
     return call(toolchain, "try_each", given, arrays, log=folder / "log.txt")
 
 
-class _Tries(Toolchain):
-=======
 class Tries(Toolchain):
     """A toolchain whose worker is ``tries_worker.py``, which loads the toolchain's own."""
 
->>>>>>> b79c602 (tflm: rules of what the interpreter lacks, and of what boards have no memory for; docs)
     @property
     def worker(self) -> Path:
         return Path(__file__).with_name("tries_worker.py")

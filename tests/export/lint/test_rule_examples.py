@@ -34,12 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 # Their rules are many views of one limit, so that several fire on an example.
-<<<<<<< HEAD
-OVERLAPPING = ("k210", "k210-nncase", "k210-nncase-tflite", "rknn1", "ethos-u")
-=======
 OVERLAPPING = ("k210", "k210-nncase", "k210-nncase-tflite", "rknn1", "ethos-u", "tflm")
-DEATH = "the process died with SIG"  # of which signal, the heap decides that was written over
->>>>>>> b79c602 (tflm: rules of what the interpreter lacks, and of what boards have no memory for; docs)
 
 
 def by_rules() -> Iterator[tuple[str, Target]]:
