@@ -31,7 +31,7 @@ def try_each(arguments, arrays):
     for name in arguments["without"]:
         assert hasattr(worker, name)
         setattr(worker, name, lambda given: given)
-    do = _in_a_fork if arguments["forks"] else _here
+    do = _in_a_fork if arguments.get("forks") else _here
     tries, answers = [], {}
     for index, steps in enumerate(arguments["jobs"]):
         folder = Path(f"job{index}").absolute()
