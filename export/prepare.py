@@ -56,6 +56,7 @@ class EvalContext:
     is_proxy_dataset: bool = False  # the images stand in for those of the network's data set
     reference_name: Reference = "pytorch"
     on_noise: bool = False
+    is_labelled: bool = True  # the images have labels, by which the task's metric is measured
     metric: MetricFunction | None = None
     rewrites: tuple[Mapping[str, Any], ...] = ()
     _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
@@ -82,9 +83,11 @@ class EvalContext:
         return self._figures[count]
 
     def measure(self, outputs: Sequence[np.ndarray], test: ImageSet) -> dict[str, float]:
-        """The task's figures of raw outputs, or those of the user's own metric."""
+        """The task's figures of raw outputs, or those of the user's metric; {} without labels."""
         if self.metric is not None:
             return self.metric(outputs, test)
+        if not self.is_labelled:
+            return {}
         return task_figures(self.spec, outputs, test)
 
     @functools.cached_property
@@ -247,6 +250,7 @@ def prepare_source(
         quantization=quantization,
         reference_name=source.reference,
         on_noise=images is None and not is_labelled,
+        is_labelled=is_labelled,
         metric=metric,
         rewrites=tuple(rewrites),
     )

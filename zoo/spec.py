@@ -31,6 +31,9 @@ class ModelSpec:
     is ``(pixel - mean) / std``. They are stated here once; every target places the normalisation
     where that target wants it.
 
+    A detector is shown with boxes above ``score_threshold``, of two of a class that overlap by more
+    than ``iou_threshold`` the better one, and at most ``max_boxes``; metrics look at all scores.
+
     A network that takes something else, or several inputs, names them in ``inputs``. Its samples
     are a structured array, a record a sample and a field an input; nothing is normalised.
     """
@@ -48,6 +51,9 @@ class ModelSpec:
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
     head: Head = ""  # of a detector
+    score_threshold: float = 0.25
+    iou_threshold: float = 0.45
+    max_boxes: int = 300
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
     inputs: tuple[TensorInput, ...] = ()  # empty: one image
 

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, ConfigDict, PositiveInt, computed_field
 from pydantic.dataclasses import dataclass
 
 from ...zoo.spec import Color, ModelSpec
-from ...zoo.tasks.detection import IOU_THRESHOLD, MAX_BOXES, SCORE_THRESHOLD
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target
 from ..tasks import get_task
@@ -134,8 +133,8 @@ class HeadFacts:
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
     scores: Literal["logits", "probabilities"] = "logits"
     score_threshold: float = 0.5
-    iou_threshold: float = IOU_THRESHOLD
-    max_boxes: int = MAX_BOXES
+    iou_threshold: float = ModelSpec.iou_threshold
+    max_boxes: int = ModelSpec.max_boxes
 
 
 def input_facts(spec: ModelSpec, target: Target, artifact: Artifact) -> InputFacts:
@@ -198,7 +197,9 @@ def head_facts(spec: ModelSpec) -> HeadFacts:
         classes=spec.classes,
         strides=spec.strides,
         anchors=spec.anchors,
-        score_threshold=SCORE_THRESHOLD if task.has_head else HeadFacts.score_threshold,
+        score_threshold=spec.score_threshold if task.has_head else HeadFacts.score_threshold,
+        iou_threshold=spec.iou_threshold,
+        max_boxes=spec.max_boxes,
     )
 
 

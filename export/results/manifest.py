@@ -131,7 +131,7 @@ class Manifest(ProvenResult):
         known = {name: given[name] for name in ("classes", "strides", "anchors") if name in given}
         given = {
             **given,
-            "head": {**({"decoder": head} if isinstance(head, str) else head), **known},
+            "head": {**(_head_of_version_1(head) if isinstance(head, str) else head), **known},
         }
         if isinstance(old, dict) and "resize" not in old and isinstance(old.get("letterbox"), dict):
             box = old["letterbox"]
@@ -157,6 +157,9 @@ class Manifest(ProvenResult):
             strides=head.strides,
             anchors=head.anchors,
             head=cast(Head, decoder) if decoder in get_args(Head) else "",
+            score_threshold=head.score_threshold,
+            iou_threshold=head.iou_threshold,
+            max_boxes=head.max_boxes,
             inputs=tuple(TensorInput(each.name, each.shape) for each in self.tensors),
         )
 
@@ -244,6 +247,12 @@ def manifest_schema() -> str:
     """The JSON Schema of a manifest, as docs/manifest.schema.json has it."""
     schema = Manifest.model_json_schema(mode="serialization")
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def _head_of_version_1(decoder: str) -> dict[str, Any]:
+    """Detectors alone had one, and one threshold for all."""
+    threshold = {"score_threshold": ModelSpec.score_threshold} if decoder else {}
+    return {"decoder": decoder, **threshold}
 
 
 def _describe(path: Path, folder: Path) -> FileSection:

@@ -14,8 +14,8 @@ from ...limited import MOST_IMAGE_BYTES, read_file
 from ...training.data import ImageSet
 from ...training.data.pixels import decode
 from ...zoo.spec import ModelSpec
-from ...zoo.tasks.images import to_input
 from ..graph.files import sample_type
+from ..tasks import get_task
 
 NOISE = "noise"
 MOST = 256  # samples to compare on, unless the user says otherwise
@@ -110,10 +110,9 @@ def as_image_set(name: str, split: str, samples: np.ndarray) -> ImageSet:
 def _image(path: Path, spec: ModelSpec) -> np.ndarray:
     try:
         pixels = decode(read_file(path, MOST_IMAGE_BYTES))
-        x = to_input(pixels, spec.input_size, spec.in_channels)
+        return get_task(spec.task).preprocess(spec, pixels).x
     except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None
-    return x[:, ::-1] if spec.color == "bgr" else x
 
 
 def _read_array(path: Path, spec: ModelSpec) -> np.ndarray:

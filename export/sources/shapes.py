@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class InputOptions:
         task: what it is for; ``raw`` compares numbers alone.
         dataset: the kind of labelled data that measures it; ``""``: none.
         head, strides, anchors: of a detector, see :class:`ModelSpec`.
+        thresholds: of a detector, by their names in :class:`ModelSpec`; its defaults hold else.
     """
 
     shapes: str | Mapping[str, Sequence[int]] | None = None
@@ -44,6 +45,7 @@ class InputOptions:
     head: Head = ""
     strides: Sequence[int] = ()
     anchors: Sequence[Sequence[tuple[float, float]]] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_given(self) -> bool:
@@ -75,6 +77,7 @@ def make_spec(
         "head": options.head,
         "strides": tuple(options.strides),
         "anchors": tuple(map(tuple, options.anchors)),
+        **options.thresholds,
         "description": name,
         "reference": "",
         "license": "",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ...errors import SourceError
 from ...zoo.spec import Color, Head
@@ -19,13 +20,17 @@ else:
     import tomli as tomllib
 
 
+_THRESHOLDS = {"score_threshold", "iou_threshold", "max_boxes"}
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
 class SpecFile(BaseModel):
     """The content of a spec.toml; what is left out keeps its default.
 
     ``dataset`` is the kind of labelled data in ``--data``: image_folder, mask_folder, coco_json
     and the others of ``edgeark train --dataset``; the task's metric is measured on it. A detector
     has a ``head``, with ``strides`` in pixels a cell and, for yolov5, ``anchors``: of each stride
-    widths and heights in pixels.
+    widths and heights in pixels; and it may have thresholds of its own, as :class:`ModelSpec` has.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +45,9 @@ class SpecFile(BaseModel):
     head: Head = ""
     strides: tuple[PositiveInt, ...] = ()
     anchors: tuple[tuple[tuple[PositiveFloat, PositiveFloat], ...], ...] = ()
+    score_threshold: Share | None = None
+    iou_threshold: Share | None = None
+    max_boxes: PositiveInt | None = None
 
 
 def read_spec(path: Path, options: InputOptions) -> InputOptions:
@@ -71,6 +79,7 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
         head=found.head,
         strides=found.strides,
         anchors=found.anchors,
+        thresholds=found.model_dump(include=_THRESHOLDS, exclude_none=True),
     )
 
 
@@ -83,5 +92,9 @@ def _check(found: SpecFile, path: Path) -> None:
         raise SourceError(f"--spec {path}: {found.task} needs head and strides")
     if found.head == "yolov5" and len(found.anchors) != len(found.strides):
         raise SourceError(f"--spec {path}: yolov5 needs the anchors of each stride")
+    if not task.has_head and found.model_dump(include=_THRESHOLDS, exclude_none=True):
+        raise SourceError(
+            f"--spec {path}: thresholds are a detector's, and the task is {found.task}"
+        )
     if found.dataset and not task.is_labelled:
         raise SourceError(f"--spec {path}: a dataset has labels: say the task")

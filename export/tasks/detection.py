@@ -33,7 +33,7 @@ class Detection(Task):
     columns = ("class", "score", "x1", "y1", "x2", "y2")
     samples_caption = (
         "Images evenly through the test set. On top the true boxes; then every place's boxes with "
-        "a score above 0.25, one colour a class, and how many there are."
+        "a score above the threshold, one colour a class, and how many there are."
     )
     samples_class = "large"
 

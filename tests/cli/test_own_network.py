@@ -204,6 +204,9 @@ def test_a_spec_measures_the_tasks_metric(tmp_path: Path, run: Run) -> None:
     for row in done.json:
         assert (row["metric"]["name"], row["metric"]["value"], row["metric"]["n"]) == ("top1", 1, 4)
         assert row["evidence"] == "executed"
+    folder = tmp_path / "test" / "red"  # as plain images, their folders' names say nothing
+    done = run("export", *words[1:4], "--images", folder, "--to", "onnxruntime", "--json")
+    assert done.status == 0 and done.json[0]["metric"] is None, done.err
     for text, said in (
         ("task = 'sorting'", "a task is one of"),
         ("classes = ['a']\ncolour = 'rgb'", "colour: Extra inputs are not permitted"),
@@ -215,6 +218,61 @@ def test_a_spec_measures_the_tasks_metric(tmp_path: Path, run: Run) -> None:
         spec.write_text(text)
         refused = run(*words)
         assert refused.status == 2 and said in refused.err, refused.err
+
+
+BOXES = """
+import torch
+from torch import nn
+
+class Boxes(nn.Module):
+    def forward(self, x):
+        x = nn.functional.avg_pool2d(x, 8)[:, :1] * 0.01
+        scores = x + torch.linspace(-2, 3, 64).view(1, 1, 8, 8)
+        return torch.cat([x - x, x, x, x, scores, x + 4], 1)
+"""
+DETECTOR = """
+task = "detection"
+classes = ["thing"]
+input_shape = "3x64x64"
+head = "yolov5"
+strides = [8]
+anchors = [[[12.0, 12.0]]]
+"""
+
+
+def test_a_spec_has_thresholds_of_its_own(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "boxes.py").write_text(BOXES)
+    (tmp_path / "photos").mkdir()
+    photo, spec = tmp_path / "photos" / "a.png", tmp_path / "spec.toml"
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(photo)
+    network = (f"{tmp_path}/boxes.py:Boxes", "--spec", spec)
+
+    def scores(*words: object) -> list[float]:
+        done = run("run", *words, "--image", photo, "--json")
+        assert done.status == 0, done.err
+        return [found["score"] for found in done.json["detections"]]
+
+    spec.write_text(DETECTOR)
+    usual = scores(*network)
+    assert len(usual) > 20 and 0.25 < min(usual) < 0.6
+    spec.write_text(DETECTOR + "score_threshold = 0.6\nmax_boxes = 9\niou_threshold = 0.1\n")
+    few = scores(*network)
+    assert 4 < len(few) <= 9 and min(few) > 0.6
+    words = ("--images", tmp_path / "photos", "--to", "onnxruntime", "--out", tmp_path / "exports")
+    done = run("export", *network, *words, "--json")
+    assert done.status == 0, done.err
+    (row,) = done.json
+    assert row["status"] == "ok" and row["metric"] is None  # the photos have no labels
+    folder = Path(row["artifact"]).parent
+    head = json.loads((folder / "manifest.json").read_text())["head"]
+    assert (head["score_threshold"], head["iou_threshold"], head["max_boxes"]) == (0.6, 0.1, 9)
+    assert scores(folder) == pytest.approx(few, abs=1e-4)
+    spec.write_text(DETECTOR + "score_threshold = 25\n")
+    refused = run("run", *network, "--image", photo)
+    assert refused.status == 2 and "score_threshold: Input should be less than 1" in refused.err
+    spec.write_text(SPEC + "score_threshold = 0.5\n")
+    refused = run("run", *network, "--image", photo)
+    assert refused.status == 2 and "thresholds are a detector's" in refused.err
 
 
 def test_bad_input_is_one_line(folder: Path, run: Run) -> None:

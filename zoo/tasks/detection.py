@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
-# What an application asks for; measuring asks for less.
-SCORE_THRESHOLD, IOU_THRESHOLD, MAX_BOXES = 0.25, 0.45, 300
-
 # exp(20) times a stride is wider than any image, and its square is still a float32.
 _MAX_EXPONENT = 20.0
 
@@ -192,11 +189,11 @@ def detect_arrays(
     spec: ModelSpec,
     outputs: Sequence[np.ndarray],
     mappings: Sequence[Letterbox],
-    threshold: float = SCORE_THRESHOLD,
-    iou: float = IOU_THRESHOLD,
+    threshold: float | None = None,
+    iou: float | None = None,
     *,
     multi_label: bool = False,
-    max_detections: int = MAX_BOXES,
+    max_detections: int | None = None,
 ) -> list[Boxes]:
     """The detections of a batch as arrays, in the pixels of each image, best first.
 
@@ -204,7 +201,7 @@ def detect_arrays(
         spec: the network's.
         outputs: its raw maps, batch N.
         mappings: where each of the N images lies in its input.
-        threshold: only scores above it.
+        threshold: only scores above it; None, like the two below: as the spec says.
         iou: two boxes of one class that overlap by more are one object.
         multi_label: every class above the threshold instead of a place's best one.
         max_detections: at most so many an image, before those without area are dropped.
@@ -212,10 +209,13 @@ def detect_arrays(
     Raises:
         ValueError: the maps do not fit the spec, or the mappings the batch.
     """
+    threshold = spec.score_threshold if threshold is None else threshold
+    iou = spec.iou_threshold if iou is None else iou
+    limit = spec.max_boxes if max_detections is None else max_detections
     candidates = decode(spec, outputs, threshold, multi_label=multi_label)
     answers = []
     for boxes, mapping in zip(candidates, mappings, strict=True):
-        best = nms(boxes, iou, max_detections)
+        best = nms(boxes, iou, limit)
         mapped = Boxes(mapping.to_image(best.xyxy), best.scores, best.classes)
         answers.append(mapped.pick(areas(mapped.xyxy) > 0))  # what lay in the grey alone has none
     return answers
@@ -225,8 +225,8 @@ def detect(
     spec: ModelSpec,
     outputs: Sequence[np.ndarray],
     mapping: Letterbox,
-    threshold: float = SCORE_THRESHOLD,
-    iou: float = IOU_THRESHOLD,
+    threshold: float | None = None,
+    iou: float | None = None,
 ) -> list[Detection]:
     """What is to be seen in one image, best first; see :func:`detect_arrays`."""
     (boxes,) = detect_arrays(spec, outputs, [mapping], threshold, iou)
