@@ -6,7 +6,7 @@ outlives its reason fails there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import fx
@@ -223,19 +223,44 @@ _large_transpose(SMALL_TRANSPOSES[:2], (*_MOVED, (0, 1, 3, 2)))
 _large_transpose(SMALL_TRANSPOSES[2:], _MOVED)
 
 
-@rules.op(
-    "flatten",
-    "reshape",
-    "view",
-    name="flat-output",
-    severity="warning",
-    reason="a Reshape on the CPU in int8",
-    fix="end in [N, C, 1, 1] and flatten on the host",
-    chips=FLAT_ON_CPU,
-    precisions=("int8",),
-)
-def flat_output(op: Op) -> str | None:
-    return "a flat output" if op.is_output and len(op.shape) == 2 else None
+def _ends(op: Op) -> bool:
+    """Whether it is an output, or joined with others to one."""
+    return op.is_output or any(user.kind == "cat" and _ends(user) for user in op.users)
+
+
+def _unread(op: Op) -> int:
+    """How many values the compiler reads as one of what a flat output is made of; 0: of none.
+
+    Those of the last two axes; of a map of one pixel, its channels.
+    """
+    shape = next(iter(op.input_shapes), ())
+    if len(shape) < 4 or op.shape[-2:] == shape[-2:] or not _ends(op):
+        return 0
+    return shape[-2] * shape[-1] if shape[-2:] != (1, 1) else shape[-3]
+
+
+def _flat_output(
+    name: str, step: int, fits: Callable[[int], bool], precisions: tuple[str, ...]
+) -> None:
+    """Measured on outputs of 1x1 to 8x8 pixels and 4 to 126 channels, in all usual orders."""
+
+    def predicate(op: Op) -> str | None:
+        count = _unread(op)
+        return None if fits(count) else f"a flat output of rows of {count} values"
+
+    rules.op(
+        *("flatten", "reshape", "view"),
+        name=name,
+        severity="warning",
+        reason=f"a Reshape on the CPU, as rows are no multiple of {step}",
+        fix="end in the map [N, C, H, W], and permute and flatten on the host",
+        chips=FLAT_ON_CPU,
+        precisions=precisions,
+    )(predicate)
+
+
+_flat_output("flat-output", 8, lambda count: count % 8 == 0, ())
+_flat_output("int8-flat-output", 16, lambda count: count % 16 != 8, ("int8",))
 
 
 def _misread_pool(op: Op) -> str | None:

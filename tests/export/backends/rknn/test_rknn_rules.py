@@ -11,10 +11,10 @@ import pytest
 import torch
 from edgeark.export.backends.rknn import target as rknn_target
 from edgeark.export.backends.rknn.examples import EXAMPLES, Decoded
-from edgeark.export.lint import Example
+from edgeark.export.lint import Example, check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets import find_target
-from edgeark.export.targets.base import Conversion
+from edgeark.export.targets.base import Conversion, Precision
 from support.rknn_cases import SPEC, make_graph
 from support.target_base import installed_target
 from torch import Tensor, nn
@@ -64,6 +64,54 @@ def test_the_toolkit_puts_bad_examples_on_the_cpu(chip: str, tmp_path: Path) -> 
         wanted = {(f"bad.{i}", example.cpu_ops[0]) for i, example in enumerate(examples)}
         assert found >= wanted
         assert {module for module, _ in found} == {module for module, _ in wanted}
+
+
+class Head(nn.Module):
+    """A detector's: anchors and channels of one convolution, in one of three orders."""
+
+    def __init__(self, anchors: int, channels: int, order: str) -> None:
+        super().__init__()
+        self.conv, self.channels, self.order = nn.Conv2d(8, anchors * channels, 1), channels, order
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.order == "flat":
+            return x.flatten(1)
+        if self.order == "ssd":
+            return x.permute(0, 2, 3, 1).reshape(1, -1, self.channels)
+        x = x.view(1, -1, self.channels, *x.shape[2:])
+        return x.permute(0, 3, 4, 1, 2).reshape(1, -1, self.channels)
+
+
+class Detector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        sizes = ((1, 4), (3, 4), (6, 4), (3, 16), (6, 21), (6, 20))
+        orders = ("flat", "ssd", "retina")
+        self.heads = nn.ModuleList(Head(*size, order) for size in sizes for order in orders)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(head(self.stem(x)) for head in self.heads)
+
+
+@pytest.mark.parametrize(("precision", "size"), [("float16", (5, 5)), ("int8", (4, 6))])
+def test_flat_outputs_are_on_the_cpu_where_the_rules_say_so(
+    precision: Precision, size: tuple[int, int], tmp_path: Path
+) -> None:
+    target = installed_target("rknn:rk3588")
+    spec = replace(SPEC, input_size=size)
+    graph = make_graph(Detector(), tmp_path, spec)
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, *size), dtype=np.uint8)
+    calibration = images if precision == "int8" else None
+    log = tmp_path / "log.txt"
+    artifact = target.convert(Conversion(graph, precision, tmp_path, log, calibration))
+    placement = target.placement(artifact)
+    assert placement is not None
+    rules = [rule for rule in target.rules() if rule.falls_back and rule.holds_in(precision)]
+    found = {finding.module for finding in check(graph.network, rules, target.full_name)}
+    on_cpu = {row["module"] for row in placement.layers if row["target"] != "NPU"}
+    assert found == on_cpu and 0 < len(found) < 18
 
 
 def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
