@@ -55,6 +55,7 @@ for _name, _command in {
     "import": zoo.import_,
     "run": running.run,
     "verify": running.verify,
+    "report": exports.report,
     "bundle": bundle.bundle,
     "check": check.check,
     "rewrite": rewrite.rewrite,

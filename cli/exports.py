@@ -1,12 +1,15 @@
-"""Commands that convert and measure: export, eval, demo."""
+"""Commands that convert, measure and report: export, eval, report, demo."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ..errors import EdgearkError
 from ..settings import go_offline
 from .console import err, out, print_json, working
 from .options import (
@@ -29,7 +32,9 @@ from .options import (
 from .tables import print_rows
 
 if TYPE_CHECKING:
+    from ..export.prepare import EvalContext
     from ..export.request import NetworkRequest
+    from ..export.results.schema import ExportResult
 
 PASSED = ("ok", "inconclusive")
 
@@ -72,6 +77,10 @@ def export(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the exports.")] = Path(
         "exports"
     ),
+    report: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
+        typer.Option("--report", help="An HTML file about all of them: see the command report."),
+    ] = None,
     limit: LimitOption = None,
     tool: ToolOption = None,
     jobs: JobsOption = 1,
@@ -87,8 +96,16 @@ def export(
     from ..export.pipeline import export_request
     from ..export.targets.tools import parse_tools
 
+    def write(context: EvalContext, rows: list[ExportResult]) -> None:
+        from ..export.report import made_by, write_report
+
+        if report is not None:
+            write_report([(context, rows)], report, made_by(_command_line()))
+
     if offline:
         go_offline()
+    if report is not None:
+        _require_html(report)
     with working() as say:
         rows = export_request(
             *(request, to),
@@ -100,12 +117,53 @@ def export(
             tools=parse_tools(tool or ()),
             jobs=jobs,
             on_step=say,
+            on_done=write,
         )
     if json:
         print_json([row.to_dict() for row in rows])
     else:
         print_rows("exports", rows)
+        if report is not None:
+            out.print(f"report: {report}", soft_wrap=True)
     raise typer.Exit(0 if all(row.status in PASSED for row in rows) else 1)
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Exports, or folders with exports below them.")
+    ],
+    file: Annotated[Path, typer.Option("--out", help="The HTML file.")] = Path("report.html"),
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run each on its golden inputs, for the times.")
+    ] = False,
+    offline: OfflineFlag = False,
+    trust: TrustFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Write one HTML file about exports: what they come to, figures, sample answers, errors."""
+    from ..export.report import made_by, write_exports_report
+    from ..export.verify import find_exports
+
+    if offline:
+        go_offline()
+    _require_html(file)
+    exports = [export for folder in folders for export in find_exports(folder)]
+    with working() as say:
+        say(f"report of {len(exports)} exports")
+        rows = write_exports_report(exports, file, made_by(_command_line()), measure=measure)
+    if json:
+        print_json({"report": str(file), "rows": [row.to_dict() for row in rows]})
+    else:
+        out.print(f"report: {file}", soft_wrap=True)
+
+
+def _require_html(file: Path) -> None:
+    if file.suffix.lower() not in (".html", ".htm") or file.is_dir():
+        raise EdgearkError(f"a report is an .html file, not {file}")
+
+
+def _command_line() -> str:
+    return shlex.join(["edgeark", *sys.argv[1:]])
 
 
 def demo(

@@ -145,8 +145,9 @@ def export_request(
     tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
     on_step: Callable[[str], None] | None = None,
+    on_done: Callable[[EvalContext, list[ExportResult]], None] | None = None,
 ) -> list[ExportResult]:
-    """:func:`export_model` of what a command was given."""
+    """:func:`export_model` of what a command was given; ``on_done`` gets what a report needs."""
     names = to if isinstance(to, str) else ",".join(to)
     chosen = find_targets(names, request.fits)
     require_known(quantization, chosen)
@@ -160,7 +161,10 @@ def export_request(
             quantization=quantization,
             rewrite_for=chosen if rewrite else (),
         )
-        return export_all(context, chosen, out, int8=int8, jobs=jobs, on_step=on_step)
+        rows = export_all(context, chosen, out, int8=int8, jobs=jobs, on_step=on_step)
+        if on_done:
+            on_done(context, rows)
+        return rows
 
 
 def _path(given: Path | str | None) -> Path | None:

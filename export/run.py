@@ -265,7 +265,7 @@ def _open_export(export: Reopened) -> Runner:
     versions = ", ".join(f"{name} {number}" for name, number in target.versions().items())
     words = ", ".join(filter(None, [f"{target.full_name} {precision}", place]))
     spec = export.manifest.spec
-    return Runner(spec, lambda x: run_export(export, x), f"{words} ({versions})")
+    return Runner(spec, lambda x: run_export(export, x).outputs, f"{words} ({versions})")
 
 
 def _finite(outputs: Sequence[np.ndarray], spec: ModelSpec) -> Sequence[np.ndarray]:

@@ -258,8 +258,8 @@ def require_unchanged(export: Reopened) -> None:
         raise EdgearkError(f"not the files that {export.folder / MANIFEST} describes: {changed[0]}")
 
 
-def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
-    """The outputs for raw images, uint8 ``[N, C, H, W]``; see :func:`require_unchanged`.
+def run_export(export: Reopened, images: np.ndarray) -> RunResult:
+    """An export's answers to raw images, uint8 ``[N, C, H, W]``; see :func:`require_unchanged`.
 
     Raises:
         EdgearkError: nothing here runs it.
@@ -268,4 +268,4 @@ def run_export(export: Reopened, images: np.ndarray) -> list[np.ndarray]:
     result = _run(export, images)
     if result is None:
         raise EdgearkError(f"nothing here runs {export.target.full_name}: {export.folder}")
-    return result.outputs
+    return result

@@ -1,17 +1,21 @@
-"""Exports as one HTML file: tables, sample answers, error histograms; no script, no network.
+"""Exports as one HTML file: conclusions, tables, sample answers, error histograms; no network.
 
-Nothing in it tells the time or the machine, so the files of two runs can be compared.
+Without ``made`` nothing in it tells the time or the machine, and it has no script: the files of two
+runs can be compared.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -19,12 +23,14 @@ from ... import __version__
 from ...training.checkpoint import atomic_path
 from ..targets import find_target
 from ..targets.base import Limits, Precision, Target
-from ..tasks import Answer, Sample, Task, get_task
-from . import plots
+from . import conclusion, plots
+from .conclusion import conclude, draw_trade_offs
+from .sections import Section, section_of_context, sections_of_exports
 
 if TYPE_CHECKING:
     from ..prepare import EvalContext
     from ..results.schema import ExportResult
+    from ..verify import Reopened
 
 SIGNS = {  # not by colour alone
     "ok": "✓",
@@ -39,16 +45,6 @@ _NONE = "-"
 
 
 @dataclass(frozen=True)
-class AnswerLine:
-    """One place's answers to the samples; ``why`` says why there are none."""
-
-    target: str
-    precision: str
-    answers: Sequence[Answer | None]
-    why: str = ""
-
-
-@dataclass(frozen=True)
 class LimitLine:
     """What exports of one precision must reach; ``targets`` is empty where all share it."""
 
@@ -57,33 +53,65 @@ class LimitLine:
     targets: str
 
 
-@dataclass(frozen=True)
-class Section:
-    """All that the report says of one model."""
-
-    context: EvalContext
-    rows: Sequence[ExportResult]
-    task: Task
-    samples: list[Sample]
-    lines: list[AnswerLine]
-    axis: plots.Axis
-    histograms: list[plots.Histogram]
-
-
 def write_report(
-    contexts_and_rows: Sequence[tuple[EvalContext, Sequence[ExportResult]]], path: str | Path
+    contexts_and_rows: Sequence[tuple[EvalContext, Sequence[ExportResult]]],
+    path: str | Path,
+    made: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the report of some exports to ``path``, whole or not at all.
 
     Args:
         contexts_and_rows: models, each with its rows; rows of any status.
         path: the HTML file.
+        made: how, when and where, by what it is; with it the rows can be sorted and filtered.
     """
-    every_row = [row for _, rows in contexts_and_rows for row in rows]
-    targets = {name: find_target(name) for name in dict.fromkeys(row.target for row in every_row)}
+    targets = _targets(row.target for _, rows in contexts_and_rows for row in rows)
+    sections = [section_of_context(context, rows, targets) for context, rows in contexts_and_rows]
+    _write(sections, targets, path, made)
+
+
+def write_exports_report(
+    exports: Sequence[Reopened],
+    path: str | Path,
+    made: Mapping[str, str] = MappingProxyType({}),
+    *,
+    measure: bool = False,
+) -> list[ExportResult]:
+    """The same of exports that are there; see :func:`.sections.sections_of_exports`."""
+    targets = _targets(export.manifest.target for export in exports)
+    sections = sections_of_exports(exports, targets, measure=measure)
+    _write(sections, targets, path, made)
+    return [row for section in sections for row in section.rows]
+
+
+def made_by(command: str) -> dict[str, str]:
+    """The command that makes a report, when, and on what machine."""
+    return {
+        "command": command,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
+        f"Python {platform.python_version()}",
+    }
+
+
+def _targets(names: Iterable[str]) -> dict[str, Target]:
+    return {name: find_target(name) for name in dict.fromkeys(names)}
+
+
+def _write(
+    sections: Sequence[Section],
+    targets: dict[str, Target],
+    path: str | Path,
+    made: Mapping[str, str],
+) -> None:
+    every_row = [row for section in sections for row in section.rows]
     page = _environment().get_template("report.html")
     html = page.render(
-        sections=[_section(context, rows, targets) for context, rows in contexts_and_rows],
+        sections=sections,
+        conclusions={section.name: conclude(section.rows) for section in sections},
+        pictures={section.name: draw_trade_offs(section.rows) for section in sections},
+        picture_size=(conclusion.WIDTH, conclusion.HEIGHT),
+        made=made,
         statuses=Counter(row.status for row in every_row),
         total=len(every_row),
         targets=targets,
@@ -116,38 +144,6 @@ def _environment() -> Environment:
         "tally": _tally,
     }
     return environment
-
-
-def _section(
-    context: EvalContext, rows: Sequence[ExportResult], targets: dict[str, Target]
-) -> Section:
-    answered = [row for row in rows if row.outputs]
-    task = get_task(context.spec.task)
-    shown, answer = task.choose_samples(
-        context.spec, context.test, context.reference, [row.outputs for row in answered]
-    )
-
-    def line(target: str, precision: str, outputs: Sequence[np.ndarray]) -> AnswerLine:
-        return AnswerLine(target, precision, answer(outputs))
-
-    lines = [line("PyTorch", "float32", context.reference)]
-    for row in rows:
-        if row.outputs:
-            lines.append(line(row.target, row.precision, row.outputs))
-        else:
-            lines.append(AnswerLine(row.target, row.precision, [], f"no answer: {row.status}"))
-    axis, histograms = plots.error_histograms(
-        [
-            (
-                row.target,
-                row.precision,
-                plots.absolute_errors(context.reference, row.outputs),
-                targets[row.target].limits(row.precision).max_abs_error,
-            )
-            for row in answered
-        ]
-    )
-    return Section(context, rows, task, shown, lines, axis, histograms)
 
 
 def _limit_lines(rows: Sequence[ExportResult], targets: dict[str, Target]) -> list[LimitLine]:

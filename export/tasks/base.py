@@ -15,7 +15,7 @@ from ...training.data import ImageSet
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import to_input
 from ...zoo.tasks.letterbox import Letterbox, letterbox
-from .drawing import draw_lines
+from .drawing import draw_lines, photo_uri, to_rgb
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,15 @@ class Sample:
 class Answer:
     """A target's answer to a sample in a report: an image as a data URI, or words alone.
 
-    ``right`` says whether the answer is right, where that is yes or no; ``score`` is a probability.
+    ``right`` says whether the answer is right, where that is yes or no; ``score`` is a probability,
+    ``error`` how far the raw outputs are from PyTorch's.
     """
 
     words: str
     uri: str = ""
     right: bool | None = None
     score: float | None = None
+    error: str = ""
 
 
 # Raw outputs of the first n test images to an answer a sample; None for a sample beyond them.
@@ -148,6 +150,24 @@ class Task(ABC):
             reference: PyTorch's raw outputs for them.
             answered: raw outputs of targets, each for the first n <= N images.
         """
+
+    def show(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], pixels: np.ndarray
+    ) -> Answer | None:
+        """An answer to an input of a network, for a report; None where nothing is known of it.
+
+        Args:
+            spec: the network's.
+            outputs: its raw outputs, batch 1.
+            pixels: the raw input, uint8 ``[C, height, width]``.
+        """
+        size = (pixels.shape[1], pixels.shape[2])
+        whole = ModelInput(pixels[None], size, Letterbox((1.0, 1.0), (0, 0), size))
+        meaning = self.postprocess(spec, outputs, whole)
+        if not meaning:
+            return None
+        drawn = self.draw(spec, to_rgb(pixels, spec.color), meaning)
+        return Answer(self.describe(meaning), photo_uri(drawn))
 
     def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
         """Shapes of the raw outputs, batch 1, as the decoders of board scripts read them.

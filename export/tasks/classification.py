@@ -50,6 +50,12 @@ class Classification(Task):
     def decoder(self, spec: ModelSpec) -> str:
         return "softmax"
 
+    def show(
+        self, spec: ModelSpec, outputs: Sequence[np.ndarray], pixels: np.ndarray
+    ) -> Answer | None:
+        best = top_k(outputs[0], spec.classes, k=1)[0][0]
+        return Answer(best["name"], score=best["score"])
+
     def figures(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
     ) -> dict[str, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +14,7 @@ from ...zoo.spec import ModelSpec
 from ...zoo.tasks.boxes import Boxes
 from ...zoo.tasks.detection import detect
 from .base import Answer, Answers, ModelInput, Sample, Task, register_task
-from .drawing import draw_named_boxes
-
-_LONGEST = 416  # pixels of a drawn image: enough to see the boxes, little enough for one page
-_QUALITY = 80
+from .drawing import draw_named_boxes, photo_uri
 
 
 @register_task
@@ -137,8 +132,4 @@ def _drawn_uri(pixels: np.ndarray, color: str, boxes: Boxes) -> str:
     """A raw image ``[C, H, W]`` with boxes, as a JPEG in a data URI."""
     from ...training.plots import draw_boxes  # matplotlib is slow to import
 
-    image = draw_boxes(pixels, color, boxes)
-    image.thumbnail((_LONGEST, _LONGEST))
-    buffer = io.BytesIO()
-    image.save(buffer, format="jpeg", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return photo_uri(np.asarray(draw_boxes(pixels, color, boxes)))

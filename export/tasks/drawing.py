@@ -16,19 +16,20 @@ from ...zoo.tasks.segmentation import Rgb, class_colors, overlay
 if TYPE_CHECKING:
     from ...zoo.tasks.detection import Detection
 
+_LONGEST, _QUALITY = 416, 80  # pixels of a drawn image in a report, and the JPEG's quality
 _SMALLEST_TEXT = 11  # pixels
 _MISSING = "\uffff"  # no font has it
 
 
 def image_uri(image: np.ndarray, color: str) -> str:
     """A raw image, uint8 ``[C, H, W]`` with 1 or 3 channels, as a PNG in a data URI."""
-    return _png_uri(_pixels(image, color))
+    return _png_uri(to_rgb(image, color))
 
 
 def mask_uri(image: np.ndarray, mask: np.ndarray, num_classes: int, color: str) -> str:
     """A raw image with a mask ``[H, W]`` painted over it, likewise."""
     colors = class_colors(num_classes)
-    return _png_uri(overlay(_pixels(image, color), mask, colors))
+    return _png_uri(overlay(to_rgb(image, color), mask, colors))
 
 
 def draw_lines(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
@@ -88,7 +89,16 @@ def _write(
     return y + height + 2
 
 
-def _pixels(image: np.ndarray, color: str) -> np.ndarray:
+def photo_uri(pixels: np.ndarray) -> str:
+    """A drawn image ``[h, w, 3]`` as a JPEG in a data URI, small enough for a page of many."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((_LONGEST, _LONGEST))
+    buffer = io.BytesIO()
+    image.save(buffer, format="jpeg", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def to_rgb(image: np.ndarray, color: str) -> np.ndarray:
     """``[H, W]`` or rgb ``[H, W, 3]`` of a raw image ``[C, H, W]``."""
     planes = image[::-1] if color == "bgr" else image
     return planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)

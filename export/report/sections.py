@@ -1,0 +1,233 @@
+"""What a report says of one network: its rows, sample answers and errors.
+
+Either of exports that were just made, with their test set, or of exports that are there, with their
+golden inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...zoo.spec import ModelSpec
+from ..results.schema import ExportResult, ProvenResult
+from ..targets.base import Target
+from ..tasks import Answer, Sample, Task, get_task
+from ..tasks.drawing import image_uri
+from ..verify import Reopened, require_unchanged, run_export
+from . import plots
+
+if TYPE_CHECKING:
+    from ..prepare import EvalContext
+
+_SHOWN = 4  # inputs without labels
+_SHOWN_CAPTION = (
+    "Inputs of the network with PyTorch's answers, and every export's, with its largest difference "
+    "from PyTorch's raw outputs for that input."
+)
+
+
+@dataclass(frozen=True)
+class AnswerLine:
+    """One place's answers to the samples; ``why`` says why there are none."""
+
+    target: str
+    precision: str
+    answers: Sequence[Answer | None]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the report says of one network; ``data`` says what it was asked about."""
+
+    name: str
+    spec: ModelSpec
+    data: str
+    rows: Sequence[ExportResult]
+    task: Task
+    caption: str
+    samples: list[Sample]
+    lines: list[AnswerLine]
+    axis: plots.Axis
+    histograms: list[plots.Histogram]
+
+
+def section_of_context(
+    context: EvalContext, rows: Sequence[ExportResult], targets: dict[str, Target]
+) -> Section:
+    """Of a network that was just exported.
+
+    Args:
+        context: the network with its test set.
+        rows: its exports.
+        targets: by name.
+    """
+    spec, test, task = context.spec, context.test, get_task(context.spec.task)
+    asked = [_Asked(row, row.outputs, context.reference) for row in rows]
+    if context.is_labelled:
+        shown, answer = task.choose_samples(
+            spec, test, context.reference, [row.outputs for row in rows if row.outputs]
+        )
+        lines = [AnswerLine("PyTorch", "float32", answer(context.reference))]
+        lines += [
+            AnswerLine(row.target, row.precision, answer(row.outputs))
+            if row.outputs
+            else _silent(row)
+            for row in rows
+        ]
+    else:
+        shown, lines = _unlabelled(spec, test.images, context.reference, asked)
+    return Section(
+        name=context.name,
+        spec=spec,
+        data=f"{len(test):,} {test.split} images of {test.name}",
+        rows=rows,
+        task=task,
+        caption=task.samples_caption if context.is_labelled else _SHOWN_CAPTION,
+        samples=shown,
+        lines=lines,
+        **_histograms(asked, targets),
+    )
+
+
+def sections_of_exports(
+    exports: Sequence[Reopened], targets: dict[str, Target], *, measure: bool = False
+) -> list[Section]:
+    """Of exports that are there, a section a network, from their manifests and golden inputs.
+
+    Args:
+        exports: of any networks and targets.
+        targets: by name.
+        measure: run each on its golden inputs, for the times: a manifest has none.
+
+    Raises:
+        EdgearkError: golden vectors are missing or broken; with ``measure``: nothing here runs one.
+    """
+    groups: dict[str, list[Reopened]] = {}
+    for export in exports:
+        groups.setdefault(export.manifest.model, []).append(export)
+    return [_of_group(name, group, targets, measure) for name, group in groups.items()]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An export's answers beside PyTorch's to the same inputs."""
+
+    row: ExportResult
+    outputs: Sequence[np.ndarray]
+    reference: Sequence[np.ndarray]
+
+
+def _of_group(
+    name: str, exports: Sequence[Reopened], targets: dict[str, Target], measure: bool
+) -> Section:
+    goldens = [export.golden() for export in exports]
+    spec, images = exports[0].manifest.spec, goldens[0].images
+    asked = [
+        _Asked(_row(export, golden.images, measure), golden.answers, golden.reference)
+        for export, golden in zip(exports, goldens, strict=True)
+    ]
+    is_same = [np.array_equal(golden.images, images) for golden in goldens]
+    comparable = [
+        each if same else _Asked(each.row, [], each.reference)
+        for each, same in zip(asked, is_same, strict=True)
+    ]
+    shown, lines = _unlabelled(spec, images, goldens[0].reference, comparable)
+    return Section(
+        name=name,
+        spec=spec,
+        data=f"{len(images)} golden inputs",
+        rows=[each.row for each in asked],
+        task=get_task(spec.task),
+        caption=_SHOWN_CAPTION,
+        samples=shown,
+        lines=lines,
+        **_histograms(asked, targets),
+    )
+
+
+def _row(export: Reopened, images: np.ndarray, measure: bool) -> ExportResult:
+    found = export.manifest
+    run_ms = None
+    if measure:
+        require_unchanged(export)
+        run_ms = run_export(export, images).ms_per_image
+    return ExportResult(
+        **{name: getattr(found, name) for name in ProvenResult.model_fields},
+        artifact=Path(export.folder, found.files[0].name),
+        size_bytes=sum(file.bytes or 0 for file in found.files),
+        run_ms=run_ms,
+        message=found.message,
+        source_results=found.source_results,
+    )
+
+
+def _unlabelled(
+    spec: ModelSpec,
+    images: np.ndarray,
+    reference: Sequence[np.ndarray],
+    asked: Sequence[_Asked],
+) -> tuple[list[Sample], list[AnswerLine]]:
+    """The first inputs, and everybody's answers to them; none where nothing says what they mean."""
+    task = get_task(spec.task)
+    if spec.inputs or not spec.classes or spec.in_channels not in (1, 3):
+        return [], []
+    count = min(_SHOWN, len(images))
+
+    def show(outputs: Sequence[np.ndarray], index: int) -> Answer | None:
+        return task.show(spec, [each[index : index + 1] for each in outputs], images[index])
+
+    wanted = [show(reference, index) for index in range(count)]
+    if not any(wanted):
+        return [], []
+    lines = [AnswerLine("PyTorch", "float32", wanted)]
+    for each in asked:
+        if not each.outputs:
+            lines.append(_silent(each.row))
+            continue
+        answers = []
+        for index in range(min(count, len(each.outputs[0]))):
+            found = show(each.outputs, index)
+            error = max(
+                float(np.abs(a[index] - b[index]).max(initial=0))
+                for a, b in zip(each.outputs, each.reference, strict=True)
+            )
+            answers.append(found and _with_error(found, wanted[index], error))
+        answers += [None] * (count - len(answers))
+        lines.append(AnswerLine(each.row.target, each.row.precision, answers))
+    samples = [
+        Sample(index, image_uri(images[index], spec.color), f"input {index}")
+        for index in range(count)
+    ]
+    return samples, lines
+
+
+def _with_error(found: Answer, wanted: Answer | None, error: float) -> Answer:
+    """Right, where an answer in words alone is PyTorch's."""
+    right = None if found.uri or wanted is None else found.words == wanted.words
+    return Answer(found.words, found.uri, right, found.score, f"max abs {error:.1e}")
+
+
+def _silent(row: ExportResult) -> AnswerLine:
+    return AnswerLine(row.target, row.precision, [], f"no answer: {row.status}")
+
+
+def _histograms(asked: Sequence[_Asked], targets: dict[str, Target]) -> dict[str, object]:
+    axis, histograms = plots.error_histograms(
+        [
+            (
+                each.row.target,
+                each.row.precision,
+                plots.absolute_errors(each.reference, each.outputs),
+                targets[each.row.target].limits(each.row.precision).max_abs_error,
+            )
+            for each in asked
+            if each.outputs
+        ]
+    )
+    return {"axis": axis, "histograms": histograms}
