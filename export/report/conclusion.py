@@ -55,8 +55,9 @@ def conclude(rows: Sequence[ExportResult]) -> list[str]:
         if row.placement is not None and row.placement.cpu_ops:
             counts = Counter(row.placement.cpu_ops)
             names = ", ".join(f"{n} x{c}" if c > 1 else n for n, c in counts.items())
-            share = 100 * row.placement.npu_mac_fraction
-            found.append(f"{_name(row)}: on the CPU {names}; {share:.1f} % of the MACs on the NPU.")
+            share = row.placement.npu_mac_fraction
+            words = "" if share is None else f"; {100 * share:.1f} % of the MACs on the NPU"
+            found.append(f"{_name(row)}: on the CPU {names}{words}.")
     for row in rows:
         if row.status not in _PASSED:
             reason = f": {row.message}" if row.message else ""

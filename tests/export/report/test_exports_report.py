@@ -45,6 +45,8 @@ def test_the_conclusion_names_the_best_and_what_was_lost() -> None:
         "rknn:rk3588 int8: on the CPU Softmax x2; 97.5 % of the MACs on the NPU.",
         "ncnn float32 is failed: 1 dB.",
     ]
+    no_npu = Placement(None, ("Resize",), 10, None)
+    assert conclude([row("tflm", placement=no_npu)]) == ["tflm float32: on the CPU Resize."]
     assert conclude([row("mnn", status="unavailable", evidence=None, sqnr_db=None)]) == [
         "mnn float32 is unavailable."
     ]
