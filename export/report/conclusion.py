@@ -155,6 +155,7 @@ def _place_name(
     is_left = x > 0.6 * WIDTH
     start = x - 7 - _LETTER * len(name) if is_left else x + 7
     end = start + _LETTER * len(name)
+    height = y
     for step in range(1, 40):
         height = y + 3 + _LINE * (step // 2) * (-1 if step % 2 else 1)
         if all(end < a or start > b or abs(height - h) >= _LINE for a, b, h in taken):

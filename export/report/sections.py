@@ -53,8 +53,7 @@ class Section:
     caption: str
     samples: list[Sample]
     lines: list[AnswerLine]
-    axis: plots.Axis
-    histograms: list[plots.Histogram]
+    errors: tuple[plots.Axis, list[plots.Histogram]]
 
 
 def section_of_context(
@@ -91,7 +90,7 @@ def section_of_context(
         caption=task.samples_caption if context.is_labelled else _SHOWN_CAPTION,
         samples=shown,
         lines=lines,
-        **_histograms(asked, targets),
+        errors=_histograms(asked, targets),
     )
 
 
@@ -147,7 +146,7 @@ def _of_group(
         caption=_SHOWN_CAPTION,
         samples=shown,
         lines=lines,
-        **_histograms(asked, targets),
+        errors=_histograms(asked, targets),
     )
 
 
@@ -217,8 +216,10 @@ def _silent(row: ExportResult) -> AnswerLine:
     return AnswerLine(row.target, row.precision, [], f"no answer: {row.status}")
 
 
-def _histograms(asked: Sequence[_Asked], targets: dict[str, Target]) -> dict[str, object]:
-    axis, histograms = plots.error_histograms(
+def _histograms(
+    asked: Sequence[_Asked], targets: dict[str, Target]
+) -> tuple[plots.Axis, list[plots.Histogram]]:
+    return plots.error_histograms(
         [
             (
                 each.row.target,
@@ -230,4 +231,3 @@ def _histograms(asked: Sequence[_Asked], targets: dict[str, Target]) -> dict[str
             if each.outputs
         ]
     )
-    return {"axis": axis, "histograms": histograms}
