@@ -84,6 +84,21 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
+def build(
+    facts: Facts, outputs: list[np.ndarray], objects: list[Path], edge_post: Library, folder: Path
+) -> Path:
+    """What reads outputs from a file, which is written here."""
+    (folder / "model.h").write_text(model_header(facts), encoding="ascii")
+    np.concatenate([output.ravel() for output in outputs]).tofile(folder / "outputs")
+    library = Path(edge_post.raw._name)
+    run_command(
+        *(compiler("g++", "g++"), *STRICT, f"-I{folder}", f"-I{CPP}"),
+        *(CPP / f"{facts.task}.cpp", SUPPORT / "read_answer.cpp", *objects, library),
+        *(f"-Wl,-rpath,{library.parent}", "-o", folder / "program"),
+    )
+    return folder / "program"
+
+
 @pytest.mark.parametrize(("model", "count"), CASES)
 def test_own_classes(
     model: str,
@@ -97,16 +112,9 @@ def test_own_classes(
         own = tuple(tuple((w + 3.25, h * 0.75) for w, h in each) for each in spec.anchors)
         spec = replace(spec, anchors=own)
     outputs = outputs_of(spec, count)
-    (tmp_path / "model.h").write_text(model_header(facts_for(spec, outputs)), encoding="ascii")
-    np.concatenate([output.ravel() for output in outputs]).tofile(tmp_path / "outputs")
-    library = Path(edge_post.raw._name)
-    run_command(
-        *(compiler("g++", "g++"), *STRICT, f"-I{tmp_path}", f"-I{CPP}"),
-        *(CPP / f"{spec.task}.cpp", SUPPORT / "read_answer.cpp", *objects, library),
-        *(f"-Wl,-rpath,{library.parent}", "-o", tmp_path / "program"),
-    )
+    program = build(facts_for(spec, outputs), outputs, objects, edge_post, tmp_path)
     for size in ((201, 97), (51, 40)):  # larger and smaller than the input
-        found = json.loads(run_command(tmp_path / "program", tmp_path / "outputs", *size))
+        found = json.loads(run_command(program, tmp_path / "outputs", *size))
         task, image = get_task(spec.task), np.zeros((size[1], size[0], 3), np.uint8)
         wanted = task.postprocess(spec, outputs, task.preprocess(spec, image))
         if "mask" in wanted:
@@ -116,6 +124,20 @@ def test_own_classes(
             assert [e["name"] for e in found["shares"]] == [names[v] for v in np.unique(mask)]
         else:
             check_same(wanted, found, tmp_path)
+
+
+def test_outputs_without_a_meaning(objects: list[Path], edge_post: Library, tmp_path: Path) -> None:
+    """Of any rank; in PyTorch's order."""
+    spec, rng = model_entry("mobilenet_v1_025").spec, np.random.default_rng(0)
+    shapes = ((1, 7), (1, 3, 5), (1, 2, 4, 6), (1, 2, 3, 2, 5), (1,))
+    outputs = [rng.normal(0, 1, shape).astype(np.float32) for shape in shapes]
+    facts = facts_for(spec, outputs)
+    facts = replace(facts, task="raw", head=replace(facts.head, decoder="raw", classes=()))
+    program = build(facts, outputs, objects, edge_post, tmp_path)
+    found = json.loads(run_command(program, tmp_path / "outputs", 30, 20))["outputs"]
+    assert list(found) == [f"o{i}" for i in range(len(shapes))]
+    for values, output in zip(found.values(), outputs, strict=True):
+        np.testing.assert_allclose(values, output.ravel(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

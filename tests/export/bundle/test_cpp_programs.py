@@ -49,12 +49,13 @@ CASES = [
 def test_a_program_answers_as_the_python_program(
     target: str, precision: Precision, model: str, tmp_path: Path
 ) -> None:
+    options = OPTIONS[target]()
     is_classifier = model.startswith("mobilenet")
     photos = write_photos(tmp_path, *((128, 160) if is_classifier else (60, 96)))
     arguments = {"num_classes": 12} if is_classifier else {}
     _, folder = export(model, tmp_path, target, precision, **arguments)
     bundle = write_bundle(folder, tmp_path / "bundle", ("python", "cpp")).folder
-    program = build_program(bundle, *OPTIONS[target]())
+    program = build_program(bundle, *options)
     board = tmp_path / "board.json"
     wanted = run_program(bundle, find_target(target), *photos, "--json", "--out", tmp_path / "py")
     ran = run_built(program, *photos, "--json", "--out", tmp_path / "cpp", "--golden", board)
