@@ -112,7 +112,8 @@ def opencv_options() -> list[str]:
     """The machine's own OpenCV; skips where it has none."""
     query = ["-DNAME=OpenCV", "-DCOMPILER_ID=GNU", "-DLANGUAGE=CXX", "-DMODE=EXIST"]
     command = [compiler("cmake", "cmake"), "--find-package", *query]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+    folder = session_folder()  # CMake leaves a folder where it looks
+    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0:
         pytest.skip("needs OpenCV's headers: apt-get install libopencv-dev")
     return ["-DWITH_OPENCV=ON"]
 
