@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
@@ -22,7 +23,7 @@ from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from .pipeline import export_request
 from .request import NetworkRequest
-from .results.schema import ExportResult, MatrixResult, Record, Result
+from .results.schema import ExportResult, MatrixResult, Metric, Record, Result
 from .targets import find_target, list_targets
 from .targets.base import Precision
 
@@ -156,18 +157,22 @@ def measure(
 def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
     """A table: a line a target and precision, a column a model: metric, and SQNR against PyTorch.
 
-    In brackets is the SQNR of a file that was handed over, where nothing here runs the export.
+    In brackets is the SQNR of a file that was handed over, where nothing here runs the export, and
+    PyTorch's metric where a row's images are not those of most rows.
     """
     chosen = [result for result in results if result.model in models]
-    cells = {result.key: _cell(result) for result in chosen}
+    common: dict[str, str] = {}
+    counts = Counter((r.model, _by_pytorch(r.metric)) for r in chosen if r.metric)
+    for (model, figure), _ in counts.most_common():
+        common.setdefault(model, figure)
+    cells = {result.key: _cell(result, common.get(result.model, "")) for result in chosen}
     lines = {
         (result.target, result.precision): result.evidence for result in sorted(chosen, key=_place)
     }
-    best = {r.model: f"{100 * r.metric.float:.2f} % of {r.metric.n:,}" for r in chosen if r.metric}
     rows = [
         ["target", "precision", "evidence", *(f"`{model}`" for model in models)],
         [*["---"] * 3, *["--:"] * len(models)],
-        ["PyTorch", "float32", "", *(best.get(model, "") for model in models)],
+        ["PyTorch", "float32", "", *(common.get(model, "") for model in models)],
     ]
     for (target, precision), evidence in lines.items():
         found = [cells.get((model, target, precision), "") for model in models]
@@ -175,9 +180,16 @@ def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _cell(result: MatrixResult) -> str:
+def _by_pytorch(metric: Metric) -> str:
+    return f"{100 * metric.float:.2f} % of {metric.n:,}"
+
+
+def _cell(result: MatrixResult, common: str) -> str:
+    """``common`` is PyTorch's metric on the images of most rows."""
     if result.status != "ok":
         return result.status
     if result.metric and result.sqnr_db is not None:
-        return f"{100 * result.metric.value:.2f} %, {result.sqnr_db:.0f} dB"
+        theirs = _by_pytorch(result.metric)
+        others = "" if theirs == common else f" (PyTorch {theirs})"
+        return f"{100 * result.metric.value:.2f} %{others}, {result.sqnr_db:.0f} dB"
     return "" if result.source_sqnr_db is None else f"({result.source_sqnr_db:.0f} dB)"

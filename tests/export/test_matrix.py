@@ -61,6 +61,14 @@ def test_the_table() -> None:
     assert to_markdown(MEASURED, ["vgg_s", "mnist"]) == TABLE
 
 
+def test_the_table_says_where_a_row_has_other_images() -> None:
+    other = Metric(name="top1", float=0.91, value=0.9, n=20, dataset="digits")
+    rows = [*MEASURED, result("mnist", "tflm", "int8", sqnr_db=30.0, metric=other)]
+    text = to_markdown(rows, ["mnist"])
+    assert "| PyTorch | float32 |  | 99.00 % of 1,000 |" in text
+    assert "| `tflm` | int8 | executed | 90.00 % (PyTorch 91.00 % of 20), 30 dB |" in text
+
+
 @pytest.mark.parametrize("text", ["[[result]]\nmodel = 1\n", "[[result]", "other = 1\n", "\xff"])
 def test_another_file_is_one_line_and_stays(text: str, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "results.toml"

@@ -63,14 +63,14 @@ def write_firmware(export: Path, out: Path) -> Bundle:
         raise BundleError(f"no program for {manifest.task}; there are ones for {', '.join(_TASKS)}")
     measured = _read_measured(manifest.settings)
     board = BOARDS.get(found.target.chip or "")
-    for problem in judge(board, measured.arena_bytes, manifest.files[0].bytes):
+    content = (folder / manifest.files[0].name).read_bytes()
+    for problem in judge(board, measured.arena_bytes, len(content)):
         if problem.fatal:
             raise BundleError(f"{manifest.model}: {problem.words}")
     vectors = found.golden()
     tolerance = REPEAT_TOLERANCE[manifest.precision]
     golden = GoldenFacts(len(vectors.images), "golden.cpp", (), (), tolerance)
     facts = facts_of(manifest, BoardRuntime(_CODE), folder, golden, found.target.chip)
-    content = (folder / manifest.files[0].name).read_bytes()
     count = max(1, min(len(vectors.images), _GOLDEN_BYTES // vectors.images[0].size))
     is_int8 = facts.input.type == "int8"
     values = {
@@ -160,7 +160,7 @@ def _array(content: bytes) -> str:
 
 
 def _numbers(values: Iterable[Any]) -> str:
-    texts = [_literal(v) if isinstance(v, (float, np.floating)) else str(v) for v in values]
+    texts = [str(v) if isinstance(v, (int, np.integer)) else _literal(v) for v in values]
     lines = [",".join(texts[start : start + _LINE]) for start in range(0, len(texts), _LINE)]
     return ",\n    ".join(lines)
 

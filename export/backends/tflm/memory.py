@@ -30,7 +30,8 @@ def weight_bytes(network: Network) -> int:
         for node in op.node.all_input_nodes
         if node in network.constants
     }
-    return sum(math.prod(shape) for node in read if len(shape := _shape(node)) > 1)
+    shapes = [_shape(node) for node in read]
+    return sum(math.prod(shape) for shape in shapes if len(shape) > 1)
 
 
 def peak_bytes(network: Network) -> tuple[int, Op | None]:
