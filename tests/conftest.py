@@ -42,6 +42,7 @@ LONGEST = (
     *("test_tensorrt.py", "test_graph.py", "test_int8_inputs.py", "test_projects.py"),
     *("test_ethos_u_rules.py", "test_k210.py", "test_detection_training.py", "test_wheel.py"),
     *("test_compiled_alone.py", "test_rknn_zoo.py", "test_onnx_module.py", "test_cli.py"),
+    *("test_tflm_rules.py", "test_tflm_firmware.py"),
 )
 
 

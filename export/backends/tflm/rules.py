@@ -58,7 +58,8 @@ def choice(op: Op) -> str | None:
 def clamp_to_one(op: Op) -> str | None:
     given = op.arguments
     limits = [given.get(name, given.get(f"{name}_val")) for name in ("min", "max")]
-    return "clamping to 0..1" if limits == [0, 1] else None
+    are_numbers = all(isinstance(limit, (int, float)) for limit in limits)
+    return "clamping to 0..1" if are_numbers and limits == [0, 1] else None
 
 
 @rules.op(
