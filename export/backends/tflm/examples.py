@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
 
 BOARDS = ("rp2040", "nrf52840")
+
+
+def _attention(x: Tensor) -> Tensor:
+    tokens = x.flatten(2).transpose(1, 2)
+    return f.scaled_dot_product_attention(tokens, tokens, tokens)
+
 
 EXAMPLES: tuple[Example, ...] = (
     Example("missing-operator", f.elu, torch.relu),
@@ -98,7 +104,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "int8-crash",
-        lambda x: f.scaled_dot_product_attention(*[x.flatten(2).transpose(1, 2)] * 3),
+        _attention,
         lambda x: x.flatten(2).transpose(1, 2),
         precision="int8",
         crashes=True,
