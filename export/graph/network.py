@@ -227,6 +227,7 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
             examples = tuple(torch.zeros(*shape, device=place) for shape in input_shapes)
             program = torch.export.export(model, examples)
             inline_regions(program)
+            _drop_detaching(program.graph)
             return program
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
@@ -237,6 +238,13 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
             f"no static graph for an input of {shapes}: {shown}",
             find_source(trace),
         ) from error
+
+
+def _drop_detaching(graph: fx.Graph) -> None:
+    """``detach_`` writes nothing: of a tensor that ``forward()`` makes, it hides the values."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.detach_.default):
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
 
 
 @contextmanager

@@ -123,6 +123,27 @@ def pool_means(model: ir.Model) -> None:
 
 
 @onnx_pass
+def separate_group_biases(model: ir.Model) -> None:
+    """A copy in which the bias of each grouped ConvTranspose is an Add behind it.
+
+    ONNX Runtime's quantiser has a scale for each filter of a group, and wants as many biases.
+    """
+    for node in list(model.graph):
+        is_grouped = node.attributes.get_int("group", 1) > 1
+        if node.op_type != "ConvTranspose" or not is_grouped or not node.inputs[2:]:
+            continue
+        bias, shape = constant_of(node.inputs[2]), static_shape(node.outputs[0])
+        if bias is None or shape is None:
+            continue
+        shaped = bias.reshape(-1, *[1] * (len(shape) - 2))
+        added = add_constant(model.graph, f"{node.name}/bias", shaped)
+        tape = ir.tape.Tape()
+        plain = tape.op("ConvTranspose", node.inputs[:2], node.attributes, name=node.name)
+        result = tape.op("Add", [plain, added], name=f"{node.name}/add")
+        replace_node(node, tape.nodes, [result])
+
+
+@onnx_pass
 def round_weights(model: ir.Model) -> None:
     """A copy whose weights, still float32, are the nearest of float16's numbers.
 

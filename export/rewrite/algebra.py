@@ -11,7 +11,6 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.nn import functional as f
 
-from ..lint.predicates import expand_to_ntuple
 from .rule import ABSENT, constant, reshape, rewrite_rule
 
 _aten = torch.ops.aten
@@ -54,6 +53,23 @@ def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
     kernel = constant(lambda: torch.eye(pixels).view(pixels, 1, factor, factor))
     kernels = constant(lambda: kernel.repeat(channels, 1, 1, 1))
     return f.conv2d(x, kernels, stride=factor, groups=channels)
+
+
+@rewrite_rule(
+    "floor_divide",
+    "floor_divide.Scalar",
+    done='torch.div(..., rounding_mode="floor")',
+    serves=("integer-division",),
+)
+def floor_divide(x: Tensor, y: Tensor | float) -> Tensor:
+    return torch.div(x, y, rounding_mode="floor")
+
+
+@rewrite_rule(
+    "minimum", done="-max(-x, -y)", serves=(*ABSENT, "host-operator"), suits_warnings=True
+)
+def minimum(x: Tensor, y: Tensor) -> Tensor:
+    return -torch.maximum(-x, -y)
 
 
 @rewrite_rule("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum", serves=ABSENT)
@@ -337,61 +353,3 @@ _of_numbers(
 )
 def turned_round(x: Tensor, y: Tensor | float) -> Tensor:
     return y > x if isinstance(y, Tensor) else -x > -y
-
-
-@rewrite_rule(
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    done="padding behind it, and then the bias",
-    serves=("padded-1x1", "padding"),
-)
-def padded_behind(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int] | str,
-    dilation: list[int],
-    groups: int,
-) -> Tensor | None:
-    """Of a 1x1 convolution, to which zeros are zeros."""
-    dims = x.ndim - 2
-    if set(weight.shape[2:]) != {1} or {*stride} != {1} or isinstance(padding, str):
-        return None
-    margins = [side for one in reversed(expand_to_ntuple(padding, dims)) for side in (one, one)]
-    if not any(margins):
-        return None
-    conv = getattr(_aten, f"conv{dims}d")
-    y = f.pad(conv(x, weight, None, groups=groups), margins)
-    return y if bias is None else y + bias.reshape(-1, *[1] * dims)
-
-
-def _reshaped(kind: str) -> None:
-    """For what takes the rows of a 1-D convolution for a map."""
-
-    def reshaped(*given: Any) -> Tensor:
-        y = getattr(_aten, kind)(*given)
-        return reshape(y, y.shape)
-
-    rewrite_rule(kind, done="a reshape behind it", serves=("output-of-conv1d",))(reshaped)
-
-
-_reshaped("conv1d")
-_reshaped("conv_transpose1d")
-
-
-@rewrite_rule("conv_transpose1d", done="the same in two dimensions", serves=("unknown-operator",))
-def transposed_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> Tensor:
-    stride, padding, more, groups, dilation = given
-    y = f.conv_transpose2d(
-        x.unsqueeze(2),
-        weight.unsqueeze(2),
-        bias,
-        (1, *stride),
-        (0, *padding),
-        (0, *more),
-        groups,
-        (1, *dilation),
-    )
-    return y.squeeze(2)

@@ -39,15 +39,19 @@ class Draft:
         held = [node for node in self.graph.nodes if node.op == "get_attr"]
         return Network(self.graph, {node: self.constants[str(node.target)] for node in held})
 
-    def replace(self, op: Op, rule: Callable[..., Tensor | None]) -> Draft | None:
+    def replace(
+        self, op: Op, rule: Callable[..., Tensor | None], *, with_before: bool = False
+    ) -> Draft | None:
         """Another draft, in which ``rule`` computes what ``op`` does.
 
         Args:
             op: of this draft's network, with one result.
             rule: takes the operator's arguments in the order of its schema, defaults too; integer
                 constants are real tensors. Returns None where it does not apply.
+            with_before: it takes a list of the arguments of the operator in front, instead of the
+                first argument, which is what that one computes.
         """
-        traced = _trace(op, rule)
+        traced = _trace(op, rule, with_before)
         if traced is None:
             return None
         program, given = traced
@@ -67,7 +71,24 @@ class Draft:
         root = nn.Module()
         for node in self.graph.find_nodes(op="get_attr"):
             register(root, node.target, self.constants[node.target])
-        return fx.GraphModule(root, self.graph, "Rewritten").eval()
+        return fx.GraphModule(root, self._of_any_batch(), "Rewritten").eval()
+
+    def _of_any_batch(self) -> fx.Graph:
+        """A copy in which constants are expanded to the batch of the input, not to 1."""
+        known = self.network().constants
+        graph = fx.Graph()
+        placed: dict[fx.Node, fx.Node] = {}
+        for node in self.graph.nodes:
+            placed[node] = graph.node_copy(node, placed.__getitem__)
+            if node.target is not torch.ops.aten.expand.default or node not in known:
+                continue
+            x, shape = node.args[:2]
+            (image, *others) = self.graph.find_nodes(op="placeholder")
+            if x.meta["val"].ndim == len(shape) and shape[0] == 1 and not others:
+                with graph.inserting_before(placed[node]):
+                    batch = graph.call_function(torch.ops.aten.sym_size.int, (placed[image], 0))
+                placed[node].update_arg(1, [batch, *shape[1:]])
+        return graph
 
 
 def begin(program: torch.export.ExportedProgram) -> Draft:
@@ -101,6 +122,7 @@ def begin(program: torch.export.ExportedProgram) -> Draft:
             placed[node] = graph.node_copy(node, placed.__getitem__)
     for node in graph.nodes:
         _out_of_place(node)
+        _free_batch(node)
     graph.eliminate_dead_code()
     held = {str(node.target) for node in graph.find_nodes(op="get_attr")}
     return Draft(graph, {name: values[name] for name in held})
@@ -142,6 +164,15 @@ def _out_of_place(node: fx.Node) -> None:
         node.target = other
 
 
+def _free_batch(node: fx.Node) -> None:
+    """The first side of a reshape is whatever is left: the batch, or what is joined with it."""
+    if str(node.target) not in ("aten.view.default", "aten.reshape.default"):
+        return
+    shape = node.meta["val"].shape
+    if len(shape) and 0 not in shape:
+        node.update_arg(1, [-1, *shape[1:]])
+
+
 def _is_view(node: fx.Node) -> bool:
     """Whether the result may lie where an argument does, but by an operator in place."""
     schema = getattr(node.target, "_schema", None)
@@ -171,7 +202,7 @@ def _filled(value: Any, given: Any) -> Any:
 
 
 def _trace(
-    op: Op, rule: Callable[..., Tensor | None]
+    op: Op, rule: Callable[..., Tensor | None], with_before: bool
 ) -> tuple[torch.export.ExportedProgram, list[fx.Node]] | None:
     """The rule's graph, and the nodes of the network that go into it."""
     sources: list[fx.Node] = []
@@ -187,15 +218,23 @@ def _trace(
         sources.append(value)
         return _Place()
 
-    declared = op.node.target._schema.arguments  # type: ignore[union-attr]
-    named = dict(zip((one.name for one in declared), op.node.args, strict=False))
-    named |= op.node.kwargs
-    arguments = [take(named.get(one.name, one.default_value)) for one in declared]
+    values = _values(op.node)
+    if with_before:
+        assert op.before is not None and op.before.node is values[0]
+        values[0] = _values(op.before.node)
+    arguments = take(values)
     examples = [node.meta["val"] for node in sources]
     zeros = tuple(torch.zeros(e.shape, dtype=e.dtype, device=e.device) for e in examples)
     program = torch.export.export(_Traced(rule, arguments).eval(), zeros)
     (result,) = program.graph.output_node().args[0]  # type: ignore[misc]
     return None if result is None else (program, sources)
+
+
+def _values(node: fx.Node) -> list[Any]:
+    """Its arguments in the order of its schema, defaults too."""
+    declared = node.target._schema.arguments  # type: ignore[union-attr]
+    named = dict(zip((one.name for one in declared), node.args, strict=False)) | node.kwargs
+    return [named.get(one.name, one.default_value) for one in declared]
 
 
 def _inline(

@@ -110,7 +110,8 @@ def _next(draft: Draft, rules: Sequence[Rule], unfixable: set[_Key]) -> tuple[Dr
         for culprit, rewriting in _candidates(op, rule):
             if rule.severity == "warning" and not rewriting.suits_warnings:
                 continue
-            other = draft.replace(culprit, rewriting.function)
+            is_pair = bool(rewriting.behind)
+            other = draft.replace(culprit, rewriting.function, with_before=is_pair)
             if other is not None and _weight(_look(other.network(), rules)) < before:
                 return other, Change(rule.name, op.module, op.source, _done(culprit, rewriting))
         unfixable.add(key)
@@ -128,13 +129,24 @@ def _weight(matches: Sequence[tuple[Rule, Match]]) -> tuple[int, int]:
 
 
 def _candidates(op: Op, rule: Rule) -> Iterator[tuple[Op, RewriteRule]]:
-    """Mends of the operator and of those in front of it: some rules are about two of them."""
+    """Mends of the operator and of those beside it: some rules are about two of them."""
     for rewriting in rewrites():
         if rule.name not in rewriting.serves:
             continue
-        for culprit in (op, *op.inputs) if rewriting.suits_readers else (op,):
-            if culprit is not None and _operator(culprit) in rewriting.operators:
+        beside: tuple[Op | None, ...] = op.inputs if rewriting.suits_readers else ()
+        if op.kind in rewriting.behind:
+            beside = op.users
+        for culprit in (op, *beside):
+            if culprit is not None and _suits(culprit, rewriting):
                 yield culprit, rewriting
+
+
+def _suits(op: Op, rewriting: RewriteRule) -> bool:
+    if _operator(op) not in rewriting.operators:
+        return False
+    before = op.before
+    is_read_first = before is not None and before.node is op.node.args[0]
+    return not rewriting.behind or (is_read_first and before.kind in rewriting.behind)
 
 
 def _operator(op: Op) -> str:

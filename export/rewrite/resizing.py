@@ -95,7 +95,7 @@ def _weigh(x: Tensor, axis: int, resize: Resize) -> Tensor:
 
 _RESIZED = (
     *ABSENT,
-    *("unread-operator", "fractional-size", "resize", "resize-to-a-size", "antialias"),
+    *("unread-operator", "fractional-size", "resize", "antialias"),
 )
 for _kind in _INTERPOLATIONS:
     rewrite_rule(

@@ -29,6 +29,8 @@ class RewriteRule:
             what is refused or wrong, since they may be as slow.
         suits_readers: it is tried for what is found at a reader of the result as well; other rules
             about two operators would be silent about another form that is as wrong.
+        behind: it replaces an operator together with one of these in front of it, whose arguments
+            ``function`` takes as a list in the place of the first one.
     """
 
     operators: tuple[str, ...]
@@ -37,12 +39,13 @@ class RewriteRule:
     function: Function
     suits_warnings: bool = False
     suits_readers: bool = False
+    behind: tuple[str, ...] = ()
 
 
 ABSENT = ("unknown-operator", "unsupported-operator", "unlisted-operator", "later-operator")
 """The rules about operators that a target does not have at all."""
 _REWRITES: list[RewriteRule] = []
-_MODULES = ("resizing", "maps", "algebra")
+_MODULES = ("resizing", "convolutions", "maps", "algebra")
 
 
 def rewrites() -> tuple[RewriteRule, ...]:
@@ -58,11 +61,12 @@ def rewrite_rule(
     serves: tuple[str, ...],
     suits_warnings: bool = False,
     suits_readers: bool = False,
+    behind: tuple[str, ...] = (),
 ) -> Callable[[Function], RewriteRule]:
     """Make a rule of a function, and register it."""
 
     def register(function: Function) -> RewriteRule:
-        rule = RewriteRule(operators, done, serves, function, suits_warnings, suits_readers)
+        rule = RewriteRule(operators, done, serves, function, suits_warnings, suits_readers, behind)
         _REWRITES.append(rule)
         return rule
 

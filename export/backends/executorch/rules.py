@@ -204,3 +204,15 @@ def portable_operator(op: Op) -> str | None:
 )
 def int8_stop(op: Op) -> str | None:
     return op.kind
+
+
+@rules.op(
+    "conv_transpose1d",
+    name="int8-grouped-rows",
+    severity="warning",
+    reason="in int8 XNNPACK refuses it",
+    fix="use groups=1, or the same over a map of one row (nn.ConvTranspose2d)",
+)
+def int8_grouped_rows(op: Op) -> str | None:
+    groups = op.arguments["groups"]
+    return None if groups == 1 else f"a transposed 1-D convolution of {groups} groups"

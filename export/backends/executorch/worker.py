@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ def convert(arguments, arrays):
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = torch.export.load(arguments["program"])
+    program = _fold_transposed(torch.export.load(arguments["program"]))
     if "images" in arrays:
         program = _quantize(program, arrays["images"], arguments["settings"])
     edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
@@ -45,6 +46,58 @@ def run(arguments, arrays):
         parts.append([answer.numpy().copy() for answer in answers])
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+def _fold_transposed(program):
+    """Batch normalisation into the transposed convolution in front of it.
+
+    XNNPACK's passes do so too, with the channels of one group for those of all.
+    """
+    import torch
+
+    network = program.module()
+    aten = torch.ops.aten
+    convolutions = (
+        *(aten.conv_transpose1d.default, aten.conv_transpose2d.input),
+        aten.conv_transpose3d.input,
+    )
+    folded = [
+        (node, node.args[0])
+        for node in network.graph.nodes
+        if node.target is aten.batch_norm.default
+        and node.args[0].target in convolutions
+        and len(node.args[0].users) == 1
+    ]
+    for norm, convolution in folded:
+        _fold(network, norm, convolution)
+    if not folded:
+        return program
+    network.recompile()
+    return torch.export.export(network, *program.example_inputs)
+
+
+def _fold(network, norm, convolution):
+    import torch
+
+    def given(node):
+        return operator.attrgetter(node.target)(network).detach() if node is not None else None
+
+    graph, arguments = network.graph, dict(enumerate(convolution.args))
+    weight, bias, groups = given(arguments[1]), given(arguments.get(2)), arguments.get(6, 1)
+    gamma, beta, mean, variance = map(given, norm.args[1:5])
+    scale = (variance + norm.args[7]).rsqrt() * (1 if gamma is None else gamma)
+    bias = ((0 if bias is None else bias) - mean) * scale + (0 if beta is None else beta)
+    by_input = scale.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1)
+    by_input = by_input.reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
+    places = []
+    for kind, value in (("weight", weight * by_input), ("bias", bias)):
+        name = f"{convolution.name}_{kind}_folded"
+        network.register_parameter(name, torch.nn.Parameter(value, requires_grad=False))
+        with graph.inserting_before(convolution):
+            places.append(graph.get_attr(name))
+    convolution.args = (convolution.args[0], *places, *convolution.args[3:])
+    norm.replace_all_uses_with(convolution)
+    graph.erase_node(norm)
 
 
 def _quantize(program, images, settings):

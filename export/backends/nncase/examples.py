@@ -36,7 +36,6 @@ EXAMPLES: tuple[Example, ...] = (
         nn.Sequential(nn.Upsample(scale_factor=2.0), conv(8)),
     ),
     _Example("padding-layer", nn.ZeroPad2d((0, 1, 0, 1)), conv(8)),
-    _Example("resize-to-a-size", nn.Upsample(size=(40, 40)), nn.Upsample(scale_factor=2.0)),
     _Example("dilated-pool", nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2)),
     _Example("pool-ceil-mode", nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
     _Example(

@@ -52,21 +52,11 @@ def transposed(op: Op) -> str | None:
     *("pad", "constant_pad_nd"),
     name="padding-layer",
     reason="nncase dies of a computed padding (SIGABRT)",
-    fix="give the next convolution padding=1, the same on all sides; (0,1,0,1) has no place",
+    fix="give the next convolution padding=1, the same on all sides; edgeark rewrite finds equal "
+    "ones for (0,1,0,1)",
 )
 def padding_layer(op: Op) -> str | None:
     return "a padding between layers"
-
-
-@rules.op(
-    *_RESIZES,
-    name="resize-to-a-size",
-    reason="nncase reads factors alone (Can't pull input data)",
-    fix="give scale_factor in place of size",
-)
-def resize_to_a_size(op: Op) -> str | None:
-    size = op.arguments.get("output_size")
-    return None if size is None else f"a resize to {format_shape(op.shape[2:])}"
 
 
 rules.op(

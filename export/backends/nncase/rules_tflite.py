@@ -69,7 +69,7 @@ def padding_layer(op: Op) -> str | None:
 rules.add(litert.fractional)
 
 _ONNX_ALONE = (
-    *("gelu", "resize-to-a-size", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
+    *("gelu", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
     "depthwise-multiplier",  # one of its own ``groups``
 )
 _REPLACED = {*_ONNX_ALONE, *(rule.name for rule in (*rules, *onnx_file.rules))}

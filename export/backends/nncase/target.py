@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ...graph.files import Graph
 from ...graph.fold_normalization import fold_normalization
+from ...graph.onnx_files import clean_onnx
 from ...graph.onnx_passes import count_macs
 from ...kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ...lint.rule import Rule
@@ -51,9 +52,6 @@ _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
 _PART = 250  # images that are worth a process
 _HINTS = (
     Hint(r"(?m)^unsupported type: ", "nncase reads no computed padding: pad inside convolutions"),
-    Hint(
-        "Can't pull input data for", "nncase resizes by a factor alone: give scale_factor, no size"
-    ),
     Hint(r"Emitter for .* is not found", "the K210 cannot compute this operator"),
     Hint("Unsupported tflite opcode", "nncase does not read this operator: try k210-nncase"),
 )
@@ -140,7 +138,10 @@ class Nncase(IsolatedTarget):
             Its multiplications, by the names that nncase lists, and what to call those names.
         """
         mean, std = _shares_of_white(job.graph)
-        network = fold_normalization(onnx.load(job.graph.onnx(_OPSET)), mean, std)
+        exported = onnx.load(job.graph.onnx(_OPSET))
+        if any(node.op_type == "Shape" for node in exported.graph.node):
+            exported = clean_onnx(exported)  # nncase reads no sizes that the file computes
+        network = fold_normalization(exported, mean, std)
         onnx.save(network, path)
         return count_macs(network), str
 

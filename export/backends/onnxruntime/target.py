@@ -14,6 +14,7 @@ import onnx
 
 from ....settings import NO_TELEMETRY
 from ....zoo.tasks.images import network_inputs
+from ...graph.onnx_passes import separate_group_biases
 from ...graph.onnx_session import open_session
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
@@ -125,6 +126,7 @@ def quantize(
     with _stage("int8 quantisation", log):
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            onnx.save(separate_group_biases(onnx.load(prepared)), prepared)
             quantize_static(
                 str(prepared),
                 str(path),

@@ -23,8 +23,8 @@ ADVICE = {
     "slice": "take it out of the network; in place of a split, convolve twice",
     "transpose": "keep the channels in front, and decode outside of the network",
     "resize": "upsample by nearest with a whole factor",
-    "padding-layer": "give the next convolution padding=1, the same on all sides; (0,1,0,1) has no "
-    "place",
+    "padding-layer": "give the next convolution padding=1, the same on all sides; edgeark "
+    "rewrite finds equal ones for (0,1,0,1)",
     "pool": "use 2x2 with stride 2, 4x4 with stride 4, or the whole map",
     "mean": "use nn.AvgPool2d of the map's size, or mean((2, 3))",
     "max-of-maps": "use nn.MaxPool2d of the map's size, or a mean",

@@ -52,14 +52,13 @@ LEFT = {
             "bitwise_not",
         ],
         *["isinf", "isfinite", "isnan", "atan2", "nan_to_num", "xlogy"],
-        "a floor division of integers",
         "the logarithm of a sum with an exponential",
         "a transposed convolution with dilation (2, 2)",
         "an output of 1",
     },
     "opencv5": {
         *_UNKNOWN,
-        *("gru", "max_unpool2d", "trace", "bicubic grid_sample", "a floor division of integers"),
+        *("gru", "max_unpool2d", "trace", "bicubic grid_sample"),
         "the logarithm of a sum with an exponential",
     },
 }
@@ -369,3 +368,51 @@ def test_what_is_left_keeps_its_words() -> None:
     (finding,) = done.left
     assert (finding.rule, done.changes) == ("grid-sample-mode", ())
     assert finding.fix == "use bilinear, with zeros or border"
+
+
+def test_an_index_list_made_in_forward_is_a_constant() -> None:
+    done = same(lambda x: x[:, torch.tensor([0, 2, 5, 7])].relu(), torch.randn(1, 8, 5, 6), "ncnn")
+    assert [change.done for change in done.changes] == [
+        "index is now an index_select of constant places, counted from the front"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pads", "groups"),
+    [
+        *[((0, 1, 0, 1), 1), ((0, 1, 0, 1), 8), ((1, 0, 0, 1), 1), ((0, 1, 1, 0), 8)],
+        *[((1, 0, 1, 0), 1), ((1, 1, 1, 1), 1)],
+    ],
+)
+def test_padding_on_some_sides_becomes_a_convolutions_own(
+    pads: tuple[int, ...], groups: int
+) -> None:
+    """Keras's "same" convolution of stride 2, and others like it, on the K210."""
+    weight, bias = torch.randn(8, 8 // groups, 3, 3), torch.randn(8)
+    same(
+        lambda x: f.conv2d(f.pad(x, pads), weight, bias, 2, groups=groups),
+        torch.randn(1, 8, 8, 12),
+        "k210",
+    )
+
+
+class Tokens(nn.Module):
+    """A class token in front of patches, and attention, as in ViT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.qkv = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 24)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.token.expand(len(x), -1, -1), x), 1)
+        qkv = self.qkv(x).reshape(x.shape[0], -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        x = ((q @ k.transpose(-2, -1)).softmax(-1) @ v).transpose(1, 2).reshape(x.shape)
+        return f.gelu(x)
+
+
+def test_what_is_rewritten_takes_any_batch() -> None:
+    torch.manual_seed(0)
+    same(Tokens().eval(), torch.randn(1, 3, 12, 8), "opencv")

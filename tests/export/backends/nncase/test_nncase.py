@@ -35,7 +35,7 @@ from support.nncase_cases import (
 )
 from support.target_base import TargetTester, installed_target
 from support.zoo_cases import MADE_FOR
-from torch import nn
+from torch import Tensor, nn
 
 
 class TestNncase(TargetTester):
@@ -143,11 +143,10 @@ def test_memory_is_what_the_layers_take(tmp_path: Path) -> None:
     ("middle", "cause"),
     [
         (nn.ConvTranspose2d(8, 8, 2, 2), r"Emitter for .*Conv2DTranspose.*cannot compute this"),
-        (nn.Upsample(size=(40, 40)), r"Can't pull input data .*give scale_factor"),
         (nn.ZeroPad2d((0, 1, 0, 1)), r"died with SIGABRT \(nncase reads no computed padding"),
         (nn.GELU(), "Unsupported unary op for nnil: unary_erf"),
     ],
-    ids=["transposed convolution", "resize to a size", "computed padding", "GELU"],
+    ids=["transposed convolution", "computed padding", "GELU"],
 )
 def test_what_it_cannot_do_is_one_error(middle: nn.Module, cause: str, tmp_path: Path) -> None:
     with pytest.raises(ToolchainError, match=cause) as caught:
@@ -156,6 +155,23 @@ def test_what_it_cannot_do_is_one_error(middle: nn.Module, cause: str, tmp_path:
     assert caught.value.log == tmp_path / "log.txt"
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.kmodel").exists()
+
+
+class Sized(nn.Module):
+    """Sizes that the ONNX file of opset 11 computes: of a resize, and of a flattened map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.flatten(2).mean(-1).view(x.shape[0], x.shape[1], 1, 1)
+        small = nn.functional.max_pool2d(x, 2)
+        return nn.functional.interpolate(small, size=x.shape[-2:]) * gate
+
+
+@needs_toolchain
+@pytest.mark.parametrize("middle", [Sized(), nn.Upsample(size=(33, 45))], ids=["sizes", "a size"])
+def test_sizes_are_computed_before_nncase_reads_them(middle: nn.Module, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    artifact, _, graph = convert(Between(middle).eval(), tmp_path)
+    assert sqnr_db(artifact, graph) > 20
 
 
 @needs_toolchain
