@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..results.interface import OutputFacts
 from ..targets.board import LANGUAGES, BoardRuntime
 from ..targets.templates import open_templates
-from .facts import Facts, OutputFacts
+from .facts import Facts
 
 HERE = Path(__file__).resolve().parent
 _TASKS = ("classification", "detection", "raw", "segmentation")

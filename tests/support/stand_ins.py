@@ -8,7 +8,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import onnxruntime
 from edgeark.export.bundle.cpp_program import write_cpp
 from edgeark.export.bundle.facts import Facts, GoldenFacts, facts_of
 from edgeark.export.bundle.write import HERE, write_bundle
+from edgeark.export.results.interface import turned
 from edgeark.export.results.manifest import read_manifest
 from edgeark.export.targets import find_target
 
@@ -124,13 +125,20 @@ def make_board(
     manifest = read_manifest(network.folder).model_copy(
         update={"target": target, "precision": precision}
     )
-    facts = change(
-        facts_of(manifest, found.board, network.folder, GoldenFacts(**golden), found.chip)
+    board = found.board
+    facts = facts_of(manifest, board, GoldenFacts(**golden), found.chip)
+    fed = replace(
+        facts.input,
+        type=board.input_type,
+        layout=board.input_layout,
+        shape=turned(facts.input.shape, board.input_layout),
+        normalized_by=board.normalized_by,
     )
+    facts = change(replace(facts, input=fed))
     for file in facts.files:
         shutil.copyfile(network.bundle / "model.onnx", bundle / file["name"])
     shutil.copytree(network.bundle / "golden", bundle / "golden")
-    write_cpp(bundle / "cpp", facts, found.board)
+    write_cpp(bundle / "cpp", facts, board)
     program = build_program(bundle, *stand_in_options(found.name, bundle))
     wanted = _write_oracle(network, facts, bundle / "oracle", quantizations)
     return Board(facts, bundle, program, network.photos, wanted)

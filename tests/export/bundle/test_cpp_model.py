@@ -9,14 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeark.export.bundle.cpp_program import HERE, cpp_real, cpp_text, model_header
-from edgeark.export.bundle.facts import (
-    Facts,
-    GoldenFacts,
-    InputFacts,
-    OutputFacts,
-    ResizeFacts,
-    head_facts,
-)
+from edgeark.export.bundle.facts import Facts, GoldenFacts
+from edgeark.export.results.interface import InputFacts, OutputFacts, head_facts, resize_facts
 from edgeark.export.tasks import get_task
 from edgeark.zoo import model_entry
 from edgeark.zoo.spec import ModelSpec
@@ -59,16 +53,13 @@ def outputs_of(spec: ModelSpec, count: int) -> list[np.ndarray]:
 
 
 def facts_for(spec: ModelSpec, outputs: list[np.ndarray]) -> Facts:
-    is_letterboxed = get_task(spec.task).letterboxed
+    fed = InputFacts((1, 3, HEIGHT, WIDTH), spec.color, mean=spec.mean, std=spec.std)
     return Facts(
         *("own", spec.task, "onnxruntime", "float32", "none"),
         files=({"name": "model.onnx", "sha256": "0" * 64},),
-        input=InputFacts(
-            *("input", (1, 3, HEIGHT, WIDTH), "NCHW", "float32", HEIGHT, WIDTH, spec.color),
-            *(spec.mean, spec.std, "program"),
-        ),
-        resize=ResizeFacts("letterbox" if is_letterboxed else "stretch", centred=spec.is_centred),
-        outputs=tuple(OutputFacts(f"o{i}", o.shape, "NCHW") for i, o in enumerate(outputs)),
+        input=fed,
+        resize=resize_facts(spec),
+        outputs=tuple(OutputFacts(o.shape, f"o{i}") for i, o in enumerate(outputs)),
         head=head_facts(spec),
         golden=GoldenFacts(0, "golden/pixels.bin", (), (), 1e-4),
     )
