@@ -53,9 +53,11 @@ class TestExecuTorch(TargetTester):
 
 class TestTflm(TargetTester):
     models = ("mnist",)  # the converter takes ten seconds for a network
-    target = "tflm:nrf52840"
-    precisions = ("int8",)
-    npu = True
+    target = "tflm:rp2040"
+
+    def check_placement(self, placement: object) -> None:
+        assert isinstance(placement, Placement) and placement.npu_mac_fraction is None
+        assert 0 < placement.memory["RAM"]["used"] < placement.memory["RAM"]["limit"] == 270_336
 
 
 class TestRknn(TargetTester):
