@@ -15,7 +15,7 @@ from edgeark.export.backends.tflm.target import TOOLCHAIN, Tflm
 from edgeark.export.graph.files import Graph
 from edgeark.export.lint import Example, capture_network
 from edgeark.export.targets.base import Precision
-from edgeark.export.toolchains import Toolchain, ToolchainError, call
+from edgeark.export.toolchains import Toolchain, call
 from support.settled import SPEC, prove, settle
 from support.target_base import installed_target
 from support.tries import Networks, Tries, try_networks
@@ -33,25 +33,12 @@ def refusals(examples: Sequence[Example], precision: Precision, folder: Path) ->
     networks = [(example.network("bad"), SPEC) for example in examples]
     converted = try_networks(LiteRt(), networks, folder, precision=precision, runs=False)
     assert [tried.error for tried in converted if tried.error] == []
-    places = {e.place: folder / str(n) / "model.tflite" for n, e in enumerate(examples)}
-    calm = [example.place for example in examples if not example.crashes]
-    said = dict(zip(calm, measured([places[place] for place in calm], folder), strict=True))
-    for example in examples:
-        if example.crashes:
-            with pytest.raises(ToolchainError, match="died with SIG"):
-                measured([places[example.place]], folder)
-            said[example.place] = "died"
-    return [said[example.place] for example in examples]
-
-
-def measured(files: Sequence[Path], folder: Path) -> list[str]:
-    """What goes wrong with each, in one process of the interpreter; '' where nothing does."""
-    jobs = [
-        [["prepare", {"file": str(file)}, ""], ["measure", {"file": str(file)}, ""]]
-        for file in files
-    ]
+    jobs = []
+    for index in range(len(examples)):
+        file = {"file": str(folder / str(index) / "model.tflite")}
+        jobs.append([["prepare", file, ""], ["measure", file, ""]])
     toolchain = Tries(**{f.name: getattr(TOOLCHAIN, f.name) for f in fields(Toolchain)})
-    given = {"worker": str(TOOLCHAIN.worker), "jobs": jobs, "without": []}
+    given = {"worker": str(TOOLCHAIN.worker), "jobs": jobs, "without": [], "forks": True}
     values, _ = call(toolchain, "try_each", given, log=folder / "log.txt")
     return [said.get("error", "") for said in values["tries"]]
 
