@@ -12,8 +12,9 @@ import numpy as np
 from jinja2 import Environment
 from pydantic import BaseModel, PositiveInt, ValidationError
 
-from ...bundle.facts import BundleError, GoldenFacts, OutputFacts, facts_of
+from ...bundle.facts import BundleError, GoldenFacts, facts_of
 from ...results.folder import staged_folder
+from ...results.interface import OutputFacts
 from ...targets.board import BoardRuntime, Bundle
 from ...targets.templates import open_templates
 from ...verify import REPEAT_TOLERANCE, reopen
@@ -23,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 _CODE, _TEMPLATES = HERE / "firmware_code", HERE / "firmware_templates"
 _EDGE_POST = HERE.parents[1] / "bundle" / "c"
 _COMMON = ("network.cpp", "network.h", "answer.h", "golden.h", "main.cpp", "golden_main.cpp")
+_DECODERS = ("raw", "softmax", "argmax", "threshold", "yolov5", "yolox", "dfl")  # of model.h
 _TASKS = ("classification", "detection", "segmentation", "raw")
 _GOLDEN_BYTES = 2**18  # of flash; one input there is in any case
 _LINE = 24  # numbers
@@ -63,6 +65,8 @@ def write_firmware(export: Path, out: Path) -> Bundle:
         raise BundleError(f"no program for {manifest.task}; there are ones for {', '.join(_TASKS)}")
     measured = _read_measured(manifest.settings)
     board = BOARDS.get(found.target.chip or "")
+    if manifest.head.decoder not in _DECODERS:
+        raise BundleError(f"no program decodes {manifest.head.decoder!r}")
     content = (folder / manifest.files[0].name).read_bytes()
     for problem in judge(board, measured.arena_bytes, len(content)):
         if problem.fatal:
@@ -70,7 +74,7 @@ def write_firmware(export: Path, out: Path) -> Bundle:
     vectors = found.golden()
     tolerance = REPEAT_TOLERANCE[manifest.precision]
     golden = GoldenFacts(len(vectors.images), "golden.cpp", (), (), tolerance)
-    facts = facts_of(manifest, BoardRuntime(_CODE), folder, golden, found.target.chip)
+    facts = facts_of(manifest, BoardRuntime(_CODE), golden, found.target.chip)
     count = max(1, min(len(vectors.images), _GOLDEN_BYTES // vectors.images[0].size))
     is_int8 = facts.input.type == "int8"
     values = {

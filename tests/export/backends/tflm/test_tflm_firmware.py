@@ -113,6 +113,7 @@ def test_what_cannot_be_bundled_is_one_line(small: Path, tmp_path: Path) -> None
             ),
             ({"settings": {"operators": ['CONV_2D(); system("x"']}}, "no name of an operator"),
             ({"settings": {"arena_bytes": "a lot"}}, "settings lack arena_bytes"),
+            ({"head": {**manifest["head"], "decoder": "raw; }"}, "settings": {}}, "no program"),
         ]
     ):
         folder = tmp_path / str(number)
