@@ -128,7 +128,8 @@ class Rknn(IsolatedTarget):
         placement = self._parse(values["log"], self._modules(artifact), job.log)
         write_placement(placement, job.out / _PLACEMENT)
         diagnostics = self._concerns(placement, values["log"])
-        return replace(artifact, diagnostics=diagnostics)
+        settings = {**artifact.settings, "disabled_rules": values["disabled_rules"]}
+        return replace(artifact, settings=settings, diagnostics=diagnostics)
 
     def _write_sources(self, job: Conversion) -> Artifact:
         """What every build is made of, and an artifact that is not built yet."""
@@ -141,6 +142,7 @@ class Rknn(IsolatedTarget):
             "calibration": None,
             "algorithm": job.quantization.algorithm or self.algorithms[0],
             "wide": [],
+            "disabled_rules": [],
             "shape": list(job.graph.spec.input_shape),
         }
         sources = [self._model, _PLACEMENT]

@@ -78,10 +78,25 @@ class RknnError(Exception):
 
 
 def convert(arguments, arrays):
-    """Sources to RKNN. The value ``log`` is the build's, the only place of the layer table."""
-    rknn = _rebuild(arguments, verbose=True)
+    """Sources to RKNN. The value ``log`` is the build's, the only place of the layer table.
+
+    A rule of the toolkit's optimiser that dies is left out, as its log then says; the value
+    ``disabled_rules`` has those.
+    """
+    disabled = []
+    while True:
+        start = len(_said())
+        settings = {**arguments["settings"], "disabled_rules": disabled}
+        try:
+            rknn = _rebuild({**arguments, "settings": settings}, verbose=True)
+            break
+        except RknnError:
+            named = set(re.findall(r"disable_rules=\['(\w+)'\]", _said()[start:]))
+            if named <= set(disabled):
+                raise
+            disabled = sorted({*disabled, *named})
     _demand(rknn.export_rknn, arguments["out"])
-    return {"log": _said()}, {}
+    return {"log": _said()[start:], "disabled_rules": disabled}, {}
 
 
 def run(arguments, arrays):
@@ -184,12 +199,14 @@ def _build(model, settings, calibration, verbose, keep_graph):
 
 def _configured(settings, verbose, whole_torch):
     rknn = _import_rknn(settings["packages"], whole_torch)(verbose=verbose)
+    disabled = settings.get("disabled_rules")
     _demand(
         rknn.config,
         target_platform=settings["chip"],
         mean_values=[settings["mean"]],
         std_values=[settings["std"]],
         quantized_algorithm=settings["algorithm"],
+        **({"disable_rules": disabled} if disabled else {}),
     )
     return rknn
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from edgeark.export.backends.rknn import target as rknn_target
 from edgeark.export.backends.rknn.examples import EXAMPLES, Decoded
@@ -112,6 +113,17 @@ def test_flat_outputs_are_on_the_cpu_where_the_rules_say_so(
     found = {finding.module for finding in check(graph.network, rules, target.full_name)}
     on_cpu = {row["module"] for row in placement.layers if row["target"] != "NPU"}
     assert found == on_cpu and 0 < len(found) < 18
+
+
+def test_a_rule_of_the_toolkit_that_dies_is_left_out(tmp_path: Path) -> None:
+    """Its optimiser reads what is not there in LeViT's attention, and says which rule it was."""
+    target, log = installed_target("rknn:rk3588"), tmp_path / "log.txt"
+    model = timm.create_model("levit_128s", img_size=64, num_classes=8)
+    graph = make_graph(model, tmp_path, replace(SPEC, input_size=(64, 64)))
+    artifact = target.convert(Conversion(graph, "float16", tmp_path, log))
+    assert artifact.settings["disabled_rules"] == ["fuse_conv_conv_add"]
+    placement = target.placement(artifact)
+    assert placement is not None and placement.npu_mac_fraction == 1.0
 
 
 def test_the_toolkit_misreads_max_pools_and_the_cascade_mends_them(
