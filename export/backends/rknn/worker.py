@@ -214,7 +214,7 @@ def _configured(settings, verbose, whole_torch):
 def _write_dataset(images):
     """The toolkit reads its calibration images from files that a list names."""
     folder, dataset = Path("calibration"), Path("calibration.txt")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # a build may be the second
     names = [folder / f"{index:06d}.npy" for index in range(len(images))]
     for name, image in zip(names, images, strict=True):
         np.save(name, image[None])
