@@ -66,10 +66,18 @@ def floor_divide(x: Tensor, y: Tensor | float) -> Tensor:
 
 
 @rewrite_rule(
-    "minimum", done="-max(-x, -y)", serves=(*ABSENT, "host-operator"), suits_warnings=True
+    "minimum",
+    done="-max(-x, -y), of a constant x - relu(x - y)",
+    serves=(*ABSENT, "host-operator"),
+    suits_warnings=True,
 )
 def minimum(x: Tensor, y: Tensor) -> Tensor:
-    return -torch.maximum(-x, -y)
+    return -torch.maximum(-x, -y) if x.shape == y.shape else x - (x - y).relu()
+
+
+@rewrite_rule("maximum", done="relu(x - y) + y", serves=("host-operator",), suits_warnings=True)
+def maximum(x: Tensor, y: Tensor) -> Tensor | None:
+    return None if x.shape == y.shape else (x - y).relu() + y
 
 
 @rewrite_rule("lerp.Scalar", "lerp.Tensor", done="a difference, a product and a sum", serves=ABSENT)

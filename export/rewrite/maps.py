@@ -256,6 +256,51 @@ def counted(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     return x.index_select(axis, constant(lambda: places.long() % length))
 
 
+def _picking(operator: str, find: Callable[..., Tensor | None]) -> None:
+    """A 1x1 convolution, where ``find`` gives the places of channels."""
+
+    def picked(x: Tensor, *given: Any) -> Tensor | None:
+        places = find(x, *given) if x.ndim == 4 and x.is_floating_point() else None
+        if places is None:
+            return None
+        channels = x.shape[1]
+        kernel = constant(lambda: torch.eye(channels)[places.long() % channels][..., None, None])
+        return f.conv2d(x, kernel)
+
+    done = "a 1x1 convolution that picks channels"
+    serves = ("host-operator", "index-list")
+    rewrite_rule(operator, done=done, serves=serves, suits_warnings=True)(picked)
+
+
+def _flipped_channels(x: Tensor, axes: list[int]) -> Tensor | None:
+    return _backwards(x.shape[1]) if [axis % 4 for axis in axes] == [1] else None
+
+
+def _listed_channels(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
+    first, places, *others = [*lists, None, None][: max(len(lists), 2)]
+    is_list = places is not None and places.ndim == 1 and not isinstance(places, FakeTensor)
+    is_alone = first is None and not any(one is not None for one in others)
+    is_plain = is_list and places is not None and places.dtype in (torch.int32, torch.int64)
+    return places if is_alone and is_plain else None
+
+
+_picking("flip", _flipped_channels)
+_picking("index.Tensor", _listed_channels)
+
+
+@rewrite_rule(
+    "amax",
+    done="a max pool over the whole map",
+    serves=("host-operator",),
+    suits_warnings=True,
+)
+def whole_maximum(x: Tensor, dims: list[int], keepdim: bool) -> Tensor | None:
+    if x.ndim != 4 or sorted(dim % 4 for dim in dims) != [2, 3]:
+        return None
+    pooled = _aten.max_pool2d(x, x.shape[2:], x.shape[2:])
+    return pooled if keepdim else pooled.flatten(1)
+
+
 @rewrite_rule("flip", done="an index_select of constant places", serves=ABSENT)
 def flipped(x: Tensor, axes: list[int]) -> Tensor:
     return _flip(x, axes)

@@ -69,6 +69,29 @@ def broken_resize(op: Op) -> str | None:
 
 
 @rules.op(
+    "index",
+    name="index-list",
+    reason="the toolkit fails there (inputs or outputs must be set)",
+    fix="slice, or pick channels by a 1x1 convolution of zeros and ones",
+)
+def index_list(op: Op) -> str | None:
+    is_list = len(op.inputs) == 1  # the places are constants
+    return "an index list" if is_list else None
+
+
+@rules.op(
+    "adaptive_avg_pool2d",
+    name="uneven-pool",
+    reason="the toolkit dies with SIGABRT",
+    fix="choose sizes that divide the map's, or pool with a fixed kernel",
+)
+def uneven_pool(op: Op) -> str | None:
+    before, after = op.input_shapes[0][-2:], op.shape[-2:]
+    is_even = all(n % m == 0 for n, m in zip(before, after, strict=True))
+    return None if is_even else f"an adaptive pool to {format_shape(after)}"
+
+
+@rules.op(
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -100,8 +123,8 @@ def strided_slice(op: Op) -> str | None:
 
 @rules.op(
     *("amax", "amin", "argmax", "atan", "ceil", "celu", "cos", "erf", "exp", "flip", "floor"),
-    *("grid_sampler", "hardshrink", "log", "log1p", "log_sigmoid", "log_softmax", "minimum"),
-    *("mish", "repeat_interleave", "roll", "round", "selu", "sign", "sin", "softplus"),
+    *("grid_sampler", "hardshrink", "log", "log1p", "log_sigmoid", "log_softmax", "maximum"),
+    *("minimum", "mish", "repeat_interleave", "roll", "round", "selu", "sign", "sin", "softplus"),
     *("softshrink", "threshold", "topk", "where"),
     name="host-operator",
     reason=_CPU,
@@ -111,6 +134,8 @@ def strided_slice(op: Op) -> str | None:
     error_on=MINI_CHIPS,
 )
 def host_operator(op: Op) -> str | None:
+    if op.kind == "maximum":
+        return "a maximum with a constant" if len(op.inputs) < 2 else None
     return op.kind.replace("_", " ")
 
 
@@ -135,7 +160,6 @@ _MINI_NPU = frozenset(
 
 @rules.op(
     *_MINI_HOST,
-    "avg_pool2d",
     "div",
     name="mini-host-operator",
     reason=f"{_CPU}, which this chip's runtime may refuse",
@@ -143,8 +167,6 @@ _MINI_NPU = frozenset(
     chips=MINI_CHIPS,
 )
 def mini_host_operator(op: Op) -> str | None:
-    if op.kind == "avg_pool2d":
-        return predicates.uncounted_padding(op)
     if op.kind == "div":
         is_quotient = len(op.node.all_input_nodes) > 0 and _is_computed(op, "other")
         return "a division by what the network computes" if is_quotient else None
@@ -320,4 +342,22 @@ torch_rules = RuleSet(examples=f"{__package__}.examples_torch")
 """Of the route by TorchScript, on which no max pool is split."""
 torch_rules.include(rules)
 torch_rules.add(_global_max_pool(_misread_pool))
+
+
+torch_rules.op(
+    "avg_pool2d",
+    name="average-ceil-mode",
+    reason="of 16 channels, 32 and others the toolkit computes its last row and column wrongly, "
+    "without a word",
+    fix="export to rknn, by way of ONNX, where edgeark writes it out; or choose kernel, stride and "
+    "padding that fit the map",
+)(predicates.ceiled_average)
+torch_rules.op(
+    "avg_pool2d",
+    name="uncounted-padding",
+    reason=_CPU,
+    fix="export to rknn, by way of ONNX, where edgeark writes it out; or let the padding count",
+    severity="warning",
+    error_on=MINI_CHIPS,
+)(predicates.uncounted_padding)
 rules.add(_global_max_pool(_unsplittable_pool))

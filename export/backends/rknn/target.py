@@ -31,6 +31,7 @@ from ...targets.isolated import (
     write_placement,
 )
 from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
+from .averages import write_out_averages
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
 from .log import (
     RknnLogError,
@@ -169,7 +170,7 @@ class Rknn(IsolatedTarget):
         """The file that the toolkit reads."""
         is_recurrent = any(True for _ in graph.network.of_kind(*_RECURRENT))
         network = onnx.load(graph.onnx(_RECURRENT_OPSET if is_recurrent else _OPSET))
-        onnx.save(split_misread_pools(network), path)
+        onnx.save(write_out_averages(split_misread_pools(network)), path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:
         return ModuleNames(artifact.folder / self._model)

@@ -416,3 +416,18 @@ class Tokens(nn.Module):
 def test_what_is_rewritten_takes_any_batch() -> None:
     torch.manual_seed(0)
     same(Tokens().eval(), torch.randn(1, 3, 12, 8), "opencv")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.minimum(x, torch.tensor(0.5)),
+        lambda x: torch.minimum(torch.linspace(-1, 1, 8).view(1, 8, 1, 1), x),
+        lambda x: torch.minimum(x, x.relu() * 0.5),
+        lambda x: torch.maximum(x, torch.tensor(0.5)),
+        lambda x: x.flip(1),
+        lambda x: x * x.amax((-1, -2), True),
+    ],
+)
+def test_what_a_small_npu_leaves_to_its_cpu_stays(function: Function) -> None:
+    same(function, torch.randn(1, 8, 5, 6), "rknn:rv1106")
