@@ -13,8 +13,7 @@ from support.tries import Branches
 from torch import nn
 
 
-def normalised(*arguments: int, **options: bool) -> nn.Module:
-    layer = nn.ConvTranspose2d(*arguments, **options)
+def normalised(layer: nn.ConvTranspose2d) -> nn.Module:
     return nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU())
 
 
@@ -25,11 +24,11 @@ def normalised(*arguments: int, **options: bool) -> nn.Module:
 def test_groups_agree(name: str, precision: Precision, tmp_path: Path) -> None:
     torch.manual_seed(0)
     layers = [
-        normalised(8, 8, 4, 2, 1, 0, 8),
-        normalised(8, 8, 4, 2, 1, 0, 8, bias=False),
-        normalised(8, 4, 4, 2, 1, 0, 2),
-        normalised(8, 16, 2, 2, 0, 0, 4),
-        normalised(8, 6, 3, 1, 1),
+        normalised(nn.ConvTranspose2d(8, 8, 4, 2, 1, 0, 8)),
+        normalised(nn.ConvTranspose2d(8, 8, 4, 2, 1, 0, 8, bias=False)),
+        normalised(nn.ConvTranspose2d(8, 4, 4, 2, 1, 0, 2)),
+        normalised(nn.ConvTranspose2d(8, 16, 2, 2, 0, 0, 4)),
+        normalised(nn.ConvTranspose2d(8, 6, 3, 1, 1)),
         nn.ConvTranspose2d(8, 4, 3, 1, 1, groups=2),
     ]
     if (name, precision) != ("executorch", "int8"):  # which has a rule of its own for rows

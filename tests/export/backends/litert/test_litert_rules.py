@@ -36,7 +36,6 @@ MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: f.adaptive_max_pool2d(x, 1).flatten(1)),
     ("_mended", nn.ConvTranspose2d(8, 6, 3, (2, 3), 1, output_padding=(1, 0))),
     ("_mended", nn.ConvTranspose2d(8, 8, 3, 2, 2, dilation=(1, 2), groups=4, bias=False)),
-    ("_mended", nn.ConvTranspose2d(8, 4, (1, 2), 2, 0, output_padding=1)),
     ("_mend_nearest", lambda x: resize(x, size=(30, 41))),
     ("_mend_nearest", lambda x: resize(x, scale_factor=0.5)),
 ]
