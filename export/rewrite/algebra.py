@@ -56,16 +56,6 @@ def pixel_unshuffle(x: Tensor, factor: int) -> Tensor | None:
 
 
 @rewrite_rule(
-    "floor_divide",
-    "floor_divide.Scalar",
-    done='torch.div(..., rounding_mode="floor")',
-    serves=("integer-division",),
-)
-def floor_divide(x: Tensor, y: Tensor | float) -> Tensor:
-    return torch.div(x, y, rounding_mode="floor")
-
-
-@rewrite_rule(
     "minimum",
     done="-max(-x, -y), of a constant x - relu(x - y)",
     serves=(*ABSENT, "host-operator"),

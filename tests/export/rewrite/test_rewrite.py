@@ -52,13 +52,14 @@ LEFT = {
             "bitwise_not",
         ],
         *["isinf", "isfinite", "isnan", "atan2", "nan_to_num", "xlogy"],
+        "a floor division of integers",
         "the logarithm of a sum with an exponential",
         "a transposed convolution with dilation (2, 2)",
         "an output of 1",
     },
     "opencv5": {
         *_UNKNOWN,
-        *("gru", "max_unpool2d", "trace", "bicubic grid_sample"),
+        *("gru", "max_unpool2d", "trace", "bicubic grid_sample", "a floor division of integers"),
         "the logarithm of a sum with an exponential",
     },
 }
