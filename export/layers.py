@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from ..errors import EdgearkError
 from ..scratch import scratch_folder
-from .pipeline import planned_precisions, require_known
+from .calibration import require_known
+from .pipeline import planned_precisions
 from .request import NetworkRequest
 from .targets import families, family_of, find_targets
 from .targets.base import (

@@ -18,6 +18,7 @@ from ..errors import EdgearkError
 from ..faults import describe_fault, is_debugging
 from ..scratch import scratch_folder
 from ..training.data import ImageSet
+from .calibration import describe_calibration, require_known
 from .check import INPUTS_RULE
 from .graph.files import output_names
 from .lint import LintError, check
@@ -26,7 +27,7 @@ from .request import NetworkRequest
 from .results.compare import Parity, compare, score
 from .results.folder import LOG, staged_folder, write_golden
 from .results.manifest import write_manifest
-from .results.schema import Calibration, ExportResult, Metric, SourceResult, Status
+from .results.schema import ExportResult, Metric, SourceResult, Status
 from .results.tables import ResultList
 from .results.verdict import Judged
 from .results.verdict import judge as judge_row
@@ -37,7 +38,6 @@ from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
     FLOAT16_LIMITS,
-    Artifact,
     Conversion,
     Evidence,
     Precision,
@@ -385,30 +385,3 @@ def _keep_log(log: Path, row: ExportResult) -> Path | None:
     except OSError:
         return None
     return kept
-
-
-def require_known(quantization: Quantization, targets: Sequence[Target]) -> None:
-    """Every target knows the algorithm, and can mix precisions where that is asked for.
-
-    Raises:
-        EdgearkError: the first that does not.
-    """
-    for target in targets:
-        wanted, known = quantization.algorithm, target.algorithms
-        if wanted is not None and wanted not in known:
-            there = f"it knows {', '.join(known)}" if known else "it has no choice"
-            raise EdgearkError(f"{target.full_name} has no calibration {wanted!r}; {there}")
-        if quantization.mixed and not target.can_mix():
-            raise EdgearkError(f"{target.full_name} cannot mix int8 with wider layers")
-
-
-def describe_calibration(images: ImageSet, artifact: Artifact) -> Calibration:
-    """Where the ranges come from; an algorithm and wide layers where the target has a choice."""
-    return Calibration(
-        dataset=images.name,
-        split=images.split,
-        count=len(images),
-        choice="at random, the same ones every time",
-        algorithm=artifact.settings.get("algorithm"),
-        wide_layers=tuple(artifact.settings.get("wide_modules", ())),
-    )

@@ -38,7 +38,7 @@ def padded_alike(
     mode, value = options if len(options) == 2 else ("constant", *options)
     fits = x.ndim == 4 and mode == "constant" and not value and len(pads) == 4
     fits = fits and tuple(weight.shape[2:]) == (3, 3) and {*dilation} == {1}
-    if not fits or padding == "same" or {*expand_to_ntuple(padding, 2)} != {0}:
+    if not fits or isinstance(padding, str) or {*expand_to_ntuple(padding, 2)} != {0}:
         return None
     left, right, top, bottom = pads
     steps = expand_to_ntuple(stride, 2)

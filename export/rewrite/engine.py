@@ -144,9 +144,12 @@ def _candidates(op: Op, rule: Rule) -> Iterator[tuple[Op, RewriteRule]]:
 def _suits(op: Op, rewriting: RewriteRule) -> bool:
     if _operator(op) not in rewriting.operators:
         return False
+    if not rewriting.behind:
+        return True
     before = op.before
-    is_read_first = before is not None and before.node is op.node.args[0]
-    return not rewriting.behind or (is_read_first and before.kind in rewriting.behind)
+    if before is None or before.node is not op.node.args[0]:
+        return False
+    return before.kind in rewriting.behind
 
 
 def _operator(op: Op) -> str:
