@@ -7,51 +7,42 @@ Up to rknn-toolkit2 2.5.0 at least, the NPU computes the last row and column of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+import onnx_ir as ir
+
+from ...graph.onnx_passes import add_constant, onnx_pass, replace_node, static_shape
 
 
-def write_out_averages(proto: ModelProto) -> ModelProto:
-    """Rewrite a network in place, and return it.
+@onnx_pass
+def write_out_averages(model: ir.Model) -> None:
+    """A copy in which each of them is a padding, an average and a product.
 
     Args:
-        proto: static, every tensor's shape noted.
+        model: static, every tensor's shape noted.
     """
-    graph = proto.graph
-    values = (*graph.value_info, *graph.input, *graph.output)
-    sizes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim][2:] for v in values}
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        before, after = (sizes.get(names[0], []) for names in (node.input, node.output))
-        if node.op_type != "AveragePool" or not before or len(before) != len(after):
-            nodes.append(node)
+    for node in list(model.graph):
+        if node.op_type != "AveragePool":
             continue
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        factors, margins = _sides(given, before, after)
-        if all((side == 1).all() for side in factors):
-            nodes.append(node)
+        before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+        if before is None or after is None:
             continue
-        factor = factors[0].reshape(-1, *[1] * (len(factors) - 1))
-        for axis, side in enumerate(factors[1:], 1):
-            factor = factor * side.reshape(-1, *[1] * (len(factors) - axis - 1))
-        nodes += _written_out(node, given, margins, factor[None, None], proto)
-    if len(nodes) == len(graph.node):
-        return proto
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return shape_inference.infer_shapes(proto)
+        factors, margins = _sides(node, before[2:], after[2:])
+        if any((side != 1).any() for side in factors):
+            _write_out(model.graph, node, factors, margins)
 
 
 def _sides(
-    given: dict, before: Sequence[int], after: Sequence[int]
+    node: ir.Node, before: Sequence[int], after: Sequence[int]
 ) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
     """Along each side: kernel / divisor of every window, and the padding in front and behind."""
-    dims = len(before)
-    pads, counts = given.get("pads", [0] * 2 * dims), given.get("count_include_pad", 0)
-    steps, factors, margins = given.get("strides", [1] * dims), [], []
-    for side, (n, m, kernel) in enumerate(zip(before, after, given["kernel_shape"], strict=True)):
+    given, dims = node.attributes, len(before)
+    pads, counts = given.get_ints("pads", [0] * 2 * dims), given.get_int("count_include_pad", 0)
+    steps, kernels = given.get_ints("strides", [1] * dims), given.get_ints("kernel_shape", [])
+    factors, margins = [], []
+    for side, (n, m, kernel) in enumerate(zip(before, after, kernels, strict=True)):
         first, last = pads[side], pads[dims + side]
         start = np.arange(m) * steps[side] - first
         low, high = (-first, n + last) if counts else (0, n)
@@ -61,27 +52,22 @@ def _sides(
     return factors, margins
 
 
-def _written_out(
-    node: NodeProto,
-    given: dict,
+def _write_out(
+    graph: ir.Graph,
+    node: ir.Node,
+    factors: Sequence[np.ndarray],
     margins: Sequence[tuple[int, int]],
-    factor: np.ndarray,
-    proto: ModelProto,
-) -> list[NodeProto]:
-    name, result = node.name or node.output[0], node.output[0]
-    padded, pooled = f"{result}/padded", f"{result}/pooled"
+) -> None:
+    name = node.name or node.outputs[0].name
     pads = [0, 0, *(first for first, _ in margins), 0, 0, *(last for _, last in margins)]
-    proto.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(pads, np.int64), f"{padded}/pads"),
-            numpy_helper.from_array(factor, f"{pooled}/factor"),
-        ]
-    )
-    zeros = [node.input[0], f"{padded}/pads"]  # the toolkit fails at a value, even at 0
-    strides = given.get("strides", [1] * len(margins))
-    shape = {"kernel_shape": given["kernel_shape"], "strides": strides, "count_include_pad": 1}
-    return [
-        helper.make_node("Pad", zeros, [padded], name=f"{name}/pad", mode="constant"),
-        helper.make_node("AveragePool", [padded], [pooled], name=f"{name}/pool", **shape),
-        helper.make_node("Mul", [pooled, f"{pooled}/factor"], [result], name=name),
-    ]
+    widths = add_constant(graph, f"{name}/pads", np.array(pads, np.int64))
+    factor = add_constant(graph, f"{name}/factor", functools.reduce(np.multiply.outer, factors))
+    kernel, strides = (node.attributes.get_ints(n, None) for n in ("kernel_shape", "strides"))
+    shape = {"kernel_shape": kernel, "strides": strides, "count_include_pad": 1}
+    tape = ir.tape.Tape()
+    # Without a value: the toolkit fails at one, even at 0.
+    padded = tape.op("Pad", [node.inputs[0], widths], {"mode": "constant"}, name=f"{name}/pad")
+    given = {key: value for key, value in shape.items() if value is not None}
+    pooled = tape.op("AveragePool", [padded], given, name=f"{name}/pool")
+    weighted = tape.op("Mul", [pooled, factor], name=node.name)
+    replace_node(node, tape.nodes, [weighted])
