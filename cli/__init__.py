@@ -25,6 +25,7 @@ from . import (
     check,
     conformance,
     data,
+    doctor,
     exports,
     layers,
     matrix,
@@ -63,6 +64,7 @@ for _name, _command in {
     "matrix": matrix.matrix,
     "conformance": conformance.conformance,
     "demo": exports.demo,
+    "doctor": doctor.doctor,
 }.items():
     app.command(name=_name)(_command)
 app.add_typer(targets.app, name="targets")

@@ -69,14 +69,15 @@ def replace_node(node: ir.Node, nodes: Sequence[ir.Node], outputs: Sequence[ir.V
 
 
 def count_macs(proto: ModelProto) -> dict[str, int]:
-    """Multiplications by node; nodes that multiply no weights are left out."""
+    """Multiplications by node; nodes that multiply no weights, or of unknown size, are left out."""
     macs = {}
     for node in ir.from_proto(proto).graph:
         if node.op_type not in _MULTIPLYING:
             continue
         first, second = (static_shape(value) for value in node.inputs[:2])
         output = static_shape(node.outputs[0])
-        assert first and second and output, "a static network, with the shapes of its tensors"
+        if first is None or second is None or output is None:
+            continue
         name = node.name or ""
         if node.op_type == "Conv":  # each weight meets each pixel of the output once
             macs[name] = math.prod(second) * math.prod(output[2:])
