@@ -6,31 +6,19 @@ Measured numbers are data: ``edgeark matrix`` alone writes them, documents are m
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
-
-import tomli_w
-from pydantic import ValidationError
 
 from ..errors import EdgearkError
-from ..limited import read_text_file
 from ..scratch import scratch_folder
 from ..shipped import WEIGHTS_DIR, packaged_weights
-from ..training.checkpoint import atomic_path
 from ..zoo.registry import model_entry
 from .pipeline import export_request
 from .request import NetworkRequest
-from .results.schema import ExportResult, MatrixResult, Metric, Record, Result
-from .targets import find_target, list_targets
-from .targets.base import Precision
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .results.measured_file import place_of, read_measured, write_measured
+from .results.schema import ExportResult, MatrixResult, Metric, Result
+from .targets import find_target
 
 RESULTS = WEIGHTS_DIR / "results.toml"
 
@@ -63,44 +51,27 @@ def measured(row: ExportResult, weights: str) -> MatrixResult:
     )
 
 
-class _File(Record):
-    result: tuple[MatrixResult, ...] = ()
-
-
 def read_results(path: Path = RESULTS) -> list[MatrixResult]:
     """What was measured; nothing where there is no such file.
 
     Raises:
         EdgearkError: it is not a file of results.
     """
-    try:
-        return list(_File.model_validate(tomllib.loads(read_text_file(path))).result)
-    except FileNotFoundError:
-        return []
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EdgearkError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise EdgearkError(f"{path} is not a file of results: {error}") from None
+    return read_measured(path, "result", MatrixResult)
 
 
 def write_results(results: Sequence[MatrixResult], path: Path) -> None:
     """By model, target and precision, whatever order they were measured in."""
-    ordered = sorted(results, key=lambda result: (result.model, *_place(result)))
+
+    def order(result: MatrixResult) -> tuple[object, ...]:
+        return result.model, *place_of(result)
+
     hidden = {"metric": {"details"}}  # nothing of them is kept
-    document = {
-        "result": [r.model_dump(mode="json", exclude_none=True, exclude=hidden) for r in ordered]
-    }
-    with atomic_path(path) as partial:
-        text = f"# Written by `edgeark matrix`\n\n{tomli_w.dumps(document)}"
-        partial.write_text(text, encoding="utf-8")
-
-
-def _place(result: MatrixResult) -> tuple[int, int]:
-    """Where it stands in a list: as the targets are listed, floats first."""
-    targets, precisions = list_targets(), get_args(Precision)
-    known = targets.index(result.target) if result.target in targets else len(targets)
-    return known, precisions.index(result.precision)
+    documents = (
+        result.model_dump(mode="json", exclude_none=True, exclude=hidden)
+        for result in sorted(results, key=order)
+    )
+    write_measured(path, "result", documents, "edgeark matrix")
 
 
 def measure(
@@ -167,7 +138,8 @@ def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
         common.setdefault(model, figure)
     cells = {result.key: _cell(result, common.get(result.model, "")) for result in chosen}
     lines = {
-        (result.target, result.precision): result.evidence for result in sorted(chosen, key=_place)
+        (result.target, result.precision): result.evidence
+        for result in sorted(chosen, key=place_of)
     }
     rows = [
         ["target", "precision", "evidence", *(f"`{model}`" for model in models)],

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-import tomli_w
-from pydantic import ValidationError
-
-from ...errors import EdgearkError
-from ...limited import read_text_file
 from ...shipped import WEIGHTS_DIR
-from ...training.checkpoint import atomic_path
+from ..results.measured_file import place_of, read_measured, write_measured
 from ..results.schema import EvidenceText, Record
-from ..targets import list_targets
 from ..targets.base import Precision
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RESULTS = WEIGHTS_DIR / "conformance.toml"
 
@@ -81,41 +69,23 @@ class Cell(Prediction):
         return self.network, self.input_shape, self.target, self.precision
 
 
-class _File(Record):
-    cell: tuple[Cell, ...] = ()
-
-
 def read_cells(path: Path = RESULTS) -> list[Cell]:
     """What was measured; nothing where there is no such file.
 
     Raises:
         EdgearkError: it is not a file of such results.
     """
-    try:
-        return list(_File.model_validate(tomllib.loads(read_text_file(path))).cell)
-    except FileNotFoundError:
-        return []
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EdgearkError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise EdgearkError(f"{path} is not a file of results: {error}") from None
+    return read_measured(path, "cell", Cell)
 
 
 def write_cells(cells: Iterable[Cell], path: Path) -> None:
     """By network, then as the targets are listed, floats first."""
-    ordered = sorted(cells, key=lambda cell: (cell.network, cell.input_shape, *place_of(cell)))
-    document = {"cell": [_fields(cell) for cell in ordered]}
-    with atomic_path(path) as partial:
-        text = f"# Written by `edgeark conformance`\n\n{tomli_w.dumps(document)}"
-        partial.write_text(text, encoding="utf-8")
 
+    def order(cell: Cell) -> tuple[object, ...]:
+        return cell.network, cell.input_shape, *place_of(cell)
 
-def place_of(cell: Cell) -> tuple[int, int]:
-    """Where a cell's target and precision stand in a list."""
-    targets, precisions = list_targets(), get_args(Precision)
-    known = targets.index(cell.target) if cell.target in targets else len(targets)
-    return known, precisions.index(cell.precision)
+    documents = map(_fields, sorted(cells, key=order))
+    write_measured(path, "cell", documents, "edgeark conformance")
 
 
 def _fields(cell: Cell) -> dict[str, object]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .records import Cell, place_of
+from ..results.measured_file import place_of
+from .records import Cell
 
 # SQNR that rounding alone can come down to, and from which on nothing is missed.
 _ROUNDING_DB = {"float32": (75.0, 90.0), "float16": (30.0, 40.0), "int8": (0.0, 10.0)}
