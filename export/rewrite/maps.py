@@ -268,8 +268,7 @@ def _picking(operator: str, find: Callable[..., Tensor | None]) -> None:
         return f.conv2d(x, kernel)
 
     done = "a 1x1 convolution that picks channels"
-    serves = ("host-operator", "index-list")
-    rewrite_rule(operator, done=done, serves=serves, suits_warnings=True)(picked)
+    rewrite_rule(operator, done=done, serves=("host-operator",), suits_warnings=True)(picked)
 
 
 def _flipped_channels(x: Tensor, axes: list[int]) -> Tensor | None:

@@ -47,6 +47,12 @@ EXAMPLES: tuple[Example, ...] = (
     _Example("host-operator", lambda x: x.argmax(1), lambda x: x.mean(1), cpu_ops=("ArgMax",)),
     _Example(
         "host-operator",
+        lambda x: x[:, [3, 1, 2, 0]],
+        lambda x: x[:, 1:5],
+        cpu_ops=("GatherND",),
+    ),
+    _Example(
+        "host-operator",
         lambda x: torch.minimum(x, x.sigmoid()),
         lambda x: x.clamp(max=0.5),
         cpu_ops=("Min",),
@@ -136,7 +142,6 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x, (64, 64), mode="bicubic"),
         lambda x: f.interpolate(x, (64, 64), mode="bilinear"),
     ),
-    _Example("index-list", lambda x: x[:, [3, 1, 2, 0]], lambda x: x[:, 1:5]),
     _Example("uneven-pool", nn.AdaptiveAvgPool2d(5), nn.AdaptiveAvgPool2d(8)),
     _Example("joined-outputs", Decoded(True), Decoded(False), head=0),
 )

@@ -48,8 +48,8 @@ HERE = Path(__file__).resolve().parent
 _WIDE_TYPES = {"rv1103": "int16", "rv1106": "int16"}  # of a layer that int8 ruins, not float16
 _NEVER_WIDE = ("rv1103b", "rv1106b")  # no float16, and 2.5.0 dies of int16 with SIGABRT
 _OPSET = 18  # the toolkit reads up to 19
-_RECURRENT_OPSET = 13  # of LSTM and GRU: the toolkit reads no layout, which opset 14 adds
-_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_RECURRENT = ("GRU", "LSTM", "RNN")
+_RECURRENT_OPSET = 13  # of these: the toolkit reads no layout, which opset 14 adds
 _ARTIFACT = "model.rknn"
 _CALIBRATION = "source/calibration.npz"
 _PLACEMENT = "source/placement.json"
@@ -168,8 +168,9 @@ class Rknn(IsolatedTarget):
 
     def _write_model(self, graph: Graph, path: Path) -> None:
         """The file that the toolkit reads."""
-        is_recurrent = any(True for _ in graph.network.of_kind(*_RECURRENT))
-        network = onnx.load(graph.onnx(_RECURRENT_OPSET if is_recurrent else _OPSET))
+        network = onnx.load(graph.onnx(_OPSET))
+        if any(node.op_type in _RECURRENT for node in network.graph.node):
+            network = onnx.load(graph.onnx(_RECURRENT_OPSET))
         onnx.save(write_out_averages(split_misread_pools(network)), path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:

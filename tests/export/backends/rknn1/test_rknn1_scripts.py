@@ -184,7 +184,7 @@ def test_the_board_answers_as_edgeark_does(name: str, tmp_path: Path) -> None:
 def compare(wanted: dict[str, Any], answer: dict[str, Any]) -> int:
     """Equal but for float rounding; how much there was to compare."""
     (kind,) = answer
-    assert list(wanted) == [kind]
+    assert kind in wanted  # edgeark adds the shares of a mask
     if kind == "mask":
         size, runs = answer["mask"]["size"], answer["mask"]["runs"]
         mask = np.repeat(*np.array(runs).T).reshape(size)
