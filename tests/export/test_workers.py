@@ -34,7 +34,7 @@ WATCHER = textwrap.dedent(
     settings = {"mean": [30.0], "std": [80.0], "inputs": ["input"], "outputs": ["output"]}
     name = os.environ["ARTIFACT"]
     job = {"onnx": onnx, "out": os.path.join(folder, name), "settings": settings}
-    job["half"] = False
+    job |= {"half": False, "model_info": {}}
     worker.convert(job, {"images": images})
     job = {"folder": folder, "files": [name], "settings": settings}
     _, outputs = worker.run(job, {"images": images})
