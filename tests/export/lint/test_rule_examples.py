@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -72,6 +73,19 @@ def test_the_pages_of_docs_are_as_written_by_the_command(tmp_path: Path) -> None
     assert sorted(path.name for path in written) == sorted(path.name for path in docs.iterdir())
     stale = [p.name for p in written if p.read_text() != (docs / p.name).read_text()]
     assert stale == []
+
+
+def test_the_rules_in_the_tables_of_docs_exist() -> None:
+    """Words in bold code, or in a row that begins with a rule's name."""
+    names = {rule.name for target in every_target() for rule in target.rules()}
+    words = set()
+    for page in (Path(__file__).parents[3] / "docs").glob("*.md"):
+        for line in page.read_text().splitlines():
+            if line.startswith("|"):
+                words |= set(re.findall(r"\*\*`([a-z0-9]+(?:-[a-z0-9]+)+)`\*\*", line))
+                first = re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", line.split("|")[1])
+                words |= set(first) if names & set(first) else set()
+    assert len(words) > 20 and words - names == set()
 
 
 @pytest.mark.parametrize("example", ALL_EXAMPLES[::7], ids=lambda example: example.rule)
