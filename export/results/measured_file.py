@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError, create_model
 
 from ...errors import EdgearkError
 from ...limited import read_text_file
@@ -31,13 +31,10 @@ def read_measured(path: Path, table: str, kind: type[R]) -> list[R]:
     Raises:
         EdgearkError: it is not a file of such records.
     """
+    fields: dict[str, Any] = {table: (tuple[kind, ...], ())}
+    content = create_model("content", __base__=Record, **fields)
     try:
-        tables = TypeAdapter(dict[str, list[dict[str, Any]]]).validate_python(
-            tomllib.loads(read_text_file(path))
-        )
-        if others := sorted({*tables} - {table}):
-            raise EdgearkError(f"{path}: {others[0]}: it holds [[{table}]] alone")
-        return [kind.model_validate(each) for each in tables.get(table, [])]
+        return list(getattr(content.model_validate(tomllib.loads(read_text_file(path))), table))
     except FileNotFoundError:
         return []
     except ValidationError as error:
