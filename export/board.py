@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from ..errors import EdgearkError
 from ..limited import read_file
+from ..words import describe_invalid
 from .results.schema import Record, VerifyResult
 from .targets.base import Evidence
 from .verify import Reopened, allowed_repeat_error
@@ -77,9 +78,7 @@ def read_board(path: Path) -> BoardReport:
     except OSError as error:
         raise BoardError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BoardError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise BoardError(f"{path}: {describe_invalid(error)}") from None
     except ValueError as error:
         raise BoardError(f"{path} is not JSON: {error}") from None
 

@@ -50,7 +50,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at the machine; nothing is installed, fetched or changed."""
-    checks = [_python(), *_packages(), _memory(), _cache(), _disk(), _network(), _confinement()]
+    checks = [_python(), _packages(), _memory(), _cache(), _disk(), _network(), _confinement()]
     checks += [_data(), _weights(), *_programs(), *_toolchains()]
     return checks
 
@@ -64,9 +64,9 @@ def _python() -> Check:
     return Check("machine", "note", found, advice)
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Check:
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
-    yield Check("packages", "ok", ", ".join(versions))
+    return Check("packages", "ok", ", ".join(versions))
 
 
 def _memory() -> Check:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import EdgearkError
 from ..limited import read_text_file
+from ..words import describe_invalid
 from .qat import SchemeName
 
 if sys.version_info >= (3, 11):
@@ -186,6 +187,4 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"recipe {path.name}: {where}: {first['msg']}") from None
+        raise RecipeError(f"recipe {path.name}: {describe_invalid(error)}") from None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ...errors import SourceError
 from ...limited import read_text_file
 from ...shipped import NETWORK_FILES, require_network
+from ...words import describe_invalid
 from ..request import NetworkRequest
 from ..results.schema import Record
 from ..targets.base import Precision
@@ -88,10 +89,8 @@ def _read_list(path: Path) -> tuple[_Listed, ...]:
     except FileNotFoundError:
         raise SourceError(f"there is no file {path}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise SourceError(
-            f"{path}: {where}: {first['msg']}; write [[network]], name = ..., input_shape = ..."
+            f"{path}: {describe_invalid(error)}; write [[network]], name = ..., input_shape = ..."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise SourceError(f"{path} is not a list of networks: {error}") from None

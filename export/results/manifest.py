@@ -21,6 +21,7 @@ from pydantic_core import from_json
 
 from ...errors import EdgearkError
 from ...limited import read_file
+from ...words import describe_invalid
 from ...zoo.spec import Head, ModelSpec, TensorInput
 from ..targets.base import Artifact, Target, list_files
 from ..tasks import TaskName
@@ -234,9 +235,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"no {MANIFEST} in {folder}: name a folder that `edgeark export` wrote"
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ManifestError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise ManifestError(f"{path}: {describe_invalid(error)}") from None
     except ValueError as error:
         raise ManifestError(f"{path}: not JSON: {error}") from None
     except OSError as error:

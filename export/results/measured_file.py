@@ -13,6 +13,7 @@ from pydantic import ValidationError, create_model
 from ...errors import EdgearkError
 from ...limited import read_text_file
 from ...training.checkpoint import atomic_path
+from ...words import describe_invalid
 from ..targets import list_targets
 from ..targets.base import Precision
 from .schema import Record
@@ -38,8 +39,7 @@ def read_measured(path: Path, table: str, kind: type[R]) -> list[R]:
     except FileNotFoundError:
         return []
     except ValidationError as error:
-        first = error.errors()[0]
-        raise EdgearkError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise EdgearkError(f"{path}: {describe_invalid(error)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise EdgearkError(f"{path} is not a file of results: {error}") from None
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from ...errors import SourceError
+from ...words import describe_invalid
 from ...zoo.spec import Color, Head
 from ..tasks import TaskName, get_task
 from .shapes import InputOptions
@@ -63,9 +64,7 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"--spec {path} is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SourceError(f"--spec {path}: {where}: {first['msg']}") from None
+        raise SourceError(f"--spec {path}: {describe_invalid(error)}") from None
     _check(found, path)
     return replace(
         options,
