@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-NAMES = ("cli", "zoo", "training", "export", "projects")
+NAMES = ("core", "cli", "zoo", "training", "export", "projects")
 FOUND = find_packages(include=[pattern for name in NAMES for pattern in (name, f"{name}.*")])
 
 setup(packages=["edgeark", *(f"edgeark.{name}" for name in FOUND)])

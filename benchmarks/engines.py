@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from edgeark.core.catalog import packaged_weights
 from edgeark.errors import EdgearkError
 from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import planned_precisions
 from edgeark.export.targets import find_targets
 from edgeark.export.targets.base import Artifact, Conversion, Target
-from edgeark.shipped import packaged_weights
 from edgeark.zoo import create_model
 from edgeark.zoo.spec import name_of, spec_of
 from torch import nn

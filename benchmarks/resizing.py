@@ -16,8 +16,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from edgeark.core.scratch import scratch_folder
 from edgeark.export.request import NetworkRequest
-from edgeark.scratch import scratch_folder
 from edgeark.zoo.tasks import images
 
 MODELS = ("mobilenet_v1_050", "yolov5n", "unet_16")

@@ -18,8 +18,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from ..core.crash_log import DEBUG_VARIABLE, describe_fault
 from ..errors import EdgearkError
-from ..faults import DEBUG_VARIABLE, describe_fault
 from . import (
     bundle,
     check,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ..core.catalog import NETWORK_FILES
+from ..core.scratch import scratch_folder
+from ..core.settings import go_offline
 from ..errors import EdgearkError
-from ..scratch import scratch_folder
-from ..settings import go_offline
-from ..shipped import NETWORK_FILES
 from .console import err, print_json, print_table, working
 from .options import (
     Int8Flag,

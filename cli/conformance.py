@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ..core.settings import go_offline
 from ..errors import EdgearkError
-from ..settings import go_offline
 from .console import out, print_json, print_table, working
 from .options import Int8Flag, JsonFlag, LimitOption, OfflineFlag, TargetNames, takes_network
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ..core.settings import go_offline
 from ..errors import EdgearkError
-from ..settings import go_offline
 from .console import err, out, print_json, working
 from .options import (
     AlgorithmOption,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from ..settings import go_offline
+from ..core.settings import go_offline
 from .console import out, print_json, working
 from .options import (
     JobsOption,

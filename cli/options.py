@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hi
 
 import typer
 
+from ..core.catalog import require_network
+from ..core.settings import trust_files
 from ..errors import EdgearkError
 from ..export.targets.names import require_targets
-from ..settings import trust_files
-from ..shipped import require_network
 
 if TYPE_CHECKING:
     from ..export.request import NetworkRequest

@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from ..core.messages import format_shape
+from ..core.settings import go_offline
 from ..errors import EdgearkError
-from ..settings import go_offline
-from ..words import format_shape
 from .console import err, out, print_json, print_table, working
 from .options import JsonFlag, NetworkOrExport, OfflineFlag, ToolOption, TrustFlag, takes_network
 from .tables import formatted

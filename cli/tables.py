@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..words import format_shape
+from ..core.messages import format_shape
 from .console import err, out, print_table
 
 if TYPE_CHECKING:

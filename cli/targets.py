@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.settings import go_offline
 from ..errors import EdgearkError
-from ..settings import go_offline
 from .console import err, print_json, print_table, working
 from .options import JsonFlag, OfflineFlag
 

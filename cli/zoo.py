@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ..core.catalog import packaged_weights, shipped_models
+from ..core.messages import format_shape
 from ..errors import EdgearkError
-from ..shipped import packaged_weights, shipped_models
-from ..words import format_shape
 from .console import print_json, print_table
 from .options import JsonFlag, takes_network
 from .tables import print_model

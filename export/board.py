@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 from pydantic_core import from_json
 
+from ..core.files import read_file
+from ..core.messages import describe_invalid
 from ..errors import EdgearkError
-from ..limited import read_file
-from ..words import describe_invalid
 from .results.schema import Record, VerifyResult
 from .targets.base import Evidence
 from .verify import Reopened, allowed_repeat_error

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..scratch import scratch_folder
-from ..settings import cache_folder, is_offline
+from ..core.scratch import scratch_folder
+from ..core.settings import cache_folder, is_offline
 from ..training.data.sources import find_dataset
 from .pipeline import export_all
 from .prepare import prepare

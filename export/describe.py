@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..shipped import packaged_weights
+from ..core.catalog import packaged_weights
 from ..zoo.registry import create_model
 from ..zoo.spec import spec_of
 from ..zoo.stages import measure_stages

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
+from ..core.catalog import WEIGHTS_DIR
+from ..core.scratch import scratch_folder
+from ..core.settings import CACHE_VARIABLE, cache_folder, is_offline
 from ..errors import EdgearkError
-from ..scratch import scratch_folder
-from ..settings import CACHE_VARIABLE, cache_folder, is_offline
-from ..shipped import WEIGHTS_DIR
 from ..training.data.sources import DATA_VARIABLE
 from .results.manifest import sha256_of
 from .targets import find_target, list_targets

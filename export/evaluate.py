@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..scratch import scratch_folder
+from ..core.scratch import scratch_folder
 from .pipeline import export_all
 from .request import NetworkRequest
 from .results.compare import score

@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from ..core.scratch import collect, held_folder
 from ..errors import DataError, EdgearkError
-from ..scratch import collect, held_folder
 from ..training.data.pixels import SUFFIXES
 from ..zoo.tasks.segmentation import class_colors
 from .run import Answer, read_image_or_array

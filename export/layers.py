@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
-from ..scratch import scratch_folder
 from .calibration import require_known
 from .pipeline import planned_precisions
 from .request import NetworkRequest

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..core.catalog import WEIGHTS_DIR, packaged_weights
+from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
-from ..scratch import scratch_folder
-from ..shipped import WEIGHTS_DIR, packaged_weights
 from ..zoo.registry import model_entry
 from .pipeline import export_request
 from .request import NetworkRequest

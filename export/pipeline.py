@@ -14,9 +14,9 @@ from types import MappingProxyType
 import numpy as np
 from torch import nn
 
+from ..core.crash_log import describe_fault, is_debugging
+from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
-from ..faults import describe_fault, is_debugging
-from ..scratch import scratch_folder
 from ..training.data import ImageSet
 from .calibration import describe_calibration, require_known
 from .check import INPUTS_RULE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..shipped import is_model_name
+from ..core.catalog import is_model_name
 from ..zoo.spec import ModelSpec, spec_of
 from .check import fits, fits_zoo_model
 from .prepare import EvalContext, MetricFunction, prepare, prepare_source

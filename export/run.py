@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.catalog import NETWORK_FILES
+from ..core.files import MOST_IMAGE_BYTES, read_file
+from ..core.messages import format_shape
+from ..core.scratch import scratch_folder
 from ..errors import DataError, EdgearkError
-from ..limited import MOST_IMAGE_BYTES, read_file
-from ..scratch import scratch_folder
-from ..shipped import NETWORK_FILES
 from ..training.data.pixels import decode
-from ..words import format_shape
 from ..zoo.modes import evaluating
 from ..zoo.registry import create_model
 from ..zoo.spec import ModelSpec, spec_of

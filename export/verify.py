@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.crash_log import describe_fault, is_debugging
+from ..core.settings import trusts_files
 from ..errors import EdgearkError
-from ..faults import describe_fault, is_debugging
-from ..settings import trusts_files
 from .results.compare import compare
 from .results.folder import MANIFEST
 from .results.manifest import Manifest, ManifestError, read_manifest, sha256_of

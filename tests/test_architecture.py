@@ -1,4 +1,4 @@
-"""Imports point one way: zoo <- training <- export <- cli; no module imports in a circle."""
+"""Imports point one way: core, zoo, training, export, cli; no module imports in a circle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = ("zoo", "training", "export", "projects", "cli")
+LAYERS = ("core", "zoo", "training", "export", "projects", "cli")
 # Inside export: the folders by height. A lower one never imports a higher one.
 EXPORT_LAYERS = (
     ("export.toolchains",),
@@ -113,6 +113,20 @@ def test_the_core_of_export_names_no_backend() -> None:
     assert backends and wrong == []
 
 
+def test_every_module_has_a_folder() -> None:
+    """But for the front door, the program and the errors, which users import by name."""
+    assert {path.name for path in ROOT.glob("*.py")} == {
+        *("__init__.py", "__main__.py", "errors.py", "setup.py")
+    }
+
+
+def test_the_core_is_there_at_once() -> None:
+    """Help texts and mistyped names are answered without waiting for PyTorch."""
+    names = ", ".join(f"edgeark.{name}" for name in FILES if name.startswith("core"))
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_checkout_is_no_second_copy() -> None:
     """From its root ``import edgeark`` works, ``import zoo`` does not give the package again."""
     works = subprocess.run([sys.executable, "-c", "import edgeark.zoo"], cwd=ROOT, check=False)
@@ -125,7 +139,7 @@ def test_the_checkout_is_no_second_copy() -> None:
 def test_files_that_are_named_exist() -> None:
     """Docs, docstrings and help name tests and programs of the checkout by their path."""
     named = re.compile(
-        r"(?<![\w/.])(?:tests|benchmarks|docs|export|training|zoo|cli)/[\w/]+\.(?:py|md)"
+        r"(?<![\w/.])(?:tests|benchmarks|docs|export|training|zoo|core|cli)/[\w/]+\.(?:py|md)"
     )
     missing = []
     for path in [

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edgeark.core.files import read_entry, read_file
 from edgeark.export.prepare import require_answers
-from edgeark.limited import read_entry, read_file
 from edgeark.training.config import RecipeError, load_recipe
 from edgeark.zoo import create_model, save_weights
 from edgeark.zoo.weights import WeightsError

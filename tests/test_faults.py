@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from edgeark import scratch
+from edgeark.core import scratch
+from edgeark.core.scratch import collect, held_folder, scratch_folder
 from edgeark.export.results.folder import staged_folder
 from edgeark.export.toolchains.environment import dying_with_us
-from edgeark.scratch import collect, held_folder, scratch_folder
 from support.command import Run
 
 
@@ -47,7 +47,7 @@ STAGES = """
 import sys, time
 from pathlib import Path
 from edgeark.export.results.folder import staged_folder
-from edgeark.scratch import scratch_folder
+from edgeark.core.scratch import scratch_folder
 with scratch_folder("test") as scratch, staged_folder(Path(sys.argv[1])) as folder:
     (folder / "half").touch()
     print(scratch, flush=True)
@@ -160,7 +160,7 @@ WAITS = """
 import sys, time
 from edgeark import cli
 from edgeark.cli import zoo
-from edgeark.scratch import scratch_folder
+from edgeark.core.scratch import scratch_folder
 
 def models(*_, **__):
     with scratch_folder("waits") as folder:
@@ -200,7 +200,7 @@ def slow(name, *rest, **more):
         print("importing", flush=True)
         time.sleep(60)
     return real(name, *rest, **more)
-from edgeark.entry import main
+from edgeark.__main__ import main
 builtins.__import__ = slow
 main()
 """
@@ -246,7 +246,7 @@ def test_a_log_that_cannot_be_written_is_not_missed(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize("arguments", [["targets", "--json"], ["recipes"]])
 def test_a_full_disk_behind_stdout_is_one_line(arguments: list[str]) -> None:
-    script = "from edgeark.entry import main; main()"
+    script = "from edgeark.__main__ import main; main()"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.files import read_text_file
+from ..core.messages import describe_invalid
 from ..errors import EdgearkError
-from ..limited import read_text_file
-from ..words import describe_invalid
 from .qat import SchemeName
 
 if sys.version_info >= (3, 11):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..shipped import packaged_weights
+from ..core.catalog import packaged_weights
 from ..zoo.importers import import_weights
 from ..zoo.registry import create_model, list_models, transfer_features
 from ..zoo.spec import ModelSpec, spec_of

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.catalog import note_model, packaged_weights, unknown_model
 from ..errors import EdgearkError, ModelError
-from ..shipped import note_model, packaged_weights, unknown_model
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
 from .weights import load_weights, read_spec_overrides, read_state

@@ -15,8 +15,8 @@ import timm
 from timm.models import PretrainedCfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from ..core.catalog import packaged_weights
 from ..errors import ModelError
-from ..shipped import packaged_weights
 from .backbone import create_backbone
 from .registry import create_model, list_models, model_entry
 from .spec import ModelSpec, spec_of

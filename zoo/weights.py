@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..core.catalog import WEIGHTS_DIR, packaged_weights
 from ..errors import EdgearkError
-from ..shipped import WEIGHTS_DIR, packaged_weights
 from .spec import name_of
 
 _SPEC_KEY = "edgeark_spec"

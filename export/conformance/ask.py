@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.scratch import scratch_folder
 from ...errors import DataError, EdgearkError
-from ...scratch import scratch_folder
 from ..check import INPUTS_RULE, check_source
 from ..lint.rule import Finding
 from ..pipeline import export_one

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.scratch import scratch_folder
 from ...errors import SourceError
-from ...scratch import scratch_folder
 from ..pipeline import planned_precisions
 from ..targets import find_target, find_targets
 from ..targets.base import Target

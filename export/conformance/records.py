@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from ...shipped import WEIGHTS_DIR
+from ...core.catalog import WEIGHTS_DIR
 from ..results.measured_file import place_of, read_measured, write_measured
 from ..results.schema import EvidenceText, Record
 from ..targets.base import Precision

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ...core.catalog import NETWORK_FILES, require_network
+from ...core.files import read_text_file
+from ...core.messages import describe_invalid
 from ...errors import SourceError
-from ...limited import read_text_file
-from ...shipped import NETWORK_FILES, require_network
-from ...words import describe_invalid
 from ..request import NetworkRequest
 from ..results.schema import Record
 from ..targets.base import Precision

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from ...core.messages import format_shape
 from ...errors import EdgearkError
-from ...words import format_shape
 from ...zoo.modes import evaluating
 from .folding import fold_constants
 from .regions import inline_regions

@@ -23,8 +23,8 @@ from onnx import (
     version_converter,
 )
 
-from ...scratch import scratch_folder
-from ...words import format_shape
+from ...core.messages import format_shape
+from ...core.scratch import scratch_folder
 from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
 from .onnx_session import open_session

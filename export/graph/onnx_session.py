@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import onnx
 from onnx import ModelProto
 
-from ...scratch import scratch_folder
-from ...settings import NO_TELEMETRY
+from ...core.scratch import scratch_folder
+from ...core.settings import NO_TELEMETRY
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...words import format_shape
+from ...core.messages import format_shape
 from .describe import LayerCost, describe
 from .format import Kmodel
 from .layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES, KpuTensor

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...words import format_shape
+from ...core.messages import format_shape
 from ..graph.network import Op
 from .rule import Rule, op_rule
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...scratch import collect, held_folder
+from ...core.scratch import collect, held_folder
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"

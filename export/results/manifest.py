@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from ...core.files import read_file
+from ...core.messages import describe_invalid
 from ...errors import EdgearkError
-from ...limited import read_file
-from ...words import describe_invalid
 from ...zoo.spec import Head, ModelSpec, TensorInput
 from ..targets.base import Artifact, Target, list_files
 from ..tasks import TaskName

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar, get_args
 import tomli_w
 from pydantic import ValidationError, create_model
 
+from ...core.files import read_text_file
+from ...core.messages import describe_invalid
 from ...errors import EdgearkError
-from ...limited import read_text_file
 from ...training.checkpoint import atomic_path
-from ...words import describe_invalid
 from ..targets import list_targets
 from ..targets.base import Precision
 from .schema import Record

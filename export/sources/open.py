@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...core.catalog import HUBS, NETWORK_FILES, packaged_weights
+from ...core.settings import trusts_files
 from ...errors import SourceError
-from ...settings import trusts_files
-from ...shipped import HUBS, NETWORK_FILES, packaged_weights
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
 from ..graph.program_file import check_program, tensors_alone

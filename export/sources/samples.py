@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.files import MOST_IMAGE_BYTES, read_file
 from ...errors import DataError
-from ...limited import MOST_IMAGE_BYTES, read_file
 from ...training.data import ImageSet
 from ...training.data.pixels import decode
 from ...zoo.spec import ModelSpec

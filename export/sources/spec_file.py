@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from ...core.messages import describe_invalid
 from ...errors import SourceError
-from ...words import describe_invalid
 from ...zoo.spec import Color, Head
 from ..tasks import TaskName, get_task
 from .shapes import InputOptions

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...core.scratch import scratch_folder
 from ...errors import EdgearkError, SourceError
-from ...scratch import scratch_folder
 from ..graph.files import run_pytorch, write_onnx
 from ..graph.onnx_graph import OnnxGraph
 from .network import Source

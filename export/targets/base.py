@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from ...words import format_shape
+from ...core.messages import format_shape
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
 from ..graph.files import Graph

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...core.files import read_text_file
 from ...errors import EdgearkError
-from ...limited import read_text_file
 
 
 def require_own_script(path: Path, written: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...scratch import scratch_folder
+from ...core.scratch import scratch_folder
 from ...zoo.spec import ModelSpec
 from ..graph.files import INPUT_NAME
 from ..toolchains.process import TIMEOUT_S, run_command

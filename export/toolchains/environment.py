@@ -26,8 +26,8 @@ from typing import TextIO
 
 from filelock import FileLock
 
+from ...core.settings import cache_folder, is_offline
 from ...errors import EdgearkError
-from ...settings import cache_folder, is_offline
 
 logger = logging.getLogger(__name__)
 

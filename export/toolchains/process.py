@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from ...core.scratch import scratch_folder
+from ...core.settings import NO_TELEMETRY
 from ...errors import EdgearkError
-from ...scratch import scratch_folder
-from ...settings import NO_TELEMETRY
 from .confine import can_confine
 from .environment import Hint, Toolchain, ToolchainError, clean_environment, dying_with_us
 

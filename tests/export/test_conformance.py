@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from edgeark.core.settings import cache_folder
 from edgeark.errors import EdgearkError
 from edgeark.export.conformance import (
     Cell,
@@ -24,7 +25,6 @@ from edgeark.export.conformance import (
 )
 from edgeark.export.conformance.settle import settle
 from edgeark.export.sources import InputOptions, open_source
-from edgeark.settings import cache_folder
 from support.command import Run
 from support.target_base import installed_target
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from edgeark.settings import cache_folder
+from edgeark.core.settings import cache_folder
 from uv import find_uv_bin
 
 PYPROJECT = """

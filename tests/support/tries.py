@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from edgeark.core.messages import format_shape
 from edgeark.errors import EdgearkError
 from edgeark.export.graph.files import Graph
 from edgeark.export.lint import capture_network, check
@@ -17,7 +18,6 @@ from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion, Precision, Target
 from edgeark.export.targets.isolated import IsolatedTarget, WorkerTarget
 from edgeark.export.toolchains import Toolchain, ToolchainError, call
-from edgeark.words import format_shape
 from edgeark.zoo import ModelSpec
 from torch import Tensor, nn
 from torch.nn import functional as f

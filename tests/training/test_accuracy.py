@@ -6,9 +6,9 @@ import math
 import re
 
 import pytest
+from edgeark.core.catalog import WEIGHTS_DIR
 from edgeark.errors import DataError
 from edgeark.export.evaluate import evaluate_model
-from edgeark.shipped import WEIGHTS_DIR
 from edgeark.training.config import list_recipes, load_recipe
 from edgeark.training.data import load_images
 from edgeark.zoo import create_model, list_models, spec_of

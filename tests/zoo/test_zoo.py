@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgeark.core.catalog import INDEX, packaged_weights
 from edgeark.errors import ModelError
-from edgeark.shipped import INDEX, packaged_weights
 from edgeark.zoo import (
     ModelSpec,
     WeightsError,
@@ -196,7 +196,7 @@ def test_damaged_shipped_weights_are_noticed(
 ) -> None:
     save_weights(create_model("mnist"), tmp_path / "mnist.safetensors")
     (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  mnist.safetensors\n")
-    monkeypatch.setattr("edgeark.shipped.WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr("edgeark.core.catalog.WEIGHTS_DIR", tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         create_model("mnist", pretrained=True)
 

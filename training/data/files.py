@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ...core.files import MOST_IMAGE_BYTES, read_entry, read_file
 from ...errors import DataError
-from ...limited import MOST_IMAGE_BYTES, read_entry, read_file
 from .images import Split
 from .pixels import SUFFIXES
 from .text import decode_text, read_lines

@@ -9,8 +9,8 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from ...core.settings import is_offline
 from ...errors import DataError, MissingPartError
-from ...settings import is_offline
 from .catalog import Catalog
 from .files import SPLIT_FILE, Files, open_zip, parent_of, read_split
 from .formats import DatasetFormat, FileFormat, Request, register_format

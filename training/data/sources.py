@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...core.settings import cache_folder
 from ...errors import DataError
-from ...settings import cache_folder
 
 DATA_VARIABLE = "EDGEARK_DATA"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.settings import cache_folder
 from ...errors import DataError
-from ...settings import cache_folder
 
 MAX_BYTES_IN_MEMORY = 2**29  # of one array; more goes to a scratch file in the cache folder
 

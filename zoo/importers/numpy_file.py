@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...limited import read_file
+from ...core.files import read_file
 from ..weights import WeightsError
 from .safe_pickle import Name, Record, read_pickle
 from .torch_file import BROKEN

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Op
 from ...lint import predicates
 from ...lint.rule_set import RuleSet

@@ -5,7 +5,7 @@ Each was seen with ExecuTorch 1.5.1, and ``test_executorch_rules.py`` sees it ag
 
 from __future__ import annotations
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Op
 from ...lint import common, predicates
 from ...lint.rule_set import RuleSet

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from .... import __version__
-from ....limited import read_file
+from ....core.files import read_file
 from ...graph.fold_normalization import fold_normalization
 from ...graph.onnx_passes import count_macs
 from ...kpu import Simulator, read_kmodel, write_kmodel

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Network, Op
 from ...lint import common, predicates
 from ...lint.nearest import by_inverse, nearest_rounding

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ....settings import NO_TELEMETRY
+from ....core.settings import NO_TELEMETRY
 from ....zoo.tasks.images import network_inputs
 from ...graph.onnx_passes import separate_group_biases
 from ...graph.onnx_session import open_session

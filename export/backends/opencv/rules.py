@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Network, Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_double_ratio, nearest_rounding

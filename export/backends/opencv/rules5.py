@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Op
 from ...lint import common, onnx_file, predicates
 from ...lint.nearest import by_ratio, nearest_rounding

@@ -8,7 +8,7 @@ hand and are not to be had here. The export writes what has an equal form in tha
 
 from __future__ import annotations
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Op
 from ...lint import common, onnx_file, predicates
 from ...lint.rule_set import RuleSet

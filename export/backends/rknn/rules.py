@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import fx
 
-from ....words import format_shape
+from ....core.messages import format_shape
 from ...graph.network import Network, Op
 from ...lint import onnx_file, predicates
 from ...lint.rule import Match, Predicate, Rule, op_rule

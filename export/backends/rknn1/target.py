@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ....scratch import scratch_folder
+from ....core.scratch import scratch_folder
 from ....zoo.spec import name_of
 from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule

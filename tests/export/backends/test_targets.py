@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edgeark.core.settings import cache_folder
 from edgeark.export.targets.base import Evidence, Placement
-from edgeark.settings import cache_folder
 from support.target_base import TargetTester
 
 

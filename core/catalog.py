@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, SourceError
+from ..errors import ModelError, SourceError
 
-INDEX = Path(__file__).resolve().parent / "zoo" / "index.json"  # `make docs` writes it
-WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
+INDEX = Path(__file__).resolve().parents[1] / "zoo" / "index.json"  # `make docs` writes it
+WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "weights"
 NETWORK_FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
 HUBS = ("timm", "torchvision")
 
