@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..export.targets.base import Quantization
 
 Color = Literal["rgb", "bgr", "gray"]
+Resize = Literal["stretch", "letterbox"]
 PYTORCH = "pytorch"
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 NetworkName = Annotated[
@@ -67,6 +68,14 @@ StdOption = Annotated[
 ColorOption = Annotated[
     Optional[Color],  # noqa: UP045
     typer.Option("--color", help="Order of the image's channels. Default: rgb."),
+]
+ResizeOption = Annotated[
+    Optional[Resize],  # noqa: UP045
+    typer.Option(
+        "--resize",
+        help="How images get the input's size: stretched, or letterboxed (aspect kept, grey "
+        "around). Default: the task's; stretch for a network of yours.",
+    ),
 ]
 MetricOption = Annotated[
     Optional[str],  # noqa: UP045
@@ -150,6 +159,7 @@ _ABOUT_NETWORK: dict[str, tuple[Any, Any]] = {
     "mean": (MeanOption, None),
     "std": (StdOption, None),
     "color": (ColorOption, None),
+    "resize": (ResizeOption, None),
     "spec": (SpecOption, None),
     "weights": (WeightsFile, None),
     "pretrained": (PretrainedFlag, False),
@@ -213,13 +223,16 @@ def _make_request(
     mean: str | None,
     std: str | None,
     color: Color | None,
+    resize: Resize | None,
     spec: Path | None,
     **rest: Any,
 ) -> NetworkRequest:
     from ..export.request import NetworkRequest
     from ..export.sources import InputOptions, read_spec
 
-    inputs = InputOptions(shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color)
+    inputs = InputOptions(
+        shapes=input_shape, mean=numbers(mean), std=numbers(std), color=color, resize=resize
+    )
     return NetworkRequest(network, inputs if spec is None else read_spec(spec, inputs), **rest)
 
 

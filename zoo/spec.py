@@ -13,6 +13,8 @@ from ..errors import ModelError
 Color = Literal["gray", "rgb", "bgr"]
 # How a detector's raw maps are read; each has a decoder in tasks/detection.py.
 Head = Literal["", "yolov5", "yolox", "dfl"]
+ResizeRule = Literal["stretch", "letterbox"]
+"""How an image of any size gets the input's: stretched, or with its aspect kept and grey around."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class ModelSpec:
     A detector is shown with boxes above ``score_threshold``, of two of a class that overlap by more
     than ``iou_threshold`` the better one, and at most ``max_boxes``; metrics look at all scores.
 
+    ``resize`` is the rule by which images get their size; left empty, it is the task's own.
+
     A network that takes something else, or several inputs, names them in ``inputs``. Its samples
     are a structured array, a record a sample and a field an input; nothing is normalised.
     """
@@ -54,6 +58,7 @@ class ModelSpec:
     score_threshold: float = 0.25
     iou_threshold: float = 0.45
     max_boxes: int = 300
+    resize: ResizeRule | Literal[""] = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the builder's own: act, width ...
     inputs: tuple[TensorInput, ...] = ()  # empty: one image
 
@@ -78,11 +83,11 @@ class ModelSpec:
 
     @property
     def is_centred(self) -> bool:
-        """Where a detector's image lies in its input: in the middle, with grey on both sides.
+        """Where a letterboxed image lies in its input: in the middle, with grey on both sides.
 
         YOLOX alone has all of the grey to the right and below.
         """
-        return self.head not in ("", "yolox")
+        return self.head != "yolox"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, PositiveInt, computed_field
 from pydantic.dataclasses import dataclass
 
-from ...zoo.spec import Color, ModelSpec
+from ...zoo.spec import Color, ModelSpec, ResizeRule
 from ...zoo.tasks.letterbox import GREY
 from ..targets.base import Artifact, Target
 from ..tasks import get_task
@@ -43,7 +43,7 @@ class ResizeFacts:
     pixels are rounded, half to even.
     """
 
-    rule: Literal["stretch", "letterbox"] = "stretch"
+    rule: ResizeRule = "stretch"
     interpolation: Literal["bilinear"] = "bilinear"
     antialias: bool = True
     centred: bool = True
@@ -205,9 +205,8 @@ def head_facts(spec: ModelSpec) -> HeadFacts:
 
 def resize_facts(spec: ModelSpec) -> ResizeFacts:
     """How an image is brought to a network's size."""
-    if get_task(spec.task).letterboxed:
-        return ResizeFacts("letterbox", centred=spec.is_centred)
-    return ResizeFacts("stretch")
+    rule = get_task(spec.task).resize_rule(spec)
+    return ResizeFacts(rule, centred=spec.is_centred) if rule == "letterbox" else ResizeFacts(rule)
 
 
 def turned(nchw: Sequence[int], layout: Layout) -> tuple[int, ...]:

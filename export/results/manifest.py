@@ -148,6 +148,7 @@ class Manifest(ProvenResult):
             task=self.task,
             input_size=(1, 1) if self.tensors else (self.input.height, self.input.width),
             color=self.input.color,
+            resize=self.input.resize.rule,
             mean=self.input.mean,
             std=self.input.std,
             classes=head.classes,

@@ -26,6 +26,7 @@ _ULTRALYTICS_TASKS = {
     "segmentation": "segment",
     "detection": "detect",
 }
+_RESIZE_TYPES = {"stretch": "standard", "letterbox": "fit_to_window_letterbox"}
 _METADATA = zipfile.ZipInfo("metadata.json", (1980, 1, 1, 0, 0, 0))  # the earliest that ZIP has
 _WITHOUT_SPACES = str.maketrans({" ": "_", "\t": "_", "\n": "_", "\r": "_"})
 
@@ -93,7 +94,7 @@ def model_info(spec: ModelSpec, shapes: Shapes, *, normalized: bool = False) -> 
     found = {
         "model_type": kind,
         "labels": " ".join(label.translate(_WITHOUT_SPACES) or "_" for label in labels),
-        "resize_type": "fit_to_window_letterbox" if get_task(spec.task).letterboxed else "standard",
+        "resize_type": _RESIZE_TYPES[get_task(spec.task).resize_rule(spec)],
         "reverse_input_channels": str(spec.color == "rgb"),
     }
     if not normalized:

@@ -73,6 +73,7 @@ def open_source(
 
 def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Source:
     model_entry(name)  # an unknown name is said before anything is read
+    _require_unsaid(name, options)
     arguments: dict[str, Any] = {}
     if options.shapes is not None:
         (shape,) = parse_shapes(options.shapes).values()
@@ -82,6 +83,12 @@ def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Sourc
     has_weights = packaged_weights(name).exists() and not arguments
     model = create_model(name, pretrained=has_weights, weights=weights, **arguments)
     return Source(name, model.eval(), spec_of(model))
+
+
+def _require_unsaid(name: str, options: InputOptions) -> None:
+    """A network with a spec of its own is fed as that says."""
+    if said := options.about_images:
+        raise SourceError(f"{name} says itself how it is fed: leave {', '.join(said)} out")
 
 
 def _open_file(path: Path, options: InputOptions, weights: Path | None) -> Source:
@@ -222,6 +229,7 @@ def _specs_of(
     """
     own = getattr(model, "spec", None)
     if isinstance(own, ModelSpec) and options.shapes is None:
+        _require_unsaid(name, options)
         return [own]
     shapes = parse_shapes(options.shapes) if options.shapes else facts.get("shapes")
     if shapes is None and "shape" in facts:

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import SourceError
-from ...zoo.spec import Color, Head, ModelSpec, TensorInput
+from ...zoo.spec import Color, Head, ModelSpec, ResizeRule, TensorInput
+from ..tasks import get_task
 
 _SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*)*")
 _COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}
@@ -28,6 +29,7 @@ class InputOptions:
         mean: per channel, in the units of the image (0..255).
         std: per channel, likewise.
         color: ``rgb``, ``bgr`` or ``gray``.
+        resize: ``stretch`` or ``letterbox``; the task's own rule unless it is said.
         classes: names of the classes, where the task has any.
         task: what it is for; ``raw`` compares numbers alone.
         dataset: the kind of labelled data that measures it; ``""``: none.
@@ -39,6 +41,7 @@ class InputOptions:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     color: Color | None = None
+    resize: ResizeRule | None = None
     classes: Sequence[str] = ()
     task: str = "raw"
     dataset: str = ""
@@ -51,6 +54,12 @@ class InputOptions:
     def is_given(self) -> bool:
         """Whether anything was said."""
         return self != InputOptions()
+
+    @property
+    def about_images(self) -> list[str]:
+        """The options that say how pixels go in, of those that were given."""
+        names = ("mean", "std", "color", "resize")
+        return [f"--{name}" for name in names if getattr(self, name) is not None]
 
 
 def make_spec(
@@ -87,10 +96,10 @@ def make_spec(
             f"{options.task} takes one image of 1 or 3 channels, {name} something else"
         )
     if not is_image:
-        if options.mean is not None or options.std is not None:
+        if said := options.about_images:
             raise SourceError(
-                "--mean and --std are for one image of 1 or 3 channels; "
-                f"{first} is {'x'.join(map(str, shape))}: normalise its tensors yourself"
+                f"{' and '.join(said)} {'is' if len(said) == 1 else 'are'} for one image of 1 or 3 "
+                f"channels; {first} is {'x'.join(map(str, shape))}: prepare its tensors yourself"
             )
         tensors = tuple(TensorInput(each, (1, *sides)) for each, sides in shapes.items())
         return ModelSpec(input_size=(1, 1), color="rgb", mean=(), std=(), inputs=tensors, **common)
@@ -106,7 +115,23 @@ def make_spec(
     color = options.color or _COLORS[channels]
     if (color == "gray") != (channels == 1):
         raise SourceError(f"--color {color}: the network's image has {channels} channels")
-    return ModelSpec(input_size=(height, width), color=color, mean=mean, std=std, **common)
+    if options.resize:
+        _require_resize(options.resize, options)
+    resize = options.resize or ""
+    size = (height, width)
+    return ModelSpec(input_size=size, color=color, mean=mean, std=std, resize=resize, **common)
+
+
+def _require_resize(rule: ResizeRule, options: InputOptions) -> None:
+    """The task's decoders undo the rule, and its data sets follow it."""
+    task = get_task(options.task)
+    if rule not in task.resizes:
+        raise SourceError(f"--resize {rule}: {task.name} takes images by {task.resizes[0]} alone")
+    if options.dataset and rule != task.resize:
+        raise SourceError(
+            f"--resize {rule}: the labelled data of {task.name} is read by {task.resize}; "
+            "leave dataset out of the spec, and measure with --images and --metric"
+        )
 
 
 def _per_channel(option: str, values: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from ...core.messages import describe_invalid
 from ...errors import SourceError
-from ...zoo.spec import Color, Head
+from ...zoo.spec import Color, Head, ResizeRule
 from ..tasks import TaskName, get_task
 from .shapes import InputOptions
 
@@ -42,6 +42,7 @@ class SpecFile(BaseModel):
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
     color: Color | None = None
+    resize: ResizeRule | None = None
     dataset: str = ""
     head: Head = ""
     strides: tuple[PositiveInt, ...] = ()
@@ -72,6 +73,7 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
         mean=options.mean or found.mean,
         std=options.std or found.std,
         color=options.color or found.color,
+        resize=options.resize or found.resize,
         task=found.task,
         classes=found.classes,
         dataset=found.dataset,

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from ...errors import EdgearkError
 from ...training.data import ImageSet
-from ...zoo.spec import ModelSpec
+from ...zoo.spec import ModelSpec, ResizeRule
 from ...zoo.tasks.images import to_input
 from ...zoo.tasks.letterbox import Letterbox, letterbox
 from .drawing import draw_lines, photo_uri, to_rgb
@@ -23,12 +23,12 @@ class ModelInput:
     """An image as a network takes it.
 
     ``x`` is raw: uint8 ``[1, C, height, width]`` in 0..255. ``size`` is the image's own, height
-    and width; ``mapping`` says where a letterboxed image lies in the input.
+    and width; ``mapping`` says where the image lies in the input.
     """
 
     x: np.ndarray
     size: tuple[int, int]
-    mapping: Letterbox | None = None
+    mapping: Letterbox
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Task(ABC):
     name: ClassVar[str]
     metric_title: ClassVar[str]  # of the first figure, in a report
     metric_drop_factor: ClassVar[float] = 2.0  # times the drop that a target allows for accuracy
-    letterboxed: ClassVar[bool] = False  # an image keeps its aspect; otherwise it is stretched
+    resize: ClassVar[ResizeRule] = "stretch"  # where a spec names no rule
+    resizes: ClassVar[tuple[ResizeRule, ...]] = ("stretch", "letterbox")  # that a spec may name
     is_labelled: ClassVar[bool] = True  # data sets have labels that its metric needs
     has_head: ClassVar[bool] = False  # a spec's head and strides say how outputs are decoded
     columns: ClassVar[tuple[str, ...]] = ("answer", "value")  # of :meth:`rows`
@@ -83,11 +84,17 @@ class Task(ABC):
             ValueError: the array is not a uint8 image.
         """
         size = image.shape[:2]
-        if self.letterboxed:
+        if self.resize_rule(spec) == "letterbox":
             x, mapping = letterbox(image, spec.input_size, spec.color, centred=spec.is_centred)
             return ModelInput(x, size, mapping)
         x = to_input(image, spec.input_size, spec.in_channels)
-        return ModelInput(x[:, ::-1] if spec.color == "bgr" else x, size)
+        scale = (spec.input_size[1] / size[1], spec.input_size[0] / size[0])
+        mapping = Letterbox(scale, (0, 0), size)
+        return ModelInput(x[:, ::-1] if spec.color == "bgr" else x, size, mapping)
+
+    def resize_rule(self, spec: ModelSpec) -> ResizeRule:
+        """How images of a network of this task get its input's size."""
+        return spec.resize or self.resize
 
     @abstractmethod
     def postprocess(

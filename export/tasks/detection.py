@@ -23,7 +23,7 @@ class Detection(Task):
 
     name = "detection"
     metric_title = "mAP50"
-    letterboxed = True
+    resize = "letterbox"
     has_head = True
     columns = ("class", "score", "x1", "y1", "x2", "y2")
     samples_caption = (
@@ -35,7 +35,6 @@ class Detection(Task):
     def postprocess(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], model_input: ModelInput
     ) -> dict[str, Any]:
-        assert model_input.mapping is not None
         return {"detections": detect(spec, outputs, model_input.mapping)}
 
     def rows(self, meaning: dict[str, Any]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class Segmentation(Task):
 
     name = "segmentation"
     metric_title = "dice"
+    resizes = ("stretch",)  # a mask is stretched back over its image
     columns = ("class", "index", "share")
     samples_caption = (
         "Images with a true mask, from PyTorch's worst Dice to its best, then clean ones. On top "

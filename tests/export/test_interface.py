@@ -99,7 +99,7 @@ def test_the_head_says_how_outputs_are_read(model: str, decoder: str, centred: b
     spec = model_entry(model).spec
     head = head_facts(spec)
     assert (head.decoder, head.classes, head.strides) == (decoder, spec.classes, spec.strides)
-    assert head.anchors == spec.anchors and spec.is_centred == (centred and bool(spec.head))
+    assert head.anchors == spec.anchors and spec.is_centred == centred
     assert head.score_threshold == (0.25 if spec.strides else 0.5)
     assert head_facts(replace(spec, task="segmentation", classes=("a", "b"))).decoder == "argmax"
 

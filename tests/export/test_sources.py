@@ -7,14 +7,18 @@ import textwrap
 import zipfile
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from edgeark.errors import EdgearkError, ModelError
 from edgeark.export.graph.files import Graph, run_pytorch
+from edgeark.export.results.interface import resize_facts
 from edgeark.export.sources import InputOptions, SourceError, open_source, read_state_dict
 from edgeark.export.sources.samples import noise_samples, read_samples, split_files
+from edgeark.export.tasks import get_task
+from edgeark.zoo.tasks.letterbox import GREY
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -190,6 +194,33 @@ def test_mean_and_std_are_in_the_units_of_the_image() -> None:
     ]:
         with pytest.raises(SourceError, match=words):
             open_source(nn.Conv2d(3, 1, 1), InputOptions(shapes="3x8x8", **wrong))
+
+
+def test_an_image_is_resized_by_the_rule_that_is_named() -> None:
+    image = np.full((10, 40, 3), 200, np.uint8)
+    task = get_task("raw")
+    for rule in ("stretch", "letterbox"):
+        spec = open_source(nn.Conv2d(3, 1, 1), InputOptions(shapes="3x8x8", resize=rule)).spec
+        x = task.preprocess(spec, image).x
+        assert (x == 200).all() == (rule == "stretch")
+        assert resize_facts(spec).rule == rule
+    assert (x[0, 0, [0, 2, 5, 7], 0] == GREY).all() and (x[0, 0, 3:5] == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("named", "options", "words"),
+    [
+        (nn.Conv2d(3, 1, 1), {"task": "segmentation"}, "segmentation takes images by stretch"),
+        (nn.Conv2d(3, 1, 1), {"task": "classification", "dataset": "image_folder"}, "read by str"),
+        (nn.Linear(8, 8), {"shapes": "8"}, "--resize is for one image of 1 or 3 channels"),
+        ("mnist", {"shapes": None}, "mnist says itself how it is fed: leave --resize out"),
+    ],
+)
+def test_a_resize_that_nothing_could_follow_is_refused(
+    named: str | nn.Module, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SourceError, match=words):
+        open_source(named, InputOptions(**{"shapes": "3x8x8", "resize": "letterbox"} | options))
 
 
 # Files

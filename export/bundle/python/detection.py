@@ -11,22 +11,6 @@ import numpy as np
 _MAX_EXPONENT = 20.0  # exp(20) times a stride is wider than any image
 
 
-def prepare(image, facts):
-    """The image with its proportions kept, grey around it: uint8 ``[C, h, w]``, and its place."""
-    wanted, rule = facts["input"], facts["resize"]
-    planes = images.to_planes(image, wanted["color"])
-    old, new = planes.shape[:2], (wanted["height"], wanted["width"])
-    ratio = min(new[0] / float(old[0]), new[1] / float(old[1]))
-    height, width = (max(1, round(side * ratio)) for side in old)  # half to even
-    top = (new[0] - height) // 2 if rule["centred"] else 0
-    left = (new[1] - width) // 2 if rule["centred"] else 0
-    small = images.to_bytes(images.resize(planes, height, width, antialias=rule["antialias"]))
-    canvas = np.full((planes.shape[2], new[0], new[1]), rule["pad_value"], np.uint8)
-    canvas[:, top : top + height, left : left + width] = small.transpose(2, 0, 1)
-    scale = (width / float(old[1]), height / float(old[0]))
-    return canvas, (np.array(scale * 2), np.array((left, top) * 2), np.array(old[::-1] * 2))
-
-
 def read(outputs, place, facts, options):
     """``{"detections": [{"box": [x1, y1, x2, y2], "score", "class", "name"}]}``, best first."""
     head = facts["head"]
@@ -38,10 +22,10 @@ def read(outputs, place, facts, options):
     chosen = np.flatnonzero(best > threshold)
     boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)[chosen]
     classes, best = classes[chosen], best[chosen]
-    scale, offset, limits = place
+    limits = np.array(place.size[::-1] * 2)
     found = []
     for index in _suppress(boxes, best, classes, overlap, head["max_boxes"]):
-        box = np.clip((boxes[index] - offset) / scale, 0, limits)
+        box = np.clip((boxes[index] - place.offset) / place.scale, 0, limits)
         if box[2] > box[0] and box[3] > box[1]:  # what lay in the grey alone has no area
             number = int(classes[index])
             found.append(

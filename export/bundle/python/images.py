@@ -4,6 +4,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import os
+from collections import namedtuple
 
 import numpy as np
 from png import SIGNATURE, read_png, write_png
@@ -16,6 +17,9 @@ try:
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 except ImportError:
     Image = None
+
+# Where an image lies in the input: pixel * scale + offset, both as (x, y, x, y); size is (h, w).
+Place = namedtuple("Place", "scale offset size")
 
 IMAGE_SUFFIXES = (".png", ".ppm", ".pgm", ".npy", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 COLORS = ((230, 60, 50), (60, 130, 240), (70, 190, 90), (240, 190, 40), (170, 80, 200))
@@ -74,6 +78,28 @@ def write_image(path, pixels):
         cv2.imwrite(path, pixels if pixels.ndim == 2 else pixels[..., ::-1])
     else:
         raise ValueError("cannot write %s: name a .png" % os.path.basename(path))
+
+
+def prepare(image, facts):
+    """The image in the network's input, by the rule of ``facts["resize"]``.
+
+    Returns:
+        uint8 ``[C, h, w]``, and a :class:`Place`.
+    """
+    wanted, rule = facts["input"], facts["resize"]
+    planes = to_planes(image, wanted["color"])
+    old, new = planes.shape[:2], (wanted["height"], wanted["width"])
+    height, width, top, left = new[0], new[1], 0, 0
+    if rule["rule"] == "letterbox":
+        ratio = min(new[0] / float(old[0]), new[1] / float(old[1]))
+        height, width = (max(1, round(side * ratio)) for side in old)  # half to even
+        if rule["centred"]:
+            top, left = (new[0] - height) // 2, (new[1] - width) // 2
+    small = to_bytes(resize(planes, height, width, antialias=rule["antialias"]))
+    canvas = np.full((planes.shape[2], new[0], new[1]), rule["pad_value"], np.uint8)
+    canvas[:, top : top + height, left : left + width] = small.transpose(2, 0, 1)
+    scale = (width / float(old[1]), height / float(old[0]))
+    return canvas, Place(np.array(scale * 2), np.array((left, top) * 2), old)
 
 
 def to_planes(image, color):

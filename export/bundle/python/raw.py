@@ -9,15 +9,6 @@ import images
 import numpy as np
 
 
-def prepare(image, facts):
-    """The image over the whole input: uint8 ``[C, h, w]``, and nothing to be undone."""
-    wanted = facts["input"]
-    planes = images.to_planes(image, wanted["color"])
-    size = wanted["height"], wanted["width"]
-    planes = images.resize(planes, *size, antialias=facts["resize"]["antialias"])
-    return images.to_bytes(planes).transpose(2, 0, 1), None
-
-
 def read(outputs, place, facts, options):
     """``{"outputs": {name: array}}``, float32 with the batch of 1."""
     names = [entry["name"] for entry in facts["outputs"]]

@@ -46,7 +46,7 @@ class Program:
     def __call__(self, image):
         """The answer for uint8 ``[h, w]`` or ``[h, w, 3]`` (rgb), and milliseconds by part."""
         start = time.perf_counter()
-        pixels, place = task.prepare(image, self.facts)
+        pixels, place = images.prepare(image, self.facts)
         x = self.feed(pixels)
         ready = time.perf_counter()
         outputs = self.runtime(x)

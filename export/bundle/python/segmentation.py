@@ -9,15 +9,6 @@ import images
 import numpy as np
 
 
-def prepare(image, facts):
-    """The image over the whole input: uint8 ``[C, h, w]``, and the image's height and width."""
-    wanted = facts["input"]
-    planes = images.to_planes(image, wanted["color"])
-    size = wanted["height"], wanted["width"]
-    planes = images.resize(planes, *size, antialias=facts["resize"]["antialias"])
-    return images.to_bytes(planes).transpose(2, 0, 1), image.shape[:2]
-
-
 def read(outputs, place, facts, options):
     """``{"mask": uint8 [h, w], "names": [...]}`` of the image's size.
 
@@ -25,7 +16,7 @@ def read(outputs, place, facts, options):
     where its sigmoid exceeds the threshold; with several it is the index of the largest.
     """
     logits = outputs[0][0].transpose(1, 2, 0).astype(np.float32)
-    logits = images.resize(logits, *place, antialias=True)
+    logits = images.resize(logits, *place.size, antialias=True)
     if logits.shape[2] > 1:
         mask = logits.argmax(axis=2).astype(np.uint8)
     else:

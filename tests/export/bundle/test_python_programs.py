@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from edgeark.export.bundle.write import HERE, write_bundle
 from edgeark.export.results.folder import MANIFEST
-from edgeark.export.results.interface import head_facts
+from edgeark.export.results.interface import ResizeFacts, head_facts, resize_facts
 from edgeark.export.run import answer_image
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Precision
 from edgeark.export.tasks import get_task
 from edgeark.zoo import model_entry
+from edgeark.zoo.spec import ResizeRule
 from edgeark.zoo.tasks.images import resize, to_planes
 from edgeark.zoo.tasks.letterbox import letterbox
 from PIL import Image
@@ -106,9 +107,9 @@ def test_letterboxes_are_those_of_edgeark(
     image = load_sample_images().images[1][: shape[0], : shape[1]]
     facts = {
         "input": {"height": 96, "width": 160, "color": "bgr"},
-        "resize": {"antialias": True, "centred": centred, "pad_value": 114},
+        "resize": asdict(ResizeFacts("letterbox", centred=centred)),
     }
-    found, (scale, offset, _) = modules("detection")["prepare"](image, facts)
+    found, (scale, offset, _) = modules("images")["prepare"](image, facts)
     wanted, mapping = letterbox(image, (96, 160), "bgr", centred=centred)
     difference = np.abs(found.astype(int) - wanted[0])
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
@@ -132,14 +133,19 @@ def test_png_is_read_without_pillow(
         tools["read_png"]((tmp_path / "image.png").read_bytes()[:200])
 
 
+@pytest.mark.parametrize("resize_rule", ["letterbox", "stretch"])
 @pytest.mark.parametrize("count", [1, 2, 4, 80, 300])
 @pytest.mark.parametrize("model", ["yolov5n", "yolox_nano", "yolo11n"])
 def test_own_classes(
-    model: str, count: int, modules: Callable[[str], dict[str, Any]], tmp_path: Path
+    model: str,
+    count: int,
+    resize_rule: ResizeRule,
+    modules: Callable[[str], dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
     """As many as a box has numbers, and more; names with quotes, spaces, other scripts."""
     names = tuple(f"\"{i}\" 'größe' 猫\\n {i}" for i in range(count))
-    spec = replace(model_entry(model).spec, classes=names, input_size=(64, 96))
+    spec = replace(model_entry(model).spec, classes=names, input_size=(64, 96), resize=resize_rule)
     rng = np.random.default_rng(count)
     outputs = []
     for index, stride in enumerate(spec.strides):
@@ -149,10 +155,10 @@ def test_own_classes(
         outputs += [rng.normal(0, 2, (1, c, *size)).astype(np.float32) for c in channels]
     facts = json.loads(json.dumps({"head": asdict(head_facts(spec))}, ensure_ascii=False))
     facts["input"] = {"height": 64, "width": 96, "color": "rgb"}
-    facts["resize"] = {"antialias": True, "centred": spec.is_centred, "pad_value": 114}
+    facts["resize"] = asdict(resize_facts(spec))
     image = np.zeros((97, 201, 3), np.uint8)
     tools = modules("detection")
-    _, place = tools["prepare"](image, facts)
+    _, place = modules("images")["prepare"](image, facts)
     options = argparse.Namespace(score=None, iou=None)
     found = tools["read"](outputs, place, facts, options)["detections"]
     task = get_task("detection")
