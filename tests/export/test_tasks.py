@@ -52,7 +52,7 @@ class Keypoints(Task):
 
     name = "keypoints"
     metric_title = "PCK"
-    letterboxed = True
+    resize = "letterbox"
     samples_caption = "The first images, and where every place sees the points."
 
     def points(self, heat: np.ndarray) -> np.ndarray:
