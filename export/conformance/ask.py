@@ -15,12 +15,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...core.scratch import scratch_folder
-from ...errors import DataError, EdgearkError
+from ...errors import DataError, EdgearkError, SourceError
 from ..check import INPUTS_RULE, check_source
 from ..lint.rule import Finding
 from ..pipeline import export_one
@@ -30,7 +30,7 @@ from ..results.schema import ExportResult
 from ..targets import find_target
 from ..targets.base import Precision, Target
 from .records import Predicted, Prediction, Real
-from .requests import Place
+from .requests import Form, Place
 from .settle import settle
 
 _LONGEST = 240  # characters of a cause
@@ -47,12 +47,14 @@ class Job:
         places: to predict for.
         cells: to convert and run, of these.
         limit: at most so many test samples.
+        form: of the file that is written of the network and asked about in its place.
     """
 
     request: NetworkRequest
     places: Sequence[Place]
     cells: Sequence[Place]
     limit: int | None = None
+    form: Form = ""
 
 
 def answer(job: Job, say: Say) -> None:
@@ -60,10 +62,18 @@ def answer(job: Job, say: Say) -> None:
     import torch
 
     torch.manual_seed(0)
+    with scratch_folder("conformance") as folder:
+        _answer(job, folder, say)
+
+
+def _answer(job: Job, folder: Path, say: Say) -> None:
     try:
         source = job.request.source
         if not job.request.is_measured and job.request.weights is None:
             settle(source)
+        if job.form:
+            job = replace(job, request=_write_onnx(job.request, folder))
+            source = job.request.source
         targets = [find_target(name) for name in dict.fromkeys(name for name, _ in job.places)]
         findings = check_source(source, targets)
     except EdgearkError as error:
@@ -71,9 +81,29 @@ def answer(job: Job, say: Say) -> None:
     predicted = [_predict(find_target(name), p, findings).to_dict() for name, p in job.places]
     say(event="predicted", predictions=predicted)
     if job.cells:
-        with scratch_folder("conformance") as folder:
-            _ask_engines(job, folder, say)
+        _ask_engines(job, folder, say)
     return None
+
+
+def _write_onnx(request: NetworkRequest, folder: Path) -> NetworkRequest:
+    """The network as the ONNX file that ``torch.onnx.export`` makes of it by default.
+
+    Raises:
+        SourceError: it cannot.
+    """
+    import torch
+
+    source = request.source
+    spec, path = source.spec, folder / f"{source.name}.onnx"
+    examples = tuple(torch.zeros(shape) for shape in spec.input_shapes)
+    try:
+        torch.onnx.export(source.original, examples, path, verbose=False)
+    except Exception as error:
+        raise SourceError(f"torch.onnx.export: {error}") from error
+    inputs = replace(request.inputs, shapes=None)
+    if not spec.inputs:
+        inputs = replace(inputs, mean=spec.mean, std=spec.std, color=spec.color)
+    return replace(request, network=path, inputs=inputs, weights=None, pretrained=False)
 
 
 def _ask_engines(job: Job, folder: Path, say: Say) -> None:

@@ -132,7 +132,7 @@ def _measure_network(
     while True:
         begun: Place | None = None
         predictions: dict[Place, Prediction] = {}
-        with _asking(Job(request.request, plan, tuple(left), limit)) as child:
+        with _asking(Job(request.request, plan, tuple(left), limit, request.form)) as child:
             while message := child.next(timeout if begun else TIMEOUT_S):
                 event = message.pop("event")
                 if event == "unopened":

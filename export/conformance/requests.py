@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -26,6 +27,7 @@ else:
 LIST_SUFFIX = ".toml"
 Place = tuple[str, Precision]
 """A target's full name, and a precision."""
+Form = Literal["", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class NamedRequest:
         name: of a list's network, as the list has it; its files are looked for beside the list.
         input_shape: as it is written; '' where nothing is said.
         request: what to open.
+        form: ``onnx``: the file that ``torch.onnx.export`` makes of it takes its place.
     """
 
     name: str
     input_shape: str
     request: NetworkRequest
+    form: Form = ""
 
     def key(self, place: Place) -> Key:
         """Of the network's cell on a target."""
@@ -50,6 +54,7 @@ class NamedRequest:
 class _Listed(Record):
     name: str
     input_shape: str = ""
+    form: Form = ""
 
 
 class _List(Record):
@@ -61,7 +66,8 @@ def read_requests(names: Sequence[str], common: NetworkRequest) -> list[NamedReq
 
     Args:
         names: networks, see :func:`~edgeark.export.sources.open_source`; a name that ends in
-            ``.toml`` is a list of them: ``[[network]]`` tables with ``name`` and ``input_shape``.
+            ``.toml`` is a list of them: ``[[network]]`` tables with ``name``, ``input_shape`` and,
+            for the ONNX file that PyTorch's exporter makes of it, ``form = "onnx"``.
         common: what is said of all of them; a list's own shape comes before it.
 
     Raises:
@@ -79,7 +85,8 @@ def read_requests(names: Sequence[str], common: NetworkRequest) -> list[NamedReq
             shape = each.input_shape or str(common.inputs.shapes or "")
             inputs = replace(common.inputs, shapes=shape or None)
             request = replace(common, network=located, inputs=inputs)
-            found.setdefault((each.name, shape), NamedRequest(each.name, shape, request))
+            title = f"{each.name} as ONNX" if each.form else each.name
+            found.setdefault((title, shape), NamedRequest(title, shape, request, each.form))
     return list(found.values())
 
 

@@ -223,13 +223,14 @@ def test_a_list_beside_its_networks(nets: Path, tmp_path: Path, run: Run) -> Non
     """Predicted and real: a clean network, and one that the rules refuse.
 
     The engine is asked about what the rules refuse; a network that cannot be traced is asked of
-    nobody. One that cannot be opened does not stop the others.
+    nobody. One that cannot be opened does not stop the others. An ONNX file is written for its row.
     """
     installed_target("mnn")
     names = ("Missing", "clean", "divided", "Branching")
     text = "".join(
         f'[[network]]\nname = "nets.py:{name}"\ninput_shape = "3x16x16"\n' for name in names
     )
+    text += '[[network]]\nname = "nets.py:clean"\ninput_shape = "3x16x16"\nform = "onnx"\n'
     (tmp_path / "list.toml").write_text(text)
     file = tmp_path / "found.toml"
     done = run(
@@ -238,7 +239,11 @@ def test_a_list_beside_its_networks(nets: Path, tmp_path: Path, run: Run) -> Non
     )
     assert done.status == 2 and "nets.py has no Missing" in done.err
     cells = {(c["network"], c["target"], c["precision"]): c for c in done.json["cells"]}
-    assert len(cells) == 9
+    assert len(cells) == 12
+    as_onnx = cells["nets.py:clean as ONNX", "onnxruntime", "float32"]
+    assert (
+        as_onnx["real"] == "ok" and as_onnx["evidence"] == "executed on noise against onnxruntime"
+    )
     clean = cells["nets.py:clean", "onnxruntime", "float32"]
     assert clean["predicted"] == "fits" and clean["real"] == "ok" and clean["sqnr_db"] > 75
     assert clean["evidence"] == "executed on noise" and clean["versions"]
@@ -248,7 +253,7 @@ def test_a_list_beside_its_networks(nets: Path, tmp_path: Path, run: Run) -> Non
     for (name, *_), each in cells.items():
         assert name != "nets.py:Branching" or each["real"] == "refused"
         assert str(tmp_path) not in each["cause"] and "\n" not in each["cause"]
-    assert done.json["errors"]["n"] == 6 and done.json["errors"]["recall"] == 1.0
+    assert done.json["errors"]["n"] == 9 and done.json["errors"]["recall"] == 1.0
     shown = run("conformance", "--show", "--file", file)
     assert shown.status == 0 and "| `nets.py:clean` | 3x16x16 | ok | ok | ok |" in shown.out
 
