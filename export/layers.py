@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from matplotlib.figure import Figure
 from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
 from .calibration import require_known
-from .pipeline import planned_precisions
+from .graph.files import Graph
+from .pipeline import planned_precisions, refuse_what_cannot_be
+from .prepare import EvalContext
+from .probes import measure_layers
 from .request import NetworkRequest
-from .targets import families, family_of, find_targets
+from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
+    Artifact,
     Conversion,
     LayerError,
     Precision,
@@ -51,18 +56,17 @@ def analyze_layers(
     quantization: Quantization = DEFAULT_QUANTIZATION,
     on_step: Callable[[str], None] | None = None,
 ) -> list[LayerReport]:
-    """Convert to each target and ask it for the error of every layer on ``count`` test images.
+    """Convert to each target and find the error of every layer on ``count`` test images.
+
+    A target whose toolchain measures layers does it; else the network is converted with every
+    layer as an output, and its layers are compared with PyTorch's: see :mod:`.probes`.
 
     Raises:
-        EdgearkError: unknown names, no weights, no data, a target that does not tell, or whose
-            toolchain fails.
+        EdgearkError: unknown names, no weights, no data, a target that nothing here runs, or that
+            cannot take the network, or whose toolchain fails.
     """
     chosen = find_targets(targets if isinstance(targets, str) else ",".join(targets), request.fits)
     require_known(quantization, chosen)
-    silent = [each.full_name for each in chosen if not _tells(type(each))]
-    if silent:
-        able = ", ".join(name for name in families() if _tells(family_of(name)))
-        raise EdgearkError(f"{silent[0]} does not tell the errors of layers; there is {able}")
     reports = []
     with scratch_folder("layers") as scratch:
         folder = Path(scratch)
@@ -73,18 +77,39 @@ def analyze_layers(
                     on_step(f"layers of {context.name} on {target.full_name} {precision}")
                 out = folder / target.folder_name / precision
                 out.mkdir(parents=True)
-                images = context.calibration.images if precision == "int8" else None
-                log = out / "log.txt"
-                job = Conversion(context.graph, precision, out, log, images, quantization)
-                layers = target.layer_errors(target.convert(job), context.test.images, log)
-                if layers is None:
-                    raise EdgearkError(f"{target.full_name} does not tell the errors of layers")
+                refuse_what_cannot_be(context, target, precision)
+                layers = _measure(context, target, precision, out)
                 reports.append(LayerReport(context.name, target.full_name, precision, layers))
     return reports
 
 
-def _tells(family: type[Target]) -> bool:
-    return family.layer_errors is not Target.layer_errors
+def _measure(
+    context: EvalContext, target: Target, precision: Precision, out: Path
+) -> list[LayerError]:
+    images = context.calibration.images if precision == "int8" else None
+    log, numbers = out / "log.txt", itertools.count()
+
+    def convert(graph: Graph) -> Artifact:
+        folder = out / f"conversion{next(numbers)}"
+        folder.mkdir()
+        return target.convert(
+            Conversion(graph, precision, folder, log, images, context.quantization)
+        )
+
+    def answer(graph: Graph) -> Sequence[np.ndarray]:
+        result = target.run(convert(graph), context.test.images, log)
+        if result is None:
+            raise EdgearkError(
+                f"nothing here runs {target.full_name}, so nobody knows the errors of its layers"
+            )
+        return result.outputs
+
+    if type(target).layer_errors is Target.layer_errors:
+        return measure_layers(context.graph, context.test.images, answer, out)
+    layers = target.layer_errors(convert(context.graph), context.test.images, log)
+    if layers is None:
+        raise EdgearkError(f"{target.full_name} does not tell the errors of layers")
+    return layers
 
 
 def plot_layers(reports: Sequence[LayerReport], path: Path) -> None:

@@ -263,7 +263,7 @@ def _prove(
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
     if obey_rules:
-        _refuse_what_cannot_be(context, target, row.precision)
+        refuse_what_cannot_be(context, target, row.precision)
     for toolchain in target.toolchains():
         toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), context.graph.seconds
@@ -358,7 +358,7 @@ def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) 
     )
 
 
-def _refuse_what_cannot_be(context: EvalContext, target: Target, precision: Precision) -> None:
+def refuse_what_cannot_be(context: EvalContext, target: Target, precision: Precision) -> None:
     """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
     if reason := target.refuse_inputs(context.spec, precision):
         raise LintError(f"{reason} [{INPUTS_RULE}]")

@@ -30,14 +30,19 @@ class RewriteError(EdgearkError):
 
 @dataclass(frozen=True)
 class Draft:
-    """A graph whose nodes of kind ``get_attr`` name what ``constants`` holds."""
+    """A graph whose nodes of kind ``get_attr`` name what ``constants`` holds.
+
+    ``prefix`` is that of a wrapper, which names of modules lack; see :class:`Network`.
+    """
 
     graph: fx.Graph
     constants: Mapping[str, Tensor]
+    prefix: str = ""
 
     def network(self) -> Network:
         held = [node for node in self.graph.nodes if node.op == "get_attr"]
-        return Network(self.graph, {node: self.constants[str(node.target)] for node in held})
+        constants = {node: self.constants[str(node.target)] for node in held}
+        return Network(self.graph, constants, self.prefix)
 
     def replace(
         self, op: Op, rule: Callable[..., Tensor | None], *, with_before: bool = False
@@ -64,7 +69,7 @@ class Draft:
             else:
                 placed[node] = graph.node_copy(node, placed.__getitem__)
         graph.eliminate_dead_code()
-        return Draft(graph, constants)
+        return Draft(graph, constants, self.prefix)
 
     def module(self) -> fx.GraphModule:
         """In evaluation mode; parameters are the tensors of the network that was drafted."""
@@ -91,8 +96,8 @@ class Draft:
         return graph
 
 
-def begin(program: torch.export.ExportedProgram) -> Draft:
-    """Of the graph that ``export_program`` gives.
+def begin(program: torch.export.ExportedProgram, prefix: str = "") -> Draft:
+    """Of the graph that ``export_program`` gives; ``prefix`` is that of the draft.
 
     Raises:
         RewriteError: it has parts that are no operators, or a name that fx cannot write.
@@ -125,7 +130,7 @@ def begin(program: torch.export.ExportedProgram) -> Draft:
         _free_batch(node)
     graph.eliminate_dead_code()
     held = {str(node.target) for node in graph.find_nodes(op="get_attr")}
-    return Draft(graph, {name: values[name] for name in held})
+    return Draft(graph, {name: values[name] for name in held}, prefix)
 
 
 def _is_writable(part: str) -> bool:

@@ -69,7 +69,8 @@ def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Targ
         RewriteError: there is no static graph, or the rewritten network answers otherwise.
     """
     try:
-        draft = begin(export_program(model, input_shape))
+        prefix = getattr(model, "wrapper_prefix", "")
+        draft = begin(export_program(model, input_shape), prefix)
     except LintError as error:
         where = f"{error.source}: " if error.source else ""
         raise RewriteError(f"{where}{error}") from error

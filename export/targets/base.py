@@ -111,7 +111,8 @@ class LayerError:
     """What a layer's result has lost.
 
     ``sqnr_db`` compares it with the same layer in float, as :class:`Parity` does with outputs;
-    ``own_`` is the loss of this layer alone, given the right input.
+    ``own_`` is the loss of this layer alone: of a toolchain's own figures given the right input,
+    else given the input that it had on the target.
     """
 
     name: str
