@@ -29,6 +29,7 @@ from .options import (
     quantization_of,
     takes_network,
 )
+from .progress import row_progress
 from .tables import print_rows
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def evaluate(
 
     if offline:
         go_offline()
-    with working() as say:
-        rows = evaluate_model(request, to, int8=int8, limit=limit, jobs=jobs, on_step=say)
+    with row_progress() as progress:
+        told = {"on_step": progress.step, "on_row": progress.row}
+        rows = evaluate_model(request, to, int8=int8, limit=limit, jobs=jobs, **told)
     if json:
         print_json([row.to_dict() for row in rows])
     else:
@@ -106,7 +108,7 @@ def export(
         go_offline()
     if report is not None:
         _require_html(report)
-    with working() as say:
+    with row_progress() as progress:
         rows = export_request(
             *(request, to),
             int8=int8,
@@ -116,7 +118,8 @@ def export(
             quantization=quantization_of(calibration, algorithm, mixed),
             tools=parse_tools(tool or ()),
             jobs=jobs,
-            on_step=say,
+            on_step=progress.step,
+            on_row=progress.row,
             on_done=write,
         )
     if json:

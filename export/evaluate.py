@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.scratch import scratch_folder
-from .pipeline import export_all
+from .pipeline import OnRow, Step, export_all
 from .request import NetworkRequest
 from .results.compare import score
 from .results.schema import ExportResult
@@ -25,7 +25,8 @@ def evaluate_model(
     data: Path | None = None,
     limit: int | None = None,
     jobs: int = 1,
-    on_step: Callable[[str], None] | None = None,
+    on_step: Step | None = None,
+    on_row: OnRow | None = None,
 ) -> list[ExportResult]:
     """One row a place and precision; ``to`` names targets, and ``pytorch``.
 
@@ -34,6 +35,7 @@ def evaluate_model(
             what measures it, in which case ``weights`` and ``data`` say nothing.
         to, int8, weights, data, limit, jobs, on_step: as for
             :func:`edgeark.export.pipeline.export_model`.
+        on_row: as for :func:`edgeark.export.pipeline.export_all`.
 
     Raises:
         EdgearkError: unknown names, no weights, no data.
@@ -61,7 +63,8 @@ def evaluate_model(
                 )
             )
         exports = folder / "exports"
-        exported = export_all(context, targets, exports, int8=int8, jobs=jobs, on_step=on_step)
+        told = {"on_step": on_step, "on_row": on_row}
+        exported = export_all(context, targets, exports, int8=int8, jobs=jobs, **told)
         for row in exported:  # the files are gone when this returns; a failed export's log is kept
             kept_log = row.log if row.status in ("error", "unavailable") else None
             rows.append(row.replace(artifact=None, log=kept_log))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,11 +24,11 @@ from .lint import LintError, check
 from .prepare import EvalContext, MetricFunction
 from .request import NetworkRequest
 from .results.compare import Parity, compare, score
-from .results.folder import LOG, staged_folder, write_golden
+from .results.folder import LOG, keep_log, staged_folder, write_golden
 from .results.manifest import write_manifest
 from .results.schema import ExportResult, Metric, SourceResult, Status
 from .results.tables import ResultList
-from .results.verdict import Judged
+from .results.verdict import Judged, describe_unrun
 from .results.verdict import judge as judge_row
 from .results.views import write_views
 from .sources import InputOptions
@@ -39,7 +38,6 @@ from .targets.base import (
     DEFAULT_QUANTIZATION,
     FLOAT16_LIMITS,
     Conversion,
-    Evidence,
     Precision,
     Quantization,
     RunResult,
@@ -49,11 +47,15 @@ from .targets.reproduce import write_reproduction
 from .targets.tools import set_tools
 from .tasks import get_task
 from .toolchains import ToolchainError, ToolchainUnavailable
-from .toolchains.environment import log_folder
 from .toolchains.parallel import map_in_order
 from .verify import REPEAT_TOLERANCE
 
 logger = logging.getLogger(__name__)
+
+Step = Callable[[str], None]
+"""Told what is being done, in a few words."""
+OnRow = Callable[[ExportResult, int], None]
+"""Told of a row when it is there, and how many there will be."""
 
 FLOAT16_LIMITS_DB = FLOAT16_LIMITS.sqnr_db or 0.0
 ROW_COLUMNS = {
@@ -61,6 +63,10 @@ ROW_COLUMNS = {
     **{"evidence": "evidence", "max_abs_error": "max abs", "sqnr_db": "SQNR dB"},
     **{"metric": "PyTorch > target", "message": "message"},
 }
+
+
+def _silent(words: str) -> None:
+    """Nobody is told."""
 
 
 def export_model(
@@ -128,7 +134,7 @@ def export_model(
         quantization=quantization,
         tools=tools,
         jobs=jobs,
-        on_step=on_step,
+        on_step=on_step or _silent,
     )
     return ResultList(rows, ROW_COLUMNS)
 
@@ -144,10 +150,12 @@ def export_request(
     quantization: Quantization = DEFAULT_QUANTIZATION,
     tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
-    on_step: Callable[[str], None] | None = None,
+    on_step: Step = _silent,
+    on_row: OnRow | None = None,
     on_done: Callable[[EvalContext, list[ExportResult]], None] | None = None,
 ) -> list[ExportResult]:
     """:func:`export_model` of what a command was given; ``on_done`` gets what a report needs."""
+    on_step(f"{request.title}: reading the network")
     names = to if isinstance(to, str) else ",".join(to)
     chosen = find_targets(names, request.fits)
     require_known(quantization, chosen)
@@ -155,13 +163,15 @@ def export_request(
     if int8:
         announce_float_only(chosen)
     with scratch_folder("graph") as scratch:
+        on_step(f"{request.title}: asking PyTorch for the answers to compare with")
         context = request.prepare(
             Path(scratch),
             limit=limit,
             quantization=quantization,
             rewrite_for=chosen if rewrite else (),
         )
-        rows = export_all(context, chosen, out, int8=int8, jobs=jobs, on_step=on_step)
+        told = {"on_step": on_step, "on_row": on_row}
+        rows = export_all(context, chosen, out, int8=int8, jobs=jobs, **told)
         if on_done:
             on_done(context, rows)
         return rows
@@ -186,15 +196,26 @@ def export_all(
     *,
     int8: bool = False,
     jobs: int = 1,
-    on_step: Callable[[str], None] | None = None,
+    on_step: Step | None = None,
+    on_row: OnRow | None = None,
 ) -> list[ExportResult]:
-    """One row for every target and precision; a failure does not stop the others."""
+    """One row for every target and precision; a failure does not stop the others.
+
+    Args:
+        context: the network and the samples.
+        targets: places to export to.
+        out: each export goes to ``out/<model>/<target>/<precision>``.
+        int8: quantise as well, where the target can.
+        jobs: so many exports at a time.
+        on_step: told what is being done.
+        on_row: told of each row when it is there, and how many there will be.
+    """
 
     def export(planned: tuple[Target, Precision]) -> ExportResult:
-        target, precision = planned
-        if on_step:
-            on_step(f"{context.name} to {target.full_name} {precision}")
-        return export_one(context, target, precision, out)
+        row = export_one(context, *planned, out, on_step=on_step or _silent)
+        if on_row:
+            on_row(row, len(plan))
+        return row
 
     plan: list[tuple[Target, Precision]] = [
         (target, each) for target in targets for each in planned_precisions(target, int8)
@@ -218,11 +239,16 @@ def export_one(
     out: Path,
     *,
     obey_rules: bool = True,
+    on_step: Step = _silent,
 ) -> ExportResult:
     """One row; whatever the toolchain does, it ends in a row.
 
     Without ``obey_rules`` the engine is asked about what the linter refuses.
     """
+
+    def tell(doing: str) -> None:
+        on_step(f"{context.name} to {target.full_name} {precision}: {doing}")
+
     final = out / context.name / target.folder_name / precision
     row = ExportResult(
         model=context.name, target=target.full_name, precision=precision, status="error"
@@ -230,12 +256,12 @@ def export_one(
     try:
         with staged_folder(final) as folder:
             try:
-                return _prove(context, target, row, folder, final, obey_rules)
+                return _prove(context, target, row, folder, final, obey_rules, tell)
             except Exception as error:
                 if is_debugging() and not isinstance(error, EdgearkError):
                     raise
                 said = str(error) if isinstance(error, EdgearkError) else describe_fault(error)
-                log = _keep_log(folder / LOG, row)
+                log = keep_log(folder / LOG, f"{row.model}-{row.target}-{row.precision}")
                 message = said if log is None else _renamed(said, folder / LOG, log)
                 raise ToolchainError(message, log=log) from error
     except ToolchainError as error:
@@ -259,17 +285,21 @@ def _prove(
     folder: Path,
     final: Path,
     obey_rules: bool,
+    tell: Step,
 ) -> ExportResult:
     folder, log = folder.resolve(), (folder / LOG).resolve()
     log.touch()
+    tell("checking")
     if obey_rules:
         refuse_what_cannot_be(context, target, row.precision)
     for toolchain in target.toolchains():
+        tell(f"looking for {toolchain.name}")
         toolchain.ensure()  # installing it is no part of a conversion
     start, graph_seconds = time.perf_counter(), context.graph.seconds
     calibration = context.calibration if row.precision == "int8" else None
     images = None if calibration is None else calibration.images
     job = Conversion(context.graph, row.precision, folder, log, images, context.quantization)
+    tell("converting")
     artifact = target.convert(job)
     if target.board is not None:
         write_views(artifact.path, context.spec, [o.shape for o in context.reference])
@@ -277,7 +307,9 @@ def _prove(
 
     test = context.test.head(target.max_images(artifact))
     reference = [o[: len(test)] for o in context.reference]
+    tell(f"running {len(test)} samples")
     result = target.run(artifact, test.images, log)
+    tell("comparing")
     judge = functools.partial(_judge, context, test, reference)
     parity, metric = judge(result) if result else (None, None)
     sources = {
@@ -315,7 +347,8 @@ def _prove(
     row = row.replace(
         status=status,
         evidence=evidence.value + context.provenance,
-        message="; ".join(notes) or ("" if result else _unrun(target, evidence, source_results)),
+        message="; ".join(notes)
+        or ("" if result else describe_unrun(target.full_name, evidence, source_results)),
         max_abs_error=parity and parity.max_abs_error,
         sqnr_db=parity and parity.sqnr_db,
         metric=metric,
@@ -348,16 +381,6 @@ def _judge(
     return parity, score(context.spec, context.figures(len(test)), figures, test)
 
 
-def _unrun(target: Target, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
-    """What a row is worth that has no figures of its own."""
-    files = " and ".join(source.file for source in sources)
-    worst = max(source.max_abs_error for source in sources)
-    return (
-        f"{evidence.value}: no runtime or simulator of {target.full_name} has run it; "
-        f"on a CPU {files} {'is' if len(sources) == 1 else 'are'} within {worst:.1e} of PyTorch"
-    )
-
-
 def refuse_what_cannot_be(context: EvalContext, target: Target, precision: Precision) -> None:
     """Raise for the linter's errors, before a converter crashes or silently computes otherwise."""
     if reason := target.refuse_inputs(context.spec, precision):
@@ -371,17 +394,3 @@ def refuse_what_cannot_be(context: EvalContext, target: Target, precision: Preci
     if errors:
         more = f" (and {len(errors) - 1} more: edgeark check)" if errors[1:] else ""
         raise LintError(errors[0] + more)
-
-
-def _keep_log(log: Path, row: ExportResult) -> Path | None:
-    """Save the log of a failed export from its folder, which will not be; None: nowhere to."""
-    name = f"export-{row.model}-{row.target.replace(':', '-')}-{row.precision}.log"
-    try:
-        kept = log_folder() / name
-        if log.exists():
-            shutil.copyfile(log, kept)
-        else:
-            kept.touch()
-    except OSError:
-        return None
-    return kept

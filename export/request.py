@@ -41,6 +41,12 @@ class NetworkRequest:
     data: Path | None = None
 
     @property
+    def title(self) -> str:
+        """What the user calls the network."""
+        named = self.network
+        return type(named).__name__ if isinstance(named, nn.Module) else str(named)
+
+    @property
     def is_measured(self) -> bool:
         """Whether it is a model of the zoo as it ships, whose own data set measures it."""
         if self.images is not None or self.metric is not None or self.inputs.is_given:

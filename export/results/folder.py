@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.scratch import collect, held_folder
+from ..toolchains.environment import log_folder
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
@@ -69,3 +70,16 @@ def write_golden(
     wanted = {f"pytorch{i}": o[:GOLDEN_COUNT] for i, o in enumerate(reference)}
     arrays = {"input": images[:GOLDEN_COUNT], **answers, **wanted}
     np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
+
+
+def keep_log(log: Path, name: str) -> Path | None:
+    """Save the log of a failed export from its folder, which will not be; None: nowhere to."""
+    try:
+        kept = log_folder() / f"export-{name.replace(':', '-')}.log"
+        if log.exists():
+            shutil.copyfile(log, kept)
+        else:
+            kept.touch()
+    except OSError:
+        return None
+    return kept

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..targets.base import Limits
+from ..targets.base import Evidence, Limits
 from .compare import Parity, failed_checks
-from .schema import Metric, Status
+from .schema import Metric, SourceResult, Status
 
 CONSTANT_DB = -60.0  # answers vary by a thousandth of their size: the network answers its bias
 WEAK_DB = -20.0  # by a tenth: int8's own rounding may be larger than what is to be seen
@@ -74,4 +74,14 @@ def _constant(variation_db: float) -> str:
     return (
         f"the network's own answers vary by only {share:.2g} % of their size from sample to "
         "sample, as untrained ones do: load trained weights, or give --images that it tells apart"
+    )
+
+
+def describe_unrun(target: str, evidence: Evidence, sources: Sequence[SourceResult]) -> str:
+    """What a row of a target is worth that has no figures of its own."""
+    files = " and ".join(source.file for source in sources)
+    worst = max(source.max_abs_error for source in sources)
+    return (
+        f"{evidence.value}: no runtime or simulator of {target} has run it; "
+        f"on a CPU {files} {'is' if len(sources) == 1 else 'are'} within {worst:.1e} of PyTorch"
     )
