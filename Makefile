@@ -56,6 +56,8 @@ requirements: $(STAMP)
 	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
 	  -o $$(basename $$list .in).txt $$(basename $$list)); done
+	for list in export/backends/*/package.json; do (cd $$(dirname $$list) && rm -f package-lock.json && \
+	  npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund); done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,6 @@ from .results.manifest import sha256_of
 from .targets import find_target, list_targets
 from .toolchains import Toolchain
 from .toolchains.confine import can_confine
-from .toolchains.environment import find_python
 
 LITTLE_DISK_GB = 10.0  # the largest toolchains take two each, with what is unpacked meanwhile
 LITTLE_MEMORY_GB = 4.0  # of one conversion of a large network
@@ -30,6 +29,8 @@ _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "timm", "numpy")
 _PROGRAMS = {
     "c++": "compiles the C++ programs of `edgeark bundle --lang cpp`; the board can do it too",
     "cmake": "builds them",
+    "node": "runs networks as browsers do, for the target web",
+    "npm": "fetches what that needs",
 }
 
 Health = Literal["ok", "note", "problem"]
@@ -158,9 +159,8 @@ def _state(chain: Toolchain) -> tuple[Health, str, str]:
     if chain.is_installed():
         return "ok", "installed", ""
     size = f"not installed (about {chain.download_mb:,} MB to fetch)"
-    has_python = find_python(chain.python) is not None
     if is_offline():
         return "note", size, "without a network it cannot be: install it before"
-    if has_python:
-        return "ok", f"{size}; installed at first use", ""
-    return "note", f"{size}; Python {chain.python} is fetched too", ""
+    if lacks := chain.lacks():
+        return "note", f"{size}; {lacks}", ""
+    return "ok", f"{size}; installed at first use", ""

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,14 @@ class Toolchain:
     def is_installed(self) -> bool:
         return (self.folder() / _MARK).exists()
 
+    def interpreter(self) -> Path:
+        """The Python that runs the worker, once all is installed."""
+        return _python_of(self.folder())
+
+    def lacks(self) -> str:
+        """What this machine has not, and an installation needs; empty: nothing."""
+        return "" if find_python(self.python) else f"Python {self.python} is fetched too"
+
     def python_version(self) -> tuple[int, int]:
         """Of the environment, which is made first where it is missing."""
         self.ensure()
@@ -131,8 +139,7 @@ class Toolchain:
             ToolchainUnavailable: offline and not installed, or no fitting Python to be had.
             ToolchainError: the installation failed.
         """
-        folder = self.folder()
-        python = _python_of(folder)
+        folder, python = self.folder(), self.interpreter()
         if self.is_installed():
             return python
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -148,9 +155,7 @@ class Toolchain:
         return python
 
     def _install(self, folder: Path) -> None:
-        log = log_folder() / f"install-{self.name}.log"
-        shutil.rmtree(folder, ignore_errors=True)
-        with _removed_on_error(folder), log.open("w") as output:
+        with self.new_folder(folder) as (log, output):
             base = find_python(self.python)
             logger.info(
                 "installing %s (about %d MB to fetch)%s",
@@ -172,6 +177,17 @@ class Toolchain:
                 )
             if not made or not _run_uv(install, output):
                 raise self._install_error(log)
+
+    @contextmanager
+    def new_folder(self, folder: Path) -> Iterator[tuple[Path, TextIO]]:
+        """The log of an installation and the file to write it to.
+
+        At the end the folder is marked as complete; after an error it is gone.
+        """
+        log = log_folder() / f"install-{self.name}.log"
+        shutil.rmtree(folder, ignore_errors=True)
+        with _removed_on_error(folder), log.open("w") as output:
+            yield log, output
             (folder / _MARK).write_text(json.dumps(self.pinned_versions()))
 
     def _install_error(self, log: Path) -> ToolchainError:
@@ -180,7 +196,7 @@ class Toolchain:
             machine = f"{platform.system()} {platform.machine()}"
             reason = f"{self.name} is not made for this machine ({machine}); log: {log}"
             return ToolchainUnavailable(reason, stage="install", log=log)
-        reason = f"installing {self.name} failed: {_last_line(words)}; log: {log}"
+        reason = f"installing {self.name} failed: {last_line(words)}; log: {log}"
         return ToolchainError(reason, stage="install", log=log)
 
 
@@ -274,13 +290,21 @@ def _uv_environment() -> dict[str, str]:
 
 def _run_uv(arguments: Sequence[str | Path], output: TextIO) -> bool:
     """Whether uv succeeded; what it says goes to ``output``."""
+    return run_installer([_uv(), *map(str, arguments)], output, _uv_environment())
+
+
+def run_installer(
+    command: Sequence[str], output: TextIO, environment: Mapping[str, str], cwd: Path | None = None
+) -> bool:
+    """Whether a program that installs something succeeded; what it says goes to ``output``."""
     try:
         done = subprocess.run(
-            dying_with_us([_uv(), *map(str, arguments)]),
+            dying_with_us(command),
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_uv_environment(),
+            env=environment,
             timeout=_INSTALL_TIMEOUT_S,
             check=False,
         )
@@ -304,6 +328,6 @@ def _python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _last_line(words: str) -> str:
+def last_line(words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"

@@ -16,6 +16,11 @@ class TestOnnxRuntime(TargetTester):
     target = "onnxruntime"
 
 
+class TestWeb(TargetTester):
+    models = ("mnist", "mobilenet_v1_025")
+    target = "web"
+
+
 class TestTorchScript(TargetTester):
     target = "torchscript"
     precisions = ("float32",)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeark.export.backends.onnxruntime.target import OnnxRuntime
 from edgeark.export.graph.files import Graph
 from edgeark.export.graph.network import Network
 from edgeark.export.lint import Example, Finding, Rule, capture_network, check
@@ -211,9 +210,19 @@ def test_litert_fails_in_int8_where_rules_say_so(tmp_path: Path) -> None:
     engine_is_right(target, examples, tmp_path)
 
 
-@pytest.mark.parametrize("example", own_examples("onnxruntime", "float32"))
-def test_onnxruntime_is_wrong_on_bad_examples_alone(example: Example, tmp_path: Path) -> None:
-    target, seen = OnnxRuntime(), []
+OF_ONNXRUNTIME = own_examples("onnxruntime", "float32")
+ONE_OF_A_RULE = {example.rule: example for example in OF_ONNXRUNTIME}.values()
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [*(("onnxruntime", e) for e in OF_ONNXRUNTIME), *(("web", e) for e in ONE_OF_A_RULE)],
+)
+def test_onnxruntime_is_wrong_on_bad_examples_alone(
+    name: str, example: Example, tmp_path: Path
+) -> None:
+    """And so is its WebAssembly, which is made of the same sources."""
+    target, seen = installed_target(name), []
     for which in ("bad", "good"):
         out = tmp_path / which
         out.mkdir()
@@ -221,6 +230,7 @@ def test_onnxruntime_is_wrong_on_bad_examples_alone(example: Example, tmp_path: 
         graph = Graph(example.network(which), spec, out)
         artifact = target.convert(Conversion(graph, "float32", out, out / "log.txt"))
         images = make_images(4, spec.input_shape[1:], seed=0)
-        outputs = target.run(artifact, images, out / "log.txt").outputs
-        seen.append(compare(graph.reference(images), outputs).sqnr_db)
+        result = target.run(artifact, images, out / "log.txt")
+        assert result is not None
+        seen.append(compare(graph.reference(images), result.outputs).sqnr_db)
     assert seen[0] < 40 and seen[1] > 75

@@ -1,0 +1,54 @@
+"""ONNX Runtime Web on the CPU, by WebAssembly: what runs in browsers, run here by Node.js."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ....zoo.tasks.images import network_inputs
+from ...graph.optimize import optimize_graph
+from ...lint.rule import Rule
+from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.isolated import IsolatedTarget
+from ...toolchains.node import NodeToolchain
+from ..onnxruntime.rules import rules
+from ..onnxruntime.target import quantize
+
+HERE = Path(__file__).resolve().parent
+TOOLCHAIN = NodeToolchain(
+    "web", home=HERE, packages=("onnxruntime-web",), python=">=3.10", download_mb=35
+)
+
+
+def library_folder() -> Path:
+    """The files of ``onnxruntime-web``, once it is installed."""
+    return TOOLCHAIN.modules() / "onnxruntime-web" / "dist"
+
+
+class Web(IsolatedTarget):
+    """The file of ``onnxruntime``: float32, and static int8 (QDQ)."""
+
+    name = "web"
+    description = "ONNX Runtime Web: browsers, by WebAssembly"
+    evidence = Evidence.EXECUTED
+    precisions = ("float32", "int8")
+    normalization = "host"
+    takes_tensors = int8_takes_tensors = True
+    toolchain = TOOLCHAIN
+
+    def rules(self) -> tuple[Rule, ...]:
+        return rules.of()
+
+    def convert(self, job: Conversion) -> Artifact:
+        source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
+        if job.calibration is None:
+            onnx.save(optimize_graph(onnx.load(source)), path)
+        else:
+            quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
+        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
+
+    def arguments(self, artifact: Artifact) -> dict[str, Any]:
+        library = library_folder() / "ort.node.min.mjs"
+        return {**super().arguments(artifact), "library": str(library)}
