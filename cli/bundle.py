@@ -35,8 +35,11 @@ def bundle(
         typer.Option("--to", help="The target; of an export it is known."),
     ] = None,
     languages: Annotated[
-        str, typer.Option("--lang", help="Of the programs: python, cpp.")
-    ] = "python",
+        str,
+        typer.Option(
+            "--lang", help="Of the programs: python, cpp, web; the target's first if none."
+        ),
+    ] = "",
     int8: Int8Flag = False,
     limit: LimitOption = None,
     offline: OfflineFlag = False,

@@ -18,19 +18,21 @@ from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
 from .cpp_program import write_cpp
 from .facts import BundleError, Facts, GoldenFacts, facts_of
+from .web_page import write_page
 
 HERE = Path(__file__).resolve().parent
 FACTS, README = "model.json", "README.md"
+_TASK_FILES = {"python": "python/task.py", "cpp": "cpp/task.cpp", "web": "web/task.mjs"}
 _PYTHON = ("run.py", "golden.py", "images.py", "png.py")
 
 
-def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)) -> Bundle:
+def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bundle:
     """Write what a board needs to run an export.
 
     Args:
         export: the folder of an export, or a file in it.
         out: the bundle's folder; it must not exist, or be empty.
-        languages: of the programs; ``python`` is there for every runtime.
+        languages: of the programs: ``python``, ``cpp``, ``web``; none: the target's first.
 
     Raises:
         ManifestError: there is no export.
@@ -44,8 +46,8 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
     board = found.target.board
     if board is None:
         raise BundleError(
-            f"no board program for {found.target.full_name}; there are ones for the targets with "
-            f"a runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, k210"
+            f"no board program for {found.target.full_name}; there are ones for the targets with a "
+            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, web, k210"
         )
     wanted = _require_languages(board, languages, found.target.full_name)
     if changed := found.changed_files():
@@ -63,6 +65,8 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ("python",)
             _write_python(folder / "python", facts, board)
         if "cpp" in wanted:
             write_cpp(folder / "cpp", facts, board)
+        if "web" in wanted:
+            write_page(folder, facts, board)
         _write_readme(folder, facts, board, wanted, found.manifest)
         files = sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
@@ -91,7 +95,7 @@ def _require_languages(
             raise BundleError(f"no language {language!r}; there are {', '.join(LANGUAGES)}")
         if language not in known:
             raise BundleError(f"no {language} program for {target}; there is {', '.join(known)}")
-    return tuple(each for each in known if each in languages)
+    return tuple(each for each in known if each in languages) or known[:1]
 
 
 def _write_golden(folder: Path, vectors: Golden, precision: Precision) -> GoldenFacts:
@@ -145,12 +149,17 @@ def _write_readme(
     values: dict[str, object] = {
         "facts": facts,
         "languages": languages,
+        "task_file": _TASK_FILES[languages[0]],
         "versions": target.versions(),
         "chip": target.chip,
         "evidence": manifest.evidence,
         "sources": manifest.sources if board.takes_sources else (),
     }
-    of_runtime = {"python": ("board", "board.md.jinja"), "cpp": ("build", "build.md.jinja")}
+    of_runtime = {
+        "python": ("board", "board.md.jinja"),
+        "cpp": ("build", "build.md.jinja"),
+        "web": ("page", "page.md.jinja"),
+    }
     for language in languages:
         name, template = of_runtime[language]
         values[name] = open_templates(board.home).get_template(template).render(values).strip()

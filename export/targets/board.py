@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Language = Literal["python", "cpp"]
-LANGUAGES: Mapping[Language, str] = {"python": "runtime.py", "cpp": "runtime.cpp"}
+Language = Literal["python", "cpp", "web"]
+LANGUAGES: Mapping[Language, str] = {
+    "python": "runtime.py",
+    "cpp": "runtime.cpp",
+    "web": "runtime.mjs",
+}
 
 
 @dataclass(frozen=True)
@@ -16,9 +20,11 @@ class BoardRuntime:
     """A backend's part of a board program.
 
     ``home`` is the folder with the code: ``runtime.py`` with ``board.md.jinja`` (how the runtime is
-    installed), and perhaps ``runtime.cpp`` with ``build.cmake`` (finds the runtime, links it) and
-    ``build.md.jinja`` (how the program is built). The other fields say what the runtime's input is
-    there, which may be something else than what the converter's own tools take.
+    installed), ``runtime.cpp`` with ``build.cmake`` (finds the runtime, links it) and
+    ``build.md.jinja`` (how the program is built), or ``runtime.mjs`` with ``page.md.jinja``.
+    ``library`` gives the runtime's files that go along, once they are there. The other fields say
+    what the runtime's input is there, which may be something else than what the converter's own
+    tools take.
     """
 
     home: Path
@@ -26,6 +32,7 @@ class BoardRuntime:
     input_layout: Literal["NCHW", "NHWC"] = "NCHW"
     normalized_by: Literal["program", "model"] = "program"
     takes_sources: bool = False  # the export's sources go along, for a simulator on a PC
+    library: Callable[[], Mapping[str, Path]] = dict  # by the name in the bundle
 
     @property
     def languages(self) -> tuple[Language, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ from ....zoo.tasks.images import network_inputs
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget
 from ...toolchains.node import NodeToolchain
 from ..onnxruntime.rules import rules
 from ..onnxruntime.target import quantize
 
 HERE = Path(__file__).resolve().parent
+_BROWSER_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 TOOLCHAIN = NodeToolchain(
     "web", home=HERE, packages=("onnxruntime-web",), python=">=3.10", download_mb=35
 )
@@ -25,6 +29,19 @@ TOOLCHAIN = NodeToolchain(
 def library_folder() -> Path:
     """The files of ``onnxruntime-web``, once it is installed."""
     return TOOLCHAIN.modules() / "onnxruntime-web" / "dist"
+
+
+def browser_files() -> Mapping[str, Path]:
+    """What a page loads, installed first, and the licences that go with it.
+
+    The npm package has none; the Python package is made of the same sources.
+    """
+    TOOLCHAIN.ensure()
+    licences = Path(str(files("onnxruntime")))
+    return {
+        **{name: library_folder() / name for name in _BROWSER_FILES},
+        **{name: licences / name for name in ("LICENSE", "ThirdPartyNotices.txt")},
+    }
 
 
 class Web(IsolatedTarget):
@@ -37,6 +54,7 @@ class Web(IsolatedTarget):
     normalization = "host"
     takes_tensors = int8_takes_tensors = True
     toolchain = TOOLCHAIN
+    board = BoardRuntime(HERE / "board", library=browser_files)
 
     def rules(self) -> tuple[Rule, ...]:
         return rules.of()
