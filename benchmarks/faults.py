@@ -2,21 +2,17 @@
 
 Good inputs of every kind are spoilt at random and given to the commands that read them, each in a
 process of its own. An input passes if the command ends by itself, within its time and 4 GB, says no
-traceback, and touches no file beside its own output. A quarter of the time goes to exports and
-trainings that are killed and done again. Prints a table; ends with status 1 where something failed.
+traceback, and touches no file beside its own output. A quarter of the time goes to commands that
+are killed at random moments and done again. Prints a table; status 1: something failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 import hashlib
 import os
 import random
-import resource
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults_inputs import KINDS, Good, make_good
+from faults_commands import COMMANDS
+from faults_inputs import INPUTS, Good, make_good
+from faults_kills import kill
+from faults_process import MOST_KB, End, run_forked
 
-SECONDS, MOST_KB = 120, 4 * 2**20
+KINDS = {each.__name__: each for each in (*INPUTS, *COMMANDS)}
 COLUMNS = [
     "inputs",
     "ok",
@@ -48,61 +47,6 @@ class Counts:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class End:
-    status: int  # negative: by this signal
-    words: str
-    kilobytes: int
-    hung: bool
-
-
-def run_forked(arguments: list[str], folder: Path, disk_bytes: int | None) -> End:
-    """A command in a child of this process, which has imported everything already."""
-    log = folder / "log.txt"
-    pid = os.fork()
-    if pid == 0:
-        _become(arguments, log, folder, disk_bytes)
-    end, hung = time.monotonic() + SECONDS, False
-    while True:
-        found, status, usage = os.wait4(pid, os.WNOHANG)
-        if found:
-            break
-        if time.monotonic() > end:
-            hung = True
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.02)
-    words = log.read_text(errors="replace")
-    return End(os.waitstatus_to_exitcode(status), words, usage.ru_maxrss, hung)
-
-
-def _become(arguments: list[str], log: Path, folder: Path, disk_bytes: int | None) -> None:
-    os.setsid()
-    os.chdir(folder)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    if disk_bytes is not None:  # files cannot grow beyond: what a full disk is to one file
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (disk_bytes, disk_bytes))
-    status = 70
-    try:
-        from edgeark.cli import main
-
-        main(arguments)
-        status = 0
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0
-    except BaseException as error:  # noqa: BLE001 (nobody else is told)
-        sys.excepthook(type(error), error, error.__traceback__)  # as Python itself would
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-
-
 def snapshot(folder: Path) -> str:
     """What lies in a folder, by name and content."""
     digest = hashlib.sha256()
@@ -119,7 +63,7 @@ def judge(counts: Counts, end: End, touched: bool) -> list[str]:
     wrong = []
     if "Traceback (most recent call last)" in end.words:
         wrong.append("tracebacks")
-    if end.hung:
+    if end.was_ended:
         wrong.append("hangs")
     if end.kilobytes > MOST_KB:
         wrong.append("over_4_GB")
@@ -127,7 +71,7 @@ def judge(counts: Counts, end: End, touched: bool) -> list[str]:
         wrong.append("touched")
     if outcome != "faults" and "a fault of edgeark's" in end.words:
         wrong.append("faults")
-    if outcome == "faults" and not end.hung:
+    if outcome == "faults" and not end.was_ended:
         wrong.append("faults")
     counts.numbers.update(["inputs", *wrong, *([outcome] if outcome != "faults" else [])])
     return wrong
@@ -150,7 +94,7 @@ def spoil(good: Good, root: Path, seconds: float, rng: random.Random) -> dict[st
             seed = rng.getrandbits(32)
             arguments = KINDS[kind](good, folder, outside, random.Random(seed))
             disk = rng.choice([4096, 100_000]) if rng.random() < 0.05 else None
-            ended = run_forked(arguments, folder, disk)
+            ended = run_forked(arguments, folder, disk_bytes=disk)
             after = snapshot(outside)
             wrong = judge(table[kind], ended, after != before)
             before = after
@@ -165,40 +109,6 @@ def spoil(good: Good, root: Path, seconds: float, rng: random.Random) -> dict[st
 def _forever(kinds: list[str]) -> Iterator[str]:
     while True:
         yield from kinds
-
-
-def kill(good: Good, root: Path, seconds: float, rng: random.Random) -> tuple[int, int]:
-    """Exports and trainings killed at a random moment and done again: (kills, lost)."""
-    kills = lost = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for command in good.commands(root / "killed"):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "edgeark", *command],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.1, 12))
-            kills += process.poll() is None
-            process.send_signal(rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-            process.wait()
-        for command in good.commands(root / "killed", again=True):
-            done = subprocess.run(
-                [sys.executable, "-m", "edgeark", *command],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                lost += 1
-                _say(f"after a kill: {' '.join(command)}: {done.stderr.strip()[-300:]}")
-        left = [path for path in (root / "killed").rglob(".*.new")]
-        if left:
-            lost += 1
-            _say(f"left behind: {left[0]}")
-    return kills, lost
 
 
 def _say(line: str) -> None:

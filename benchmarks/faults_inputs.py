@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -39,15 +40,6 @@ class Good:
 
     root: Path
 
-    def commands(self, out: Path, again: bool = False) -> list[list[str]]:
-        """An export and a training into ``out``; again: until they end, and then a check."""
-        export = ["export", "mnist_kpu", "--weights", str(self.root / "w.safetensors")]
-        export += ["--to", "onnxruntime", "--limit", "20", "--out", str(out / "exports")]
-        train = ["train", str(self.root / "recipe.toml"), "--out", str(out / "run")]
-        has_begun = (out / "run" / "last.ckpt").exists()
-        train += ["--resume"] if has_begun else []
-        return [export, train, *([["verify", str(out / "exports")]] if again else [])]
-
 
 def make_good(root: Path) -> Good:
     """Write them; this also imports what the commands need."""
@@ -68,7 +60,7 @@ def make_good(root: Path) -> Good:
 
     torch.save(model.state_dict(), root / "w.pt")
     inputs = InputOptions(shapes="3x16x16")
-    for target in ("onnxruntime", "torchscript"):
+    for target in ("onnxruntime", "torchscript", "tflm"):  # tflm: where it is installed
         network = f"{root / 'net.py'}:Net"
         export_model(network, [target], out=root / "exports", inputs=inputs, limit=4)
     model.spec = model.spec.__class__(**{**model.spec.__dict__, "dataset": "digits"})
@@ -77,7 +69,21 @@ def make_good(root: Path) -> Good:
     shutil.copy(next((root / "exports").rglob("model.onnx")), root / "net.onnx")
     shutil.copy(next((root / "exports").rglob("model.pt")), root / "net.pt")
     _make_data(root / "data", pixels)
+    _make_film(root / "film.avi", pixels)
     return Good(root)
+
+
+def _make_film(path: Path, pixels: np.ndarray) -> None:
+    """Where OpenCV is installed."""
+    with contextlib.suppress(ImportError):
+        import cv2  # pyright: ignore[reportMissingImports]
+
+        film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 40))
+        for index in range(8):
+            film.write(
+                np.ascontiguousarray(np.roll(np.pad(pixels, ((0, 0), (1, 1), (0, 0))), index, 0))
+            )
+        film.release()
 
 
 def _make_data(folder: Path, pixels: np.ndarray) -> None:
@@ -134,7 +140,8 @@ def spoil_file(path: Path, rng: random.Random) -> None:
 # Kinds of input: each writes into ``folder`` and returns the command's arguments.
 
 
-def _export(good: Good, folder: Path, rng: random.Random) -> Path:
+def copy_export(good: Good, folder: Path, rng: random.Random) -> Path:
+    """One of the good exports, to be spoilt."""
     exports = sorted(path.parent for path in (good.root / "exports").rglob("manifest.json"))
     return shutil.copytree(rng.choice(exports), folder / "float32")
 
@@ -144,7 +151,7 @@ def _read_or_verify(good: Good, export: Path, rng: random.Random) -> list[str]:
     return rng.choice([["verify", str(export)], ["run", str(export), *image]])
 
 
-def _sign(export: Path) -> None:
+def sign(export: Path) -> None:
     """Hashes that fit, as whoever makes a folder writes them."""
     path = export / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -157,7 +164,7 @@ def _sign(export: Path) -> None:
 
 
 def manifests(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[str]:
-    export = _export(good, folder, rng)
+    export = copy_export(good, folder, rng)
     path = export / "manifest.json"
     if rng.random() < 0.2:
         spoil_file(path, rng)
@@ -170,7 +177,7 @@ def manifests(good: Good, folder: Path, outside: Path, rng: random.Random) -> li
 
 
 def golden(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[str]:
-    export = _export(good, folder, rng)
+    export = copy_export(good, folder, rng)
     path = export / "golden.npz"
     if rng.random() < 0.5:
         spoil_file(path, rng)
@@ -183,15 +190,15 @@ def golden(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[
         if rng.random() < 0.8:
             arrays[name] = rng.choice(odd)
         np.savez(path, **arrays)
-    _sign(export)
+    sign(export)
     return ["verify", str(export)]
 
 
 def artifacts(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[str]:
-    export = _export(good, folder, rng)
+    export = copy_export(good, folder, rng)
     name = json.loads((export / "manifest.json").read_text())["files"][0]["name"]
     spoil_file(export / name, rng)
-    _sign(export)
+    sign(export)
     return _read_or_verify(good, export, rng)
 
 
@@ -214,7 +221,7 @@ def programs(good: Good, folder: Path, outside: Path, rng: random.Random) -> lis
             if name.endswith(".py") and b"return" in content:
                 text = content.replace(b"    return", line.encode() + b"    return", 1)
             archive.writestr(name, text)
-    _sign(path.parent)
+    sign(path.parent)
     source = ["check", str(path), "--to", "onnxruntime", "--input-shape", "3x16x16"]
     return rng.choice([["verify", str(export)], source])
 
@@ -316,10 +323,12 @@ def code(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[st
 
 def arguments(good: Good, folder: Path, outside: Path, rng: random.Random) -> list[str]:
     commands = "models info data recipes train new eval export import run verify bundle check"
-    commands += " rewrite layers"
+    commands += " rewrite layers report matrix conformance doctor targets"
     given = [rng.choice(commands.split())]
+    shutil.copy(good.root / "a.png", folder)
     options = (
-        "--to --json --int8 --limit --input-shape --mean --std --image --images --weights --out"
+        "--to --json --int8 --limit --input-shape --mean --std --image --images --weights --out "
+        "--spec --jobs --lang --file --show --board --tool --metric --data"
     )
     words = [
         "mnist",
@@ -334,19 +343,19 @@ def arguments(good: Good, folder: Path, outside: Path, rng: random.Random) -> li
         "nan",
         "🎈",
     ]
-    words += ["onnxruntime", "rknn:rk9999", "all", "a" * 300, str(good.root / "a.png"), "/dev/null"]
+    words += ["onnxruntime", "rknn:rk9999", "all", "a" * 300, str(folder / "a.png"), "/dev/null"]
     words += [f"{good.root / 'net.py'}:Net", f"{good.root / 'net.py'}:None", "..", "timm:none"]
     for _ in range(rng.randrange(5)):
         given += rng.choice([[rng.choice(words)], [rng.choice(options.split()), rng.choice(words)]])
-    if given[0] in ("train", "new", "eval", "export", "layers", "rewrite") and len(given) < 3:
+    long = ("train", "new", "eval", "export", "layers", "rewrite", "matrix", "conformance")
+    if given[0] in long and len(given) < 3:
         given.append("--nothing")  # whole commands are no bad input, and take long
-    return [*given, "--limit", "0"] if given[0] in ("eval", "export", "layers") else given
+    limited = ("eval", "export", "layers", "matrix", "conformance", "bundle")
+    return [*given, "--limit", "0"] if given[0] in limited else given
 
 
-KINDS: dict[str, Callable[[Good, Path, Path, random.Random], list[str]]] = {
-    each.__name__: each
-    for each in (
-        *(manifests, golden, artifacts, programs, images, labels),
-        *(weights, kmodels, networks, recipes, code, arguments),
-    )
-}
+Kind = Callable[[Good, Path, Path, random.Random], list[str]]
+INPUTS: tuple[Kind, ...] = (
+    *(manifests, golden, artifacts, programs, images, labels),
+    *(weights, kmodels, networks, recipes, code, arguments),
+)

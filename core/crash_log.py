@@ -8,6 +8,7 @@ import traceback
 from datetime import datetime, timezone
 from pathlib import Path
 
+from .errors import EdgearkError
 from .settings import cache_folder
 
 DEBUG_VARIABLE = "EDGEARK_DEBUG"
@@ -37,7 +38,7 @@ def _keep(error: BaseException) -> Path | None:
     """The log to which the traceback was added; None where there is none to be had."""
     words = "".join(traceback.format_exception(error))
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, EdgearkError):
         path = cache_folder() / "logs" / _NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         is_long = path.exists() and path.stat().st_size > _MOST_BYTES

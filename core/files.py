@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 MOST_IMAGE_BYTES = 2**30  # of an encoded image; its pixels are limited on their own
@@ -43,10 +44,13 @@ def read_entry(archive: zipfile.ZipFile, name: str, most: int = MOST_IMAGE_BYTES
     """The content of a file in a zip, whose size is known before it is unpacked.
 
     Raises:
-        OSError: it is larger than ``most`` bytes.
+        OSError: it is larger than ``most`` bytes, broken, encrypted, or packed in an unknown way.
     """
     _limited(b"", archive.getinfo(name).file_size, most, name)
-    return archive.read(name)
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise OSError(errno.EINVAL, f"it cannot be unpacked ({error})", name) from None
 
 
 def _limited(content: bytes, size: int, most: int, name: str) -> bytes:

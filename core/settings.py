@@ -7,6 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from .errors import EdgearkError
+
 CACHE_VARIABLE = "EDGEARK_CACHE"
 OFFLINE_VARIABLE = "EDGEARK_OFFLINE"
 TRUST_VARIABLE = "EDGEARK_TRUST"
@@ -16,10 +18,18 @@ NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def cache_folder() -> Path:
-    """Toolchains, downloads and logs: ``$EDGEARK_CACHE``, or the user's cache folder."""
-    if variable := os.environ.get(CACHE_VARIABLE):
+    """Toolchains, downloads and logs: ``$EDGEARK_CACHE``, or the user's cache folder.
+
+    Raises:
+        EdgearkError: the variable names no place.
+    """
+    variable = os.environ.get(CACHE_VARIABLE)
+    if not variable:
+        return user_cache_path("edgeark")
+    try:
         return Path(variable).expanduser().resolve()
-    return user_cache_path("edgeark")
+    except (RuntimeError, ValueError, OSError) as error:  # no such user, a loop of links
+        raise EdgearkError(f"${CACHE_VARIABLE} is {variable[:200]}: {error}") from None
 
 
 def is_offline() -> bool:

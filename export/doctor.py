@@ -51,7 +51,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at the machine; nothing is installed, fetched or changed."""
-    checks = [_python(), _packages(), _memory(), _cache(), _disk(), _network(), _confinement()]
+    checks = [_python(), _packages(), _memory(), *_cache(), _network(), _confinement()]
     checks += [_data(), _weights(), *_programs(), *_toolchains()]
     return checks
 
@@ -81,8 +81,16 @@ def _memory() -> Check:
     return Check("memory", "note", found, "large networks may not convert; leave --jobs at 1")
 
 
-def _cache() -> Check:
-    folder, advice = cache_folder(), f"name another with ${CACHE_VARIABLE}"
+def _cache() -> list[Check]:
+    advice = f"name another with ${CACHE_VARIABLE}"
+    try:
+        folder = cache_folder()
+    except EdgearkError as error:
+        return [Check("cache", "problem", str(error), advice)]
+    return [_writable(folder, advice), _disk(folder)]
+
+
+def _writable(folder: Path, advice: str) -> Check:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with scratch_folder("doctor"):
@@ -95,8 +103,7 @@ def _cache() -> Check:
     return Check("cache", "problem", f"{folder} cannot be written to", advice)
 
 
-def _disk() -> Check:
-    folder = cache_folder()
+def _disk(folder: Path) -> Check:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
@@ -156,8 +163,11 @@ def _toolchains() -> Iterator[Check]:
 
 
 def _state(chain: Toolchain) -> tuple[Health, str, str]:
-    if chain.is_installed():
-        return "ok", "installed", ""
+    try:
+        if chain.is_installed():
+            return "ok", "installed", ""
+    except EdgearkError as error:
+        return "note", str(error), ""
     size = f"not installed (about {chain.download_mb:,} MB to fetch)"
     if is_offline():
         return "note", size, "without a network it cannot be: install it before"

@@ -26,7 +26,7 @@ from .results.folder import MANIFEST
 from .results.tables import ResultList
 from .sources.samples import ARRAYS, read_samples
 from .targets.base import Evidence, RunResult
-from .tasks import ModelInput, get_task
+from .tasks import ModelInput, get_task, reading_outputs
 from .tasks.raw import RAW
 from .verify import Reopened, reopen, require_unchanged, run_export
 
@@ -168,11 +168,10 @@ class Runner:
         outputs = self._network(np.concatenate([each.x for each in waiting]))
         for index, each in enumerate(waiting):
             own = _finite([output[index : index + 1] for output in outputs], self.spec)
-            meaning = (
-                get_task(self.spec.task).postprocess(self.spec, own, each.model_input)
-                if each.model_input is not None
-                else {}
-            )
+            meaning = {}
+            if each.model_input is not None:
+                with reading_outputs(self.spec):
+                    meaning = get_task(self.spec.task).postprocess(self.spec, own, each.model_input)
             yield Answer(own, meaning, self.spec, self.answered_by, each.image)
 
 

@@ -195,3 +195,62 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     done = run("export", f"{tmp_path / 'net.py'}:Net", *arguments, "--out", tmp_path / "out")
     assert done.status == 0, done.err
     assert run("verify", tmp_path / "out").status == 0
+
+
+def test_a_zip_of_images_that_is_broken_inside_is_one_line(tmp_path: Path, run: Run) -> None:
+    """The list of its files is whole; what lies before it is not."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images/train/a.png", b"a" * 500)
+        archive.writestr("labels/train/a.txt", "0 0.5 0.5 0.1 0.1\n")
+        archive.writestr("classes.txt", "cat\ndog\n")
+        start = archive.getinfo("classes.txt").header_offset
+    content = path.read_bytes()
+    for at in (start, start + 30 + len("classes.txt")):  # its mark, its data
+        path.write_bytes(content[:at] + b"\xff\xff\xff" + content[at + 3 :])
+        with zipfile.ZipFile(path) as archive, pytest.raises(OSError, match="cannot be unpacked"):
+            for name in archive.namelist():
+                read_entry(archive, name)
+        done = run("data", path, "--dataset", "yolo_txt")
+        assert done.status == 2 and "fault of edgeark's" not in done.err, done.err
+
+
+@pytest.mark.parametrize("place", ["~nobody-of-this-name/x", "loop"])
+def test_a_cache_that_names_no_place_is_one_line(
+    place: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEARK_CACHE", place)
+    done = run("targets")
+    assert done.status == 2 and done.err.startswith("error: $EDGEARK_CACHE is ")
+    done = run("doctor")
+    assert done.status == 1 and "$EDGEARK_CACHE is" in done.out
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_spec_holds_numbers(value: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "net.py").write_text("from torch import nn\nNet = lambda: nn.Conv2d(3, 4, 3)\n")
+    (tmp_path / "spec.toml").write_text(f'input_shape = "3x8x8"\nmean = [1.0, {value}, 3.0]\n')
+    done = run("check", f"{tmp_path / 'net.py'}:Net", "--spec", tmp_path / "spec.toml")
+    assert done.status == 2 and "mean.1: " in done.err
+
+
+def test_a_spec_without_an_end_is_not_read(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "spec.toml").symlink_to(ZERO)
+    (tmp_path / "net.py").write_text("from torch import nn\nNet = lambda: nn.Conv2d(3, 4, 3)\n")
+    done = run("check", f"{tmp_path / 'net.py'}:Net", "--spec", tmp_path / "spec.toml")
+    assert done.status == 2 and "it is no regular file" in done.err
+
+
+def test_outputs_that_are_not_the_task_s_are_one_line(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nNet = lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 4))\n"
+    )
+    (tmp_path / "spec.toml").write_text(
+        'task = "classification"\nclasses = ["a", "b"]\ninput_shape = "3x8x8"\n'
+    )
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 2 255\n1234")
+    given = (f"{tmp_path / 'net.py'}:Net", "--spec", tmp_path / "spec.toml")
+    done = run("run", *given, "--image", tmp_path / "a.pgm")
+    assert done.status == 2 and "not one value for each of 2 classes" in done.err

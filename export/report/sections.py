@@ -16,7 +16,7 @@ import numpy as np
 from ...zoo.spec import ModelSpec
 from ..results.schema import ExportResult, ProvenResult
 from ..targets.base import Target
-from ..tasks import Answer, Sample, Task, get_task
+from ..tasks import Answer, Sample, Task, get_task, reading_outputs
 from ..tasks.drawing import image_uri
 from ..verify import Reopened, require_unchanged, run_export
 from . import plots
@@ -179,7 +179,8 @@ def _unlabelled(
     count = min(_SHOWN, len(images))
 
     def show(outputs: Sequence[np.ndarray], index: int) -> Answer | None:
-        return task.show(spec, [each[index : index + 1] for each in outputs], images[index])
+        with reading_outputs(spec):
+            return task.show(spec, [each[index : index + 1] for each in outputs], images[index])
 
     wanted = [show(reference, index) for index in range(count)]
     if not any(wanted):

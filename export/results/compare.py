@@ -11,7 +11,7 @@ from ...errors import EdgearkError
 from ...training.data import ImageSet
 from ...zoo.spec import ModelSpec
 from ..targets.base import Limits
-from ..tasks import get_task
+from ..tasks import get_task, reading_outputs
 from .schema import Figure, Metric
 
 SQNR_CAP_DB = 200.0  # two equal answers: JSON has no infinity
@@ -101,12 +101,13 @@ def task_figures(
     See :meth:`Task.figures`.
 
     Raises:
-        EdgearkError: an unknown task, or no image that is marked.
+        EdgearkError: an unknown task, no image that is marked, or outputs of another task.
     """
     task = get_task(spec.task)
     if not task.count_scored(test):
         raise EdgearkError(f"nothing is marked in {len(test)} images of {test.name}: no metric")
-    return task.figures(spec, outputs, test)
+    with reading_outputs(spec):
+        return task.figures(spec, outputs, test)
 
 
 def failed_checks(

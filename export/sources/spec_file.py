@@ -9,9 +9,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from ...core.files import read_text_file
 from ...core.messages import describe_invalid
 from ...errors import SourceError
-from ...zoo.spec import Color, Head, ResizeRule
+from ...zoo.spec import Color, Head
 from ..tasks import TaskName, get_task
 from .shapes import InputOptions
 
@@ -34,7 +35,7 @@ class SpecFile(BaseModel):
     widths and heights in pixels; and it may have thresholds of its own, as :class:`ModelSpec` has.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     task: TaskName = "raw"
     classes: tuple[str, ...] = ()
@@ -59,10 +60,10 @@ def read_spec(path: Path, options: InputOptions) -> InputOptions:
         SourceError: no such file, not TOML, an unknown or a wrong field, or fields that contradict.
     """
     try:
-        found = SpecFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        found = SpecFile.model_validate(tomllib.loads(read_text_file(path)))
     except OSError as error:
         raise SourceError(f"--spec {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(f"--spec {path} is not TOML: {error}") from None
     except ValidationError as error:
         raise SourceError(f"--spec {path}: {describe_invalid(error)}") from None

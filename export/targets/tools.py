@@ -43,7 +43,10 @@ def parse_tools(options: Iterable[str]) -> dict[str, Path]:
         name, separator, path = option.partition("=")
         if not (separator and name.strip() and path.strip()):
             raise EdgearkError(f"--tool {option}: write NAME=PATH, as pplnn=/opt/ppl/pplnn")
-        tools[name.strip().lower()] = Path(path.strip()).expanduser()
+        try:
+            tools[name.strip().lower()] = Path(path.strip()).expanduser()
+        except RuntimeError as error:  # ~nobody
+            raise EdgearkError(f"--tool {option}: {error}") from None
     return tools
 
 

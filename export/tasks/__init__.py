@@ -1,7 +1,17 @@
 """Tasks by name: all that edgeark knows of one is in its class. See :class:`Task`."""
 
 from . import classification, detection, raw, segmentation  # they register themselves
-from .base import Answer, ModelInput, Sample, Task, TaskName, get_task, list_tasks, register_task
+from .base import (
+    Answer,
+    ModelInput,
+    Sample,
+    Task,
+    TaskName,
+    get_task,
+    list_tasks,
+    reading_outputs,
+    register_task,
+)
 
 __all__ = [
     "Answer",
@@ -14,6 +24,7 @@ __all__ = [
     "get_task",
     "list_tasks",
     "raw",
+    "reading_outputs",
     "register_task",
     "segmentation",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -183,6 +184,22 @@ class Task(ABC):
             EdgearkError: no script decodes them.
         """
         raise EdgearkError(f"no script decodes {self.name}")
+
+
+@contextmanager
+def reading_outputs(spec: ModelSpec) -> Iterator[None]:
+    """Inside, a task reads the raw outputs of a network, which need not be what its spec says.
+
+    Raises:
+        EdgearkError: they are not.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise EdgearkError(
+            f"the outputs of {spec.description} are not those of {spec.task} as its spec or "
+            f"manifest says: {error}"
+        ) from None
 
 
 _TASKS: dict[str, Task] = {}

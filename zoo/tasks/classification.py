@@ -28,8 +28,15 @@ def flatten_logits(output: np.ndarray) -> np.ndarray:
 
 
 def top_k(output: np.ndarray, classes: Sequence[str], k: int = 5) -> list[list[Prediction]]:
-    """The ``k`` likeliest classes of every image, best first."""
+    """The ``k`` likeliest classes of every image, best first.
+
+    Raises:
+        ValueError: there is not one value a class.
+    """
     probabilities = softmax(flatten_logits(output).astype(np.float64))
+    if probabilities.shape[1] != len(classes):
+        found = f"an output of {list(output.shape[1:])}"
+        raise ValueError(f"{found} has not one value for each of {len(classes)} classes")
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return [
         [Prediction(index=int(i), name=str(classes[i]), score=float(scores[i])) for i in best]
