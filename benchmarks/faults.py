@@ -23,7 +23,7 @@ from pathlib import Path
 from faults_commands import COMMANDS
 from faults_inputs import INPUTS, Good, make_good
 from faults_kills import kill
-from faults_process import MOST_KB, End, run_forked
+from faults_process import MOST_KB, End, call_forked, import_all, run_forked
 
 KINDS = {each.__name__: each for each in (*INPUTS, *COMMANDS)}
 COLUMNS = [
@@ -126,7 +126,9 @@ def main() -> int:
         (root / "tmp").mkdir()
         os.environ |= {"TMPDIR": str(root / "tmp"), "EDGEARK_OFFLINE": "1"}
         tempfile.tempdir = None
-        good = make_good(root / "good")
+        import_all()
+        call_forked(lambda: make_good(root / "good"))
+        good = Good(root / "good")
         seconds = 60 * options.minutes
         table = spoil(good, root, 0.75 * seconds, rng)
         kills, lost = kill(good, root, 0.25 * seconds, rng)

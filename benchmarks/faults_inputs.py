@@ -41,8 +41,8 @@ class Good:
     root: Path
 
 
-def make_good(root: Path) -> Good:
-    """Write them; this also imports what the commands need."""
+def make_good(root: Path) -> None:
+    """Write them."""
     from edgeark.export.kpu import write_kmodel  # noqa: F401
     from edgeark.export.pipeline import export_model
     from edgeark.export.sources import InputOptions
@@ -70,7 +70,6 @@ def make_good(root: Path) -> Good:
     shutil.copy(next((root / "exports").rglob("model.pt")), root / "net.pt")
     _make_data(root / "data", pixels)
     _make_film(root / "film.avi", pixels)
-    return Good(root)
 
 
 def _make_film(path: Path, pixels: np.ndarray) -> None:

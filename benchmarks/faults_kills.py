@@ -91,6 +91,8 @@ def kill(good: Good, root: Path, seconds: float, rng: random.Random) -> tuple[in
         out = root / f"killed-{number}"
         number += 1
         for job in make_jobs(good, out):
+            if time.monotonic() > until:
+                break
             longest = 20.0
             for _ in range(_KILLS):
                 start, seconds = time.monotonic(), rng.uniform(0.0, longest)

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,34 @@ class End:
     words: str
     kilobytes: int
     was_ended: bool  # its time was over
+
+
+def import_all() -> None:
+    """What the commands need, once. Nothing of it runs here: threads do not survive a fork."""
+    import edgeark.cli
+    import edgeark.export.conformance
+    import edgeark.export.kpu
+    import edgeark.export.pipeline
+    import edgeark.export.report  # noqa: F401
+    import torch  # noqa: F401
+
+
+def call_forked(function: Callable[[], object]) -> None:
+    """Call a function in a child of this process.
+
+    Raises:
+        RuntimeError: it has raised.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 (nobody else is told)
+            sys.excepthook(type(error), error, error.__traceback__)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise RuntimeError("the good inputs could not be made")
 
 
 def run_forked(

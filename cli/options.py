@@ -121,7 +121,13 @@ LimitOption = Annotated[
     ),
 ]
 JobsOption = Annotated[
-    int, typer.Option("--jobs", min=1, help="Exports at a time; timings are right with 1 alone.")
+    int,
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Exports at a time, fewer where less than 4 GiB of memory are free for each; timings "
+        "are right with 1 alone.",
+    ),
 ]
 TargetNames = Annotated[
     str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")

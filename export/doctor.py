@@ -22,9 +22,10 @@ from .results.manifest import sha256_of
 from .targets import find_target, list_targets
 from .toolchains import Toolchain
 from .toolchains.confine import can_confine
+from .toolchains.environment import find_python
+from .toolchains.memory import JOB_BYTES, available_bytes
 
 LITTLE_DISK_GB = 10.0  # the largest toolchains take two each, with what is unpacked meanwhile
-LITTLE_MEMORY_GB = 4.0  # of one conversion of a large network
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "timm", "numpy")
 _PROGRAMS = {
     "c++": "compiles the C++ programs of `edgeark bundle --lang cpp`; the board can do it too",
@@ -71,14 +72,13 @@ def _packages() -> Check:
 
 
 def _memory() -> Check:
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return Check("memory", "note", "unknown")
-    found = f"{total:.1f} GB"
-    if total >= LITTLE_MEMORY_GB:
-        return Check("memory", "ok", found)
-    return Check("memory", "note", found, "large networks may not convert; leave --jobs at 1")
+    free = available_bytes()
+    if free is None:
+        return Check("memory", "note", "unknown", "leave --jobs at 1 for large networks")
+    found, job = f"{free / 2**30:.1f} GiB free", f"{JOB_BYTES / 2**30:.0f} GiB"
+    if free >= JOB_BYTES:
+        return Check("memory", "ok", f"{found}: room for --jobs {free // JOB_BYTES}, {job} each")
+    return Check("memory", "note", found, f"large networks may not convert: they take up to {job}")
 
 
 def _cache() -> list[Check]:

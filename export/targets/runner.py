@@ -20,6 +20,7 @@ from ..toolchains.process import TIMEOUT_S, run_command
 from .base import RunResult
 from .own_script import require_own_script
 from .templates import open_templates
+from .untrusted import UNTRUSTED_BYTES
 
 README = "README.md"
 _TEMPLATES = Path(__file__).parent / "runner_templates"
@@ -82,8 +83,11 @@ def call_runner(
     log: Path,
     python: Path | None = None,
     with_gpu: bool = False,
+    confined: bool = False,
 ) -> RunResult:
     """Run the script on raw images, in a copy of the folder, as its user would.
+
+    Python imports nothing that lies beside the script.
 
     Args:
         folder: where :func:`write_runner` wrote it.
@@ -93,18 +97,28 @@ def call_runner(
         log: the file to which everything that it prints is appended.
         python: whose; by default this process's.
         with_gpu: whether it may use one.
+        confined: where the machine can, it writes to that copy alone, within limits; see
+            :func:`~.toolchains.process.run_command`.
 
     Raises:
         ToolchainError: it did not end with status 0.
     """
     with scratch_folder(f"{kind}") as scratch:
-        kit = shutil.copytree(folder, Path(scratch, "kit"))
+        kit = shutil.copytree(folder, Path(scratch, "kit"), symlinks=True)
         inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
         np.savez(inputs, allow_pickle=False, input=images)
-        command = [str(python or sys.executable), str(kit / script_of(kind)), *options]
+        command = [str(python or sys.executable), "-I", str(kit / script_of(kind)), *options]
         command += ["--inputs", str(inputs), "--answers", str(answers)]
         timeout = TIMEOUT_S + len(images)
-        run_command(kind, "run", command, cwd=kit, log=log, timeout=timeout, with_gpu=with_gpu)
+        run_command(
+            *(kind, "run", command),
+            cwd=kit,
+            log=log,
+            timeout=timeout,
+            with_gpu=with_gpu,
+            confined_to=[scratch] if confined else (),
+            memory_bytes=UNTRUSTED_BYTES,
+        )
         with np.load(answers) as file:
             outputs = [file[f"output{index}"] for index in range(len(file.files) - 1)]
             return RunResult(outputs, float(file["ms"]))

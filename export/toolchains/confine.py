@@ -2,17 +2,22 @@
 
 This file runs inside toolchains' environments, under their Pythons (3.7 or later), so it imports
 the standard library alone. It asks Linux for Landlock (5.13 and later) and a seccomp filter; what
-was open before stays open. Both are inherited by all that the process starts.
+was open before stays open. Both are inherited by all that the process starts. So it also confines
+any program, which it becomes:
+
+    python -I -S confine.py '{"writable": ["/folder"], "memory_bytes": 0}' PROGRAM ARGUMENTS...
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import platform
 import struct
 import sys
+from pathlib import Path
 
 # Numbers of Linux's user-space headers, which never change.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -33,12 +38,14 @@ def can_confine() -> bool:
     return platform.machine() in _MACHINES and _landlock_release() > 0
 
 
-def confine(writable: list[str], memory_bytes: int = 0) -> None:
+def confine(writable: list[str], memory_bytes: int = 0, with_gpu: bool = False) -> None:
     """Give up writing outside ``writable``, the network, and memory above a limit.
 
     Args:
         writable: folders that exist. ``/dev/null`` can be written to as well.
         memory_bytes: of the process's own data; 0: no limit.
+        with_gpu: a GPU's devices can be written to as well, and the network stays: its driver
+            makes sockets.
 
     Raises:
         OSError: the kernel refuses.
@@ -51,8 +58,10 @@ def confine(writable: list[str], memory_bytes: int = 0) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _restrict_files(libc, writable)
-    _restrict_network(libc)
+    devices = Path("/dev").glob("nvidia*") if with_gpu else ()
+    _restrict_files(libc, writable, [Path("/dev/null"), *devices])
+    if not with_gpu:
+        _restrict_network(libc)
 
 
 def _landlock_release() -> int:
@@ -61,7 +70,7 @@ def _landlock_release() -> int:
     return max(0, ctypes.CDLL(None, use_errno=True).syscall(_CREATE_RULESET, None, 0, 1))
 
 
-def _restrict_files(libc: ctypes.CDLL, writable: list[str]) -> None:
+def _restrict_files(libc: ctypes.CDLL, writable: list[str], devices: list[Path]) -> None:
     release = _landlock_release()
     handled = sum(bits for since, bits in _CHANGES.items() if since <= release)
     handled |= _IOCTL_DEVICES if release >= 5 else 0
@@ -71,8 +80,10 @@ def _restrict_files(libc: ctypes.CDLL, writable: list[str]) -> None:
     attributes = struct.pack(f"={len(words)}Q", *words)
     ruleset = _check(libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0))
     try:
-        files = handled & (_WRITE_FILE | _CHANGES[3])
-        for path, allowed in [*((each, handled) for each in writable), ("/dev/null", files)]:
+        of_file = handled & (_WRITE_FILE | _CHANGES[3] | _IOCTL_DEVICES)
+        allowed_on = [(each, handled) for each in writable]
+        allowed_on += [(str(each), handled if each.is_dir() else of_file) for each in devices]
+        for path, allowed in allowed_on:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
                 rule = struct.pack("=Qi", allowed, place)
@@ -110,3 +121,8 @@ def _check(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+if __name__ == "__main__":
+    confine(**json.loads(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from .memory import MemoryGate
 from .process import kill_running
 
 logger = logging.getLogger(__name__)
@@ -21,13 +22,20 @@ def map_in_order(
 ) -> list[Result]:
     """``function`` of every item, ``jobs`` of them at a time; the results in the items' order.
 
+    Fewer run at a time where memory is short: each may take :data:`~.memory.JOB_BYTES`.
     At Ctrl-C, or when a call raises, what has not begun is left, toolchains' processes are killed,
     and the calls under way come to their end before the error goes on.
     """
-    if jobs == 1:
+    if jobs == 1 or len(items) < 2:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(jobs, "edgeark-export") as pool:
-        calls = [pool.submit(function, item) for item in items]
+    gate = MemoryGate(min(jobs, len(items)))
+
+    def call_inside(item: Item) -> Result:
+        with gate.inside():
+            return function(item)
+
+    with ThreadPoolExecutor(gate.width, "edgeark-export") as pool:
+        calls = [pool.submit(call_inside, item) for item in items]
         try:
             done, _ = wait(calls, return_when=FIRST_EXCEPTION)
             for call in done:

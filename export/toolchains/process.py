@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ TIMEOUT_S = 1800  # calibration runs a whole network on every image, on a busy m
 
 _running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
 
-_BOOTSTRAP = Path(__file__).resolve().parent / "bootstrap.py"
+_HERE = Path(__file__).resolve().parent
+_BOOTSTRAP, _CONFINE = _HERE / "bootstrap.py", _HERE / "confine.py"
 
 # A script's own folder is on the path, and that of -c is where the user stands.
 _FIND_MODULES = """
@@ -117,6 +119,8 @@ def run_command(
     log: Path,
     timeout: float = TIMEOUT_S,
     with_gpu: bool = False,
+    confined_to: Sequence[Path] = (),
+    memory_bytes: int = 0,
 ) -> None:
     """Run a program of the user's own under a worker's conditions: environment, log, time limit.
 
@@ -128,12 +132,20 @@ def run_command(
         log: the file to which everything that it prints is appended.
         timeout: seconds after which it and its children are killed.
         with_gpu: whether it may see one.
+        confined_to: where the machine can, it writes to these folders alone and, without a GPU, has
+            no network; see :func:`.confine.confine`; none: it is not confined.
+        memory_bytes: of a confined program without a GPU; 0: no limit.
 
     Raises:
         ToolchainError: it did not end with status 0.
     """
     start = log.stat().st_size if log.exists() else 0
-    code = _run(dying_with_us(command), cwd, log, timeout, with_gpu)
+    temporary = confined_to[0] if confined_to else None
+    if confined_to and can_confine():
+        limits = {"writable": list(map(str, confined_to)), "with_gpu": with_gpu}
+        limits["memory_bytes"] = 0 if with_gpu else memory_bytes  # a driver reserves terabytes
+        command = [sys.executable, "-I", "-S", str(_CONFINE), json.dumps(limits), *command]
+    code = _run(dying_with_us(command), cwd, log, timeout, with_gpu, temporary)
     if code != 0:
         cause = f"it ended with status {code}" if code and code > 0 else _how_it_died(code, timeout)
         if last := _last_error(_words(log, start)):

@@ -16,12 +16,14 @@ import torch
 from edgeark.errors import EdgearkError
 from edgeark.export.graph.program_file import check_program
 from edgeark.export.graph.torchscript_file import ProgramError, check_torchscript
+from edgeark.export.pipeline import export_model
 from edgeark.export.results.manifest import sha256_of
-from edgeark.export.sources import open_source
+from edgeark.export.sources import InputOptions, open_source
 from edgeark.export.targets.own_script import require_own_script
-from edgeark.export.toolchains import confine
-from edgeark.export.toolchains.process import call
+from edgeark.export.toolchains import confine, process
+from edgeark.export.toolchains.process import call, run_command
 from edgeark.export.verify import reopen, verify_export
+from support import pplnn_double
 from support.command import Run
 from support.exports import export
 from support.untrusted import FILL, Toucher, TouchesWhenLoaded, Unknown, fake_toolchain
@@ -248,3 +250,83 @@ def test_a_confined_worker_changes_nothing(
 def test_a_confined_worker_writes_where_it_works(tmp_path: Path) -> None:
     values, _ = call(fake_toolchain(), "behave", {}, log=tmp_path / "log.txt", confined=True)
     assert values == {"temporary": True, "child": "done"}
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("open(victim, 'w')", "Permission"),
+        ("os.unlink(victim)", "Permission"),
+        ("subprocess.run(['rm', victim], check=True)", "CalledProcessError"),
+        ("socket.socket()", "not permitted"),
+        ("bytearray(2**30)", "MemoryError"),
+        ("open('here', 'w').close(); tempfile.mkstemp()", ""),
+    ],
+)
+def test_a_confined_program_of_the_users_changes_nothing(
+    line: str, message: str, victim: Path, tmp_path: Path
+) -> None:
+    (scratch := tmp_path / "scratch").mkdir()
+    before = victim.read_bytes()
+    code = f"import os, socket, subprocess, sys, tempfile\nvictim = sys.argv[1]\n{line}"
+
+    def start(**limits: object) -> None:
+        command = [sys.executable, "-c", code, str(victim)]
+        log = tmp_path / "log.txt"
+        run_command("own", "run", command, cwd=scratch, log=log, **limits)  # type: ignore[arg-type]
+
+    limits = {"confined_to": [scratch], "memory_bytes": 2**29}
+    if message:
+        with pytest.raises(EdgearkError, match="status 1"):
+            start(**limits)
+        assert message in (tmp_path / "log.txt").read_text()
+        assert victim.read_bytes() == before
+    else:
+        start(**limits)
+        assert len(list(scratch.iterdir())) == 2
+
+
+@pytest.fixture(scope="module")
+def for_pplnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export that the stand-in for ``pplnn`` has run."""
+    folder = tmp_path_factory.mktemp("pplnn")
+    inputs = InputOptions(shapes="3x8x8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PPLNN_CALLS", str(folder / "calls"))
+        tools = {"pplnn": pplnn_double.install(folder / "bin")}
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        (row,) = export_model(network, "pplnn", inputs=inputs, limit=2, tools=tools, out=folder)
+    assert row.evidence == "executed on noise" and row.artifact is not None, row.message
+    return row.artifact.parent
+
+
+@needs_landlock
+def test_a_tool_of_the_users_runs_an_export_of_others_confined(
+    for_pplnn: Path, tmp_path: Path, victim: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in for ``pplnn`` writes to a file beside its answers."""
+    folder, before = shutil.copytree(for_pplnn, tmp_path / "float32"), victim.read_bytes()
+    given = ("verify", folder, "--tool", f"pplnn={pplnn_double.install(tmp_path / 'bin')}")
+    monkeypatch.setenv("PPLNN_CALLS", "/dev/null")
+    (row,) = run(*given, "--json").json
+    assert (row["status"], row["evidence"]) == ("ok", "executed on noise")
+    monkeypatch.setenv("PPLNN_CALLS", str(victim))
+    (row,) = run(*given, "--json").json
+    assert row["status"] == "error" and victim.read_bytes() == before
+    run(*given, "--trust")
+    assert victim.read_bytes() != before
+
+
+def test_what_lies_beside_a_script_is_not_imported(
+    for_pplnn: Path, tmp_path: Path, victim: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would look for NumPy in the script's folder first."""
+    folder = shutil.copytree(for_pplnn, tmp_path / "float32")
+    (folder / "numpy.py").write_text(f"open({str(victim)!r}, 'w').close()")
+    (folder / "loop").symlink_to(folder)
+    monkeypatch.setattr(process, "can_confine", lambda: False)
+    monkeypatch.setenv("PPLNN_CALLS", "/dev/null")
+    program = pplnn_double.install(tmp_path / "bin")
+    (row,) = run("verify", folder, "--tool", f"pplnn={program}", "--json").json
+    assert row["status"] == "ok" and victim.read_bytes(), row["message"]

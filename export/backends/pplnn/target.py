@@ -71,16 +71,21 @@ class PplNn(Target):
         return Artifact(self.full_name, job.precision, job.out, files, job.normalization)
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        program = self.find_tool()
-        if program is None:
-            return None
-        options = ["--pplnn", str(program)]
-        return call_runner(artifact.folder, self.name, images, options, log=log)
+        return self._run(artifact, images, log)
 
     def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
         if self.find_tool() is not None:
             require_own_runner(artifact.folder, self.name)
-        return self.run(artifact, images, log)
+        return self._run(artifact, images, log, confined=True)
+
+    def _run(
+        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    ) -> RunResult | None:
+        program = self.find_tool()
+        if program is None:
+            return None
+        options = ["--pplnn", str(program)]
+        return call_runner(artifact.folder, self.name, images, options, log=log, confined=confined)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""

@@ -9,7 +9,7 @@ is ``compiled``, or ``simulated`` where that release has its simulator still (1.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
 from ...targets.tools import ExternalTool
+from ...targets.untrusted import UNTRUSTED_BYTES
 from ...toolchains.process import run_command
 from ..onnxruntime.target import run_onnx
 from ..torchscript.target import run_torchscript
@@ -76,6 +77,16 @@ class Rknn1(Target):
         return Artifact(self.full_name, job.precision, out, files, settings, sources)
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        return self._run(artifact, images, log)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        if self.find_tool() is not None:
+            require_own_kit(artifact.folder)
+        return self._run(artifact, images, log, confined=True)
+
+    def _run(
+        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    ) -> RunResult | None:
         """On the simulator of the user's toolkit, where it has one; it runs what it has built."""
         if self.tool_path is None:
             return None
@@ -83,7 +94,8 @@ class Rknn1(Target):
             inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
             np.savez(inputs, allow_pickle=False, input=images)
             paths = {"--simulate": inputs, "--answers": answers, "--out": Path(scratch, _RKNN)}
-            self._run_kit(artifact.folder, log, "simulate", paths)
+            writable = [scratch] if confined else []
+            self._run_kit(artifact.folder, log, "simulate", paths, writable)
             if not answers.exists():
                 return None
             with np.load(answers) as file:
@@ -92,11 +104,6 @@ class Rknn1(Target):
                     for index, shape in enumerate(artifact.settings["output_shapes"])
                 ]
                 return RunResult(outputs, float(file["ms"]))
-
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        if self.find_tool() is not None:
-            require_own_kit(artifact.folder)
-        return self.run(artifact, images, log)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
@@ -113,10 +120,26 @@ class Rknn1(Target):
     def max_images(self, artifact: Artifact) -> int | None:
         return None if self.tool_path is None else _SIMULATED
 
-    def _run_kit(self, folder: Path, log: Path, stage: str, paths: Mapping[str, Path]) -> None:
-        """Run ``convert.py`` in a copy of the folder: the toolkit leaves files where it works."""
+    def _run_kit(
+        self,
+        folder: Path,
+        log: Path,
+        stage: str,
+        paths: Mapping[str, Path],
+        writable: Sequence[Path] = (),
+    ) -> None:
+        """Run ``convert.py`` in a copy of the folder: the toolkit leaves files where it works.
+
+        With ``writable``, the folders that it is given for that, it is confined.
+        """
         with scratch_folder("rknn1") as scratch:
-            kit = shutil.copytree(folder, Path(scratch, "kit"))
+            kit = shutil.copytree(folder, Path(scratch, "kit"), symlinks=True)
             options = [part for option, path in paths.items() for part in (option, str(path))]
-            command = [str(self.tool_path), str(kit / CONVERT), "--verbose", *options]
-            run_command(self.name, stage, command, cwd=kit, log=log)
+            command = [str(self.tool_path), "-I", str(kit / CONVERT), "--verbose", *options]
+            run_command(
+                *(self.name, stage, command),
+                cwd=kit,
+                log=log,
+                confined_to=[scratch, *writable] if writable else (),
+                memory_bytes=UNTRUSTED_BYTES,
+            )

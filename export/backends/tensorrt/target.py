@@ -75,6 +75,16 @@ class TensorRt(Target):
         return super().find_tool() or _own_python()
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        return self._run(artifact, images, log)
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        if self.find_tool() is not None:
+            require_own_runner(artifact.folder, self.name)
+        return self._run(artifact, images, log, confined=True)
+
+    def _run(
+        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    ) -> RunResult | None:
         python = self.find_tool()
         if python is None:
             return None
@@ -83,12 +93,8 @@ class TensorRt(Target):
             log=log,
             python=python,
             with_gpu=True,
+            confined=confined,
         )
-
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        if self.find_tool() is not None:
-            require_own_runner(artifact.folder, self.name)
-        return self.run(artifact, images, log)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime, on the CPU."""

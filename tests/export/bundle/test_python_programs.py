@@ -221,6 +221,40 @@ def test_a_board_that_is_not_right(
     assert shown.status == status and message in " ".join(shown.err.split())
 
 
+FAR = {"max_abs_error": 9.0, "sqnr_db": 200.0, "peak": 1e12}
+
+
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [(FAR, "by 9.00e+00, more than"), (None, "says nothing of the export's own answers")],
+)
+def test_nothing_in_a_report_loosens_the_verdict(
+    export: object, message: str, exported: tuple[Path, Path, Path], run: Run, tmp_path: Path
+) -> None:
+    made, _, board = exported
+    report = {**json.loads(board.read_text()), "ok": True, "allowed": 1e12}
+    report["differences"] = {"export": export, "pytorch": {**FAR, "max_abs_error": 0.0}}
+    (tmp_path / "board.json").write_text(json.dumps(report))
+    shown = run("verify", made, "--board", tmp_path / "board.json")
+    assert shown.status == 1 and message in " ".join(shown.err.split())
+
+
+@pytest.mark.parametrize("changed", ["manifest", "model.onnx"])
+def test_a_board_cannot_mend_an_export(
+    changed: str, exported: tuple[Path, Path, Path], run: Run, tmp_path: Path
+) -> None:
+    made = Path(shutil.copytree(exported[0], tmp_path / "float32"))
+    manifest = json.loads((made / "manifest.json").read_text())
+    if changed == "manifest":
+        manifest |= {"status": "failed", "message": "too far from PyTorch"}
+        (made / "manifest.json").write_text(json.dumps(manifest))
+    else:
+        (made / changed).write_bytes(b"another")
+    shown = run("verify", made, "--board", exported[2])
+    message = "too far from PyTorch" if changed == "manifest" else "not the files that"
+    assert shown.status == 1 and message in " ".join(shown.err.split())
+
+
 def test_wrong_answers_are_a_failed_check(
     exported: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
