@@ -84,7 +84,7 @@ def spoil(good: Good, root: Path, seconds: float, rng: random.Random) -> dict[st
     outside.mkdir()
     for name in ("victim", "victim-onnxruntime-float32.log", "victim.txt"):
         (outside / name).write_text("precious\n" * 50)
-    before, end = snapshot(outside), time.monotonic() + seconds
+    end = time.monotonic() + seconds
     for number, kind in enumerate(_forever(list(KINDS))):
         if time.monotonic() > end:
             return table
@@ -93,11 +93,10 @@ def spoil(good: Good, root: Path, seconds: float, rng: random.Random) -> dict[st
             folder = Path(place)
             seed = rng.getrandbits(32)
             arguments = KINDS[kind](good, folder, outside, random.Random(seed))
+            before = snapshot(outside)
             disk = rng.choice([4096, 100_000]) if rng.random() < 0.05 else None
             ended = run_forked(arguments, folder, disk_bytes=disk)
-            after = snapshot(outside)
-            wrong = judge(table[kind], ended, after != before)
-            before = after
+            wrong = judge(table[kind], ended, snapshot(outside) != before)
             if wrong:
                 last = (ended.words.strip().splitlines() or ["(nothing)"])[-1][:300]
                 _say(f"{number} {kind} {seed} {', '.join(wrong)}, status {ended.status}: {last}")
