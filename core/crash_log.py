@@ -8,7 +8,7 @@ import traceback
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .errors import EdgearkError
+from ..errors import EdgearkError
 from .settings import cache_folder
 
 DEBUG_VARIABLE = "EDGEARK_DEBUG"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from .errors import EdgearkError
+from ..errors import EdgearkError
 
 CACHE_VARIABLE = "EDGEARK_CACHE"
 OFFLINE_VARIABLE = "EDGEARK_OFFLINE"

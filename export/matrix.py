@@ -14,7 +14,7 @@ from ..core.catalog import WEIGHTS_DIR, packaged_weights
 from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
 from ..zoo.registry import model_entry
-from .pipeline import export_request
+from .pipeline import Step, export_request, silent
 from .request import NetworkRequest
 from .results.measured_file import place_of, read_measured, write_measured
 from .results.schema import ExportResult, MatrixResult, Metric, Result
@@ -81,7 +81,7 @@ def measure(
     *,
     limit: int | None = None,
     jobs: int = 1,
-    on_step: Callable[[str], None] | None = None,
+    on_step: Step | None = None,
 ) -> list[ExportResult]:
     """Export each network to the targets, in float and int8, and record what comes of it.
 
@@ -116,7 +116,7 @@ def measure(
                 out=Path(scratch),
                 limit=limit,
                 jobs=jobs,
-                on_step=on_step,
+                on_step=on_step or silent,
             )
         rows += found
         digest = weights_digest(request)

@@ -65,7 +65,7 @@ ROW_COLUMNS = {
 }
 
 
-def _silent(words: str) -> None:
+def silent(words: str) -> None:
     """Nobody is told."""
 
 
@@ -134,7 +134,7 @@ def export_model(
         quantization=quantization,
         tools=tools,
         jobs=jobs,
-        on_step=on_step or _silent,
+        on_step=on_step or silent,
     )
     return ResultList(rows, ROW_COLUMNS)
 
@@ -150,7 +150,7 @@ def export_request(
     quantization: Quantization = DEFAULT_QUANTIZATION,
     tools: Mapping[str, Path | str] = MappingProxyType({}),
     jobs: int = 1,
-    on_step: Step = _silent,
+    on_step: Step = silent,
     on_row: OnRow | None = None,
     on_done: Callable[[EvalContext, list[ExportResult]], None] | None = None,
 ) -> list[ExportResult]:
@@ -212,7 +212,7 @@ def export_all(
     """
 
     def export(planned: tuple[Target, Precision]) -> ExportResult:
-        row = export_one(context, *planned, out, on_step=on_step or _silent)
+        row = export_one(context, *planned, out, on_step=on_step or silent)
         if on_row:
             on_row(row, len(plan))
         return row
@@ -239,7 +239,7 @@ def export_one(
     out: Path,
     *,
     obey_rules: bool = True,
-    on_step: Step = _silent,
+    on_step: Step = silent,
 ) -> ExportResult:
     """One row; whatever the toolchain does, it ends in a row.
 

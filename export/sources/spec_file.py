@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from ...core.files import read_text_file
 from ...core.messages import describe_invalid
 from ...errors import SourceError
-from ...zoo.spec import Color, Head
+from ...zoo.spec import Color, Head, ResizeRule
 from ..tasks import TaskName, get_task
 from .shapes import InputOptions
 
