@@ -22,7 +22,6 @@ from .results.manifest import sha256_of
 from .targets import find_target, list_targets
 from .toolchains import Toolchain
 from .toolchains.confine import can_confine
-from .toolchains.environment import find_python
 from .toolchains.memory import JOB_BYTES, available_bytes
 
 LITTLE_DISK_GB = 10.0  # the largest toolchains take two each, with what is unpacked meanwhile
