@@ -95,7 +95,7 @@ class Graph:
         path = self.folder / "model.pt2"
         with self._timed():
             if not path.exists():
-                with torch.no_grad():
+                with torch.no_grad(), _said_in_a_line("cannot be captured by torch.export"):
                     torch.export.save(torch.export.export(self.model, self._examples), path)
         return path
 
@@ -136,7 +136,8 @@ class Graph:
     def _trace(self, path: Path, frozen: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-            traced = torch.jit.trace(self.model, self._examples)
+            with _said_in_a_line("cannot be traced"):
+                traced = torch.jit.trace(self.model, self._examples)
             torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
             _drop_stack_traces(path)
 
@@ -236,7 +237,11 @@ def write_onnx(
         raise GraphError(f"opset {opset} cannot be written; 9 to 20 can")
     outputs = _output_names(model, examples)
     try:
-        with torch.no_grad(), _quiet_exporter():
+        with (
+            torch.no_grad(),
+            _quiet_exporter(),
+            _said_in_a_line(f"cannot be exported at opset {opset}"),
+        ):
             torch.onnx.export(
                 model,
                 tuple(examples),
@@ -248,10 +253,9 @@ def write_onnx(
                 verbose=False,
                 external_data=False,
             )
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+    except GraphError:
         path.unlink(missing_ok=True)
-        reason = str(error).strip().splitlines()[0]
-        raise GraphError(f"the network cannot be exported at opset {opset}: {reason}") from error
+        raise
     proto = onnx.load(path)
     written = proto.opset_import[0].version
     if written != opset:
@@ -271,17 +275,41 @@ def output_names(model: nn.Module, count: int) -> list[str]:
 
 
 @contextmanager
+def _said_in_a_line(what: str) -> Iterator[None]:
+    """Whatever an exporter raises as a :class:`GraphError`: it runs the network's own code.
+
+    Under a trace, sizes are tensors, and a check of them in PyTorch's own layers (``MaxUnpool2d``)
+    raises TypeError; a network's may raise anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps what it could not convert
+            cause = cause.__cause__
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise GraphError(f"the network {what}: {lines[0]}") from error
+
+
+@contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without its remarks: what it wrote is checked."""
+    """Without its remarks: what it wrote is checked.
+
+    The TorchScript exporter turns its log on whether asked to or not, and prints a network that it
+    refuses to stdout, into the middle of a JSON document.
+    """
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [each.level for each in loggers]
     for each in loggers:
         each.setLevel(logging.ERROR)
+    turn_on = torch._C._jit_set_onnx_log_enabled
+    torch._C._jit_set_onnx_log_enabled = lambda enabled: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch._C._jit_set_onnx_log_enabled = turn_on
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
 

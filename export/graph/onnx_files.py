@@ -29,6 +29,7 @@ from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
 from .onnx_session import open_session
 
+_SIZES = ("ConstantOfShape", "Shape")
 _LARGEST = 2**31 - 1  # protobuf's limit, and more than any of the chips can hold
 
 
@@ -83,6 +84,19 @@ def clean_onnx(proto: ModelProto, seed: int = 0) -> ModelProto:
     cleaned = _infer(cleaned, "the cleaned file")
     prove_equal(proto, cleaned, "the cleaned file", seed)
     return cleaned
+
+
+def fold_sizes(proto: ModelProto) -> ModelProto:
+    """The same, or where the file computes sizes from shapes, a copy with constants in their place.
+
+    PyTorch's exporter leaves such computations behind ``x.flatten(2)`` and resizing to another
+    map's size at old opsets; compilers that want static sizes do not evaluate them.
+
+    Raises:
+        OnnxError: as :func:`clean_onnx`.
+    """
+    is_computed = any(node.op_type in _SIZES for node in proto.graph.node)
+    return clean_onnx(proto) if is_computed else proto
 
 
 def convert_opset(proto: ModelProto, opset: int, seed: int = 0) -> ModelProto:

@@ -21,9 +21,8 @@ def circular_padding(reason: str) -> Rule:
 
 def dilated_pool(reason: str) -> Rule:
     fix = "use a pool without dilation"
-    return op_rule("max_pool2d", name="dilated-pool", reason=reason, fix=fix)(
-        predicates.dilated_pool
-    )
+    kinds = ("max_pool1d", "max_pool2d", "max_pool3d")
+    return op_rule(*kinds, name="dilated-pool", reason=reason, fix=fix)(predicates.dilated_pool)
 
 
 def divisor_override(reason: str) -> Rule:
@@ -38,6 +37,13 @@ def fractional_size(*kinds: str, reason: str) -> Rule:
     return op_rule(*kinds, name="fractional-size", reason=reason, fix=fix)(
         predicates.fractional_size
     )
+
+
+def max_unpool(reason: str) -> Rule:
+    """Where the file comes from a trace, under which PyTorch's own size check raises."""
+    kinds = ("max_unpool2d", "max_unpool3d")  # of 1-D, PyTorch computes a map's
+    fix = "upsample by nearest or a transposed convolution"
+    return op_rule(*kinds, name="max-unpool", reason=reason, fix=fix)(lambda op: op.kind)
 
 
 def negative_index(reason: str) -> Rule:

@@ -79,8 +79,9 @@ def strided_slice(op: Op) -> str | None:
 
 
 def dilated_pool(op: Op) -> str | None:
-    dilation = op.pair("dilation")
-    return f"a max pool with dilation {dilation}" if dilation != (1, 1) else None
+    dilation = op.arguments["dilation"]
+    is_dilated = any(side != 1 for side in expand_to_ntuple(dilation, 1))
+    return f"a max pool with dilation {dilation}" if is_dilated else None
 
 
 def divisor_override(op: Op) -> str | None:

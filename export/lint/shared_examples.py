@@ -27,6 +27,14 @@ def index_of_max(x: Tensor) -> Tensor:
     return f.max_pool2d(x, 2, return_indices=True)[1].float()
 
 
+def unpool(x: Tensor) -> Tensor:
+    return f.max_unpool2d(*f.max_pool2d(x, 2, return_indices=True), 2)
+
+
+def upsample_pooled(x: Tensor) -> Tensor:
+    return f.interpolate(f.max_pool2d(x, 2, 2), scale_factor=2)
+
+
 def put(x: Tensor) -> Tensor:
     places = (torch.tensor([0]), torch.tensor([2]))
     return torch.index_put(x, places, torch.tensor(1.5))

@@ -14,7 +14,10 @@ from edgeark.export.graph.files import Graph, GraphError, write_onnx
 from edgeark.export.graph.onnx_session import open_session
 from edgeark.zoo import create_model, list_models, spec_of
 from edgeark.zoo.tasks.images import normalize
+from support.settled import SPEC
 from support.zoo_cases import answers, create_small, one_per_family, ready
+from torch import nn
+from torch.nn import functional as f
 
 FORBIDDEN = {"BatchNormalization", "Reshape", "Flatten", "Shape", "Gather", "ReduceMean", "Gemm"}
 ATTENTION = {"Reshape"}  # of heads and pixels: an attention block has it
@@ -177,3 +180,33 @@ def test_another_form_of_the_network_has_files_of_its_own(tmp_path: Path) -> Non
     assert "Relu" in onnx.load(other.onnx(11)).graph.node[-1].op_type
     assert other.seconds == graph.seconds > 0
     assert graph.variant("doubled", other.model).onnx(11) == other.onnx(11)
+
+
+class Refused(nn.Module):
+    """The old exporter has no form of ``threshold``, and cannot trace ``max_unpool2d``."""
+
+    def __init__(self, unpools: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.unpools = unpools
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        if self.unpools:
+            return f.max_unpool2d(*f.max_pool2d(x, 2, return_indices=True), 2)
+        return f.threshold(x, 0.1, 0.0)
+
+
+@pytest.mark.parametrize("unpools", [True, False])
+def test_what_an_exporter_refuses_is_one_line_and_nothing_else_is_printed(
+    unpools: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = Graph(Refused(unpools), SPEC, tmp_path)
+    with pytest.raises(GraphError, match=r"^the network cannot be exported at opset 11: .+$"):
+        graph.onnx(11)
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+    assert graph.onnx_of_any_opset().name == "model-opset18.onnx"  # by the new exporter
+    if unpools:
+        with pytest.raises(GraphError, match="cannot be traced"):
+            graph.torchscript()

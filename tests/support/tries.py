@@ -121,6 +121,7 @@ def try_networks(
     """The same of whole networks, each with its input's size."""
     is_int8 = precision == "int8"
     graphs, jobs = [], []
+    unwritten: dict[int, Try] = {}  # what PyTorch cannot export, by its place
     arrays: Arrays = {}
     for index, (model, spec) in enumerate([(Between(f.relu), SPEC), *networks]):
         out = folder / ("control" if index == 0 else str(index - 1))
@@ -129,7 +130,12 @@ def try_networks(
         key = format_shape(spec.input_shape)
         arrays[key] = images = make_images(4, spec.input_shape[1:], seed=0)
         job = Conversion(graphs[-1], precision, out, out / "log.txt", images if is_int8 else None)
-        arguments, run = _arguments(target, job)
+        try:
+            arguments, run = _arguments(target, job)
+        except EdgearkError as error:
+            unwritten[index] = Try(str(error))
+            jobs.append([])
+            continue
         steps = [["convert", arguments, key if is_int8 else ""]]
         jobs.append([*steps, *([["run", run, key]] if runs else [])])
     toolchain = Tries(**{f.name: getattr(target.toolchain, f.name) for f in fields(Toolchain)})
@@ -141,6 +147,9 @@ def try_networks(
         values, answers = _call(toolchain, given | {"forks": True}, arrays, folder)
     tries = []
     for index, (graph, said) in enumerate(zip(graphs, values["tries"], strict=True)):
+        if index in unwritten:
+            tries.append(unwritten[index])
+            continue
         images = arrays[format_shape(graph.spec.input_shape)]
         try:
             sqnr = compare(graph.reference(images, batch=1), [answers[f"{index} output0"]]).sqnr_db
@@ -177,6 +186,8 @@ def _arguments(target: WorkerTarget, job: Conversion) -> tuple[dict[str, Any], d
             artifact = target.convert(job)
         # It reads what the worker says, which is nothing yet.
         except (EdgearkError, LookupError, OSError):
+            if not recorded:
+                raise
             artifact = None
     (convert,) = recorded
     file = Path(convert["out"])

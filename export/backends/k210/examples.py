@@ -45,9 +45,8 @@ EXAMPLES: tuple[Example, ...] = (
     _Example("pool", nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(2)),
     _Example("mean", lambda x: x.mean(3), lambda x: x.mean((2, 3))),
     _Example("mean", nn.AdaptiveAvgPool2d((5, 6)), nn.AdaptiveAvgPool2d((8, 12))),
-    _Example("gelu", nn.GELU(), nn.GELU("tanh")),
     _Example("prelu", nn.PReLU(8), nn.LeakyReLU(0.1)),
-    _Example("activation", nn.SELU(), nn.ELU()),
+    _Example("unknown-operator", nn.CELU(), nn.SELU()),
     _Example("normalization", nn.InstanceNorm2d(8), nn.BatchNorm2d(8)),
     _Example("normalization-inside", lambda x: x * SCALE, lambda x: (x - 0.5) / 0.2),
     _Example(
@@ -109,7 +108,9 @@ EXAMPLES: tuple[Example, ...] = (
         nn.LogSoftmax(1),
         nn.Sequential(nn.AvgPool2d((16, 24)), nn.Flatten(), nn.Softmax(1)),
     ),
-    _Example("unknown-operator", torch.cos, torch.sigmoid),
+    _Example("unknown-operator", lambda x: x.cumsum(3), nn.GELU()),
+    _Example("unknown-operator", lambda x: x.sum((2, 3)), lambda x: x.abs().sqrt()),
+    _Example("unknown-operator", lambda x: x.flip(3), lambda x: torch.maximum(x, -0.5 * x)),
     _Example(
         "main-memory",
         nn.Sequential(conv(8, 1024, 1), conv(1024, 700)),

@@ -26,14 +26,21 @@ FUNCTIONS = frozenset(
     {
         *("relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max", "leaky_relu", "elu"),
         *("sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "mish", "softplus"),
-        *("neg", "exp", "rsub"),
+        *("neg", "exp", "rsub", "square", "abs", "erf", "gelu", "selu", "softsign", "log_sigmoid"),
+        *("log", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "atan", "pow"),
     }
 )
-ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
+ARITHMETIC = frozenset(
+    {
+        *("add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide"),
+        *("maximum", "minimum"),
+    }
+)
 NOTHING = frozenset(
     {
         *("dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "detach", "alias"),
-        *("flatten", "reshape", "view", "squeeze", "unsqueeze", "to", "lift_fresh_copy"),
+        *("flatten", "reshape", "view", "squeeze", "unsqueeze", "to", "_to_copy", "type_as"),
+        "lift_fresh_copy",
     }
 )
 
@@ -52,7 +59,7 @@ def root(op: Op) -> Op | None:
 def _roots(network: Network) -> dict[fx.Node, Op | None]:
     found: dict[fx.Node, Op | None] = {}
     for op in network.ops:
-        one_by_one = op.kind in FUNCTIONS | ARITHMETIC | {"gelu", "batch_norm"}
+        one_by_one = op.kind in FUNCTIONS | ARITHMETIC | {"batch_norm"}
         sources = {one and found[one.node] for one in op.inputs} if one_by_one else set()
         found[op.node] = sources.pop() if len(sources) == 1 else op
     return found

@@ -26,11 +26,10 @@ _CAMERA = (240, 320)
 _MISSING: dict[str, tuple[str, ...]] = {
     "transposed-convolution": ("conv_transpose2d",),
     "prelu": ("prelu",),
-    "activation": ("selu", "celu", "abs", "pow", "sqrt", "log", "erf", "log_sigmoid", "softsign"),
     "normalization": ("instance_norm", "layer_norm", "group_norm"),
     "slice": ("slice", "select", "split", "split_with_sizes", "chunk"),
     "transpose": ("permute", "transpose", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
-    "resize": ("upsample_bilinear2d", "upsample_bicubic2d"),
+    "resize": ("upsample_bilinear2d", "upsample_bicubic2d", "max_unpool2d"),
     "padding-layer": ("pad", "constant_pad_nd"),
     "product": ("matmul", "bmm", "scaled_dot_product_attention"),
     "max-of-maps": ("amax",),
@@ -39,7 +38,7 @@ _MISSING: dict[str, tuple[str, ...]] = {
 _KNOWN = frozenset(
     {
         *(kpu.FUNCTIONS | kpu.ARITHMETIC | kpu.NOTHING),
-        *("conv2d", "batch_norm", "linear", "gelu", "max_pool2d", "avg_pool2d"),
+        *("conv2d", "batch_norm", "linear", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices"),
         *("adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "softmax", "cat"),
         "upsample_nearest2d",
         *(kind for kinds in _MISSING.values() for kind in kinds),
@@ -115,7 +114,7 @@ def kpu_memory(op: Op) -> str | None:
 
 
 @rules.op(
-    *("max_pool2d", "avg_pool2d"),
+    *("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"),
     name="pool",
     reason="the KPU has 2x2 and 4x4 pools, the CPU max pools without ceil_mode and dilation",
     fix=ADVICE["pool"],
@@ -141,16 +140,6 @@ def mean(op: Op) -> str | None:
     if size == (1, 1) or ((kernel <= {2} or kernel <= {4}) and min(size) >= 4):
         return None
     return f"an adaptive pool to {format_shape(size)}"
-
-
-@rules.op(
-    name="gelu",
-    reason="its Erf is no function that the compiler knows",
-    fix=ADVICE["gelu"],
-)
-def gelu(op: Op) -> str | None:
-    exact = op.kind == "gelu" and op.arguments["approximate"] == "none"
-    return "exact GELU" if exact else None
 
 
 @rules.op(
@@ -234,13 +223,13 @@ for _name, _kinds in _MISSING.items():
 
 @rules.op(
     name="unknown-operator",
-    severity="warning",
-    reason="no rule is about it; the compiler decides",
-    fix="try the export, or leave it out",
+    reason="neither the KPU nor the firmware's interpreter has it",
+    fix="use 1x1 and 3x3 convolutions, activations and pools, or compute it on the host",
 )
 def unknown(op: Op) -> str | None:
     told = op.kind in _KNOWN or op.kind.startswith(("_assert", "<"))
-    return None if told else op.kind
+    is_nothing = op.kind in ("expand", "expand_as") and op.input_shapes[:1] == [op.shape]
+    return None if told or is_nothing else op.kind
 
 
 @rules.network(

@@ -15,6 +15,7 @@ import onnx
 from .... import __version__
 from ....core.files import read_file
 from ...graph.fold_normalization import fold_normalization
+from ...graph.onnx_files import fold_sizes
 from ...graph.onnx_passes import count_macs
 from ...kpu import Simulator, read_kmodel, write_kmodel
 from ...kpu.budget import Budget, budget, budget_markdown
@@ -67,7 +68,8 @@ class K210(Target):
     def convert(self, job: Conversion) -> Artifact:
         assert job.calibration is not None
         spec, path = job.graph.spec, job.out / _ARTIFACT
-        network = fold_normalization(onnx.load(job.graph.onnx(_OPSET)), spec.mean, spec.std)
+        exported = fold_sizes(onnx.load(job.graph.onnx(_OPSET)))
+        network = fold_normalization(exported, spec.mean, spec.std)
         compiled = compile_kmodel(network, job.calibration)
         path.write_bytes(write_kmodel(compiled.kmodel))
         found = budget(compiled.kmodel, path.stat().st_size, compiled.names)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
+from ...lint.shared_examples import unpool, upsample_pooled
 
 
 def focus(x: Tensor) -> Tensor:
@@ -37,6 +38,7 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x, size=(20, 23), mode="nearest-exact"),
         lambda x: f.interpolate(x, size=(20, 23)),
     ),
+    _Example("max-unpool", unpool, upsample_pooled),
     _Example(
         "dilated-pool",
         lambda x: f.max_pool2d(x, 2, 1, dilation=2),

@@ -47,6 +47,9 @@ def unknown(op: Op) -> str | None:
 rules.add(common.dilated_pool(_NOT_LOADED))
 
 
+rules.add(common.max_unpool("PyTorch cannot trace it, and pnnx reads traces"))
+
+
 @rules.op(
     "avg_pool2d",
     name="average-ceil-mode",

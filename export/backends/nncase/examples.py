@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
+from ...lint.shared_examples import unpool, upsample_pooled
 
 _Example = partial(Example, shape=(8, 16, 20), head=3, precision="int8")
 
@@ -36,6 +37,7 @@ EXAMPLES: tuple[Example, ...] = (
         nn.Sequential(nn.Upsample(scale_factor=2.0), conv(8)),
     ),
     _Example("padding-layer", nn.ZeroPad2d((0, 1, 0, 1)), conv(8)),
+    _Example("max-unpool", unpool, upsample_pooled),
     _Example("dilated-pool", nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2)),
     _Example("pool-ceil-mode", nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
     _Example(

@@ -91,6 +91,7 @@ def depthwise_multiplier(op: Op) -> str | None:
 
 
 rules.add(common.dilated_pool("nncase stops (Shapes must be same)"))
+rules.add(common.max_unpool("PyTorch cannot write it at opset 11"))
 
 
 @rules.op(

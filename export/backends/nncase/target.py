@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...graph.files import Graph
 from ...graph.fold_normalization import fold_normalization
-from ...graph.onnx_files import clean_onnx
+from ...graph.onnx_files import fold_sizes
 from ...graph.onnx_passes import count_macs
 from ...kpu.layer import KPU_ROWS, MAIN_BYTES, ROW_BYTES
 from ...lint.rule import Rule
@@ -138,9 +138,7 @@ class Nncase(IsolatedTarget):
             Its multiplications, by the names that nncase lists, and what to call those names.
         """
         mean, std = _shares_of_white(job.graph)
-        exported = onnx.load(job.graph.onnx(_OPSET))
-        if any(node.op_type == "Shape" for node in exported.graph.node):
-            exported = clean_onnx(exported)  # nncase reads no sizes that the file computes
+        exported = fold_sizes(onnx.load(job.graph.onnx(_OPSET)))
         network = fold_normalization(exported, mean, std)
         onnx.save(network, path)
         return count_macs(network), str

@@ -168,6 +168,21 @@ EXAMPLES: tuple[Example, ...] = (
     Example("unknown-operator", torch.nan_to_num, torch.atan),
     Example("unknown-operator", lambda x: torch.xlogy(x, x.abs() + 1), torch.atan),
     Example("unknown-operator", lambda x: torch.lerp(x, -x, 0.3), lambda x: x - 0.6 * x),
+    Example(
+        "expanded-columns",
+        lambda x: x.mean((1, 3), keepdim=True).expand(-1, 4, -1, -1),
+        lambda x: x.mean((1, 3), keepdim=True).repeat(1, 4, 1, 1),
+    ),
+    Example(
+        "expanded-columns",
+        lambda x: x.mean(3, keepdim=True).repeat_interleave(2, 2),
+        lambda x: x.mean(2, keepdim=True).repeat_interleave(2, 2),
+    ),
+    Example(
+        "dilated-pool",
+        lambda x: f.max_pool1d(x.flatten(2), 3, 2, 1, 2),
+        lambda x: f.max_pool1d(x.flatten(2), 3, 2, 1),
+    ),
     Example("negative-padding", lambda x: f.pad(x, (-1, -1, 0, 0)), lambda x: x[..., 1:-1]),
     Example(
         "padding-of-rows",

@@ -40,7 +40,8 @@ def unknown_operator(*kinds: str) -> Rule:
 
 rules.add(
     unknown_operator(
-        *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
+        *("_upsample_bicubic2d_aa", "upsample_bicubic2d", "_upsample_nearest_exact1d"),
+        *("_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
         *("upsample_linear1d", "upsample_nearest1d", "upsample_nearest3d", "upsample_trilinear3d"),
         *("conv_transpose1d", "conv_transpose3d", "max_pool2d_with_indices"),
         *("col2im", "diagonal", "flip", "grid_sampler", "index", "rot90", "tril", "triu"),
@@ -196,6 +197,19 @@ def hardsigmoid_gate(op: Op) -> str | None:
             if gated != gate.node.all_input_nodes:
                 return "a product with a hardsigmoid"
     return None
+
+
+@rules.op(
+    *("expand", "expand_as", "repeat_interleave"),
+    name="expanded-columns",
+    reason=f"of a map one pixel wide {REFUSED}",
+    fix="repeat it: x.repeat(1, n, 1, 1)",
+)
+def expanded_columns(op: Op) -> str | None:
+    """An axis that grows in front of a last one of 1; where the last one grows all is well."""
+    before = next(iter(op.input_shapes), ())
+    is_last_one = bool(before) and before[-1] == 1 == op.shape[-1]
+    return f"{op.kind} of {format_shape(before)}" if is_last_one and op.shape != before else None
 
 
 @rules.op(

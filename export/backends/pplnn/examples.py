@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
+from ...lint.shared_examples import unpool, upsample_pooled
 
 _Example = partial(Example, shape=(8, 12, 12), head=0)
 
@@ -30,6 +31,7 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.avg_pool2d(x, 12).squeeze(),
         lambda x: f.avg_pool2d(x, 12).squeeze(3).squeeze(2),
     ),
+    _Example("max-unpool", unpool, upsample_pooled),
     _Example(
         "dilated-pool",
         lambda x: f.max_pool2d(x, 2, 1, dilation=2),

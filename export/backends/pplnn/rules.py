@@ -89,6 +89,7 @@ def squeeze_of_all(op: Op) -> str | None:
 
 
 rules.add(common.dilated_pool("PPLNN stops with an error"))
+rules.add(common.max_unpool("PyTorch cannot write it at opset 11"))
 
 
 rules.op(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
+from ...lint.shared_examples import unpool, upsample_pooled
 from .rules import FLAT_ON_CPU, MINI_CHIPS, SMALL_TRANSPOSES
 
 _Example = partial(Example, shape=(8, 32, 32), precision="int8")
@@ -29,6 +30,18 @@ class Decoded(nn.Module):
 
 
 EXAMPLES: tuple[Example, ...] = (
+    _Example(
+        "pool-of-volumes",
+        lambda x: f.max_pool3d(x.unflatten(1, (2, 4)), 2),
+        lambda x: f.avg_pool3d(x.unflatten(1, (2, 4)), 2),
+    ),
+    _Example(
+        "pool-of-volumes",
+        lambda x: f.avg_pool3d(x.unflatten(1, (2, 4)), 3, 1, 1),
+        lambda x: f.adaptive_max_pool3d(x.unflatten(1, (2, 4)), 1),
+    ),
+    _Example("max-unpool", unpool, upsample_pooled),
+    _Example("negative-padding", lambda x: f.pad(x, (-1, 0, 1, -1)), lambda x: x[..., 1:-1]),
     _Example(
         "align-corners",
         lambda x: f.interpolate(x, (64, 64), mode="bilinear", align_corners=True),

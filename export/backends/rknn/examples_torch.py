@@ -20,6 +20,18 @@ EXAMPLES: tuple[Example, ...] = (
         shape=(16, 32, 32),
     ),
     _Example(
+        "average-ceil-mode",
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        shape=(48, 32, 32),
+        good_shape=(24, 32, 32),
+    ),
+    _Example(
+        "grouped-transposed",
+        nn.ConvTranspose2d(8, 16, 4, 2, 1, groups=4),
+        nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8),
+    ),
+    _Example(
         "uncounted-padding",
         nn.AvgPool2d(3, 2, 1, count_include_pad=False),
         nn.AvgPool2d(3, 2, 1),

@@ -13,7 +13,7 @@ from torch import fx
 
 from ....core.messages import format_shape
 from ...graph.network import Network, Op
-from ...lint import onnx_file, predicates
+from ...lint import common, onnx_file, predicates
 from ...lint.rule import Match, Predicate, Rule, op_rule
 from ...lint.rule_set import RuleSet
 from .fixes import OVERFLOW_MEND
@@ -41,6 +41,10 @@ def bicubic(op: Op) -> str | None:
     return "bicubic resizing"
 
 
+rules.add(common.max_unpool("the toolkit dies of its ScatterElements"))
+rules.add(common.negative_padding("the toolkit dies with SIGABRT"))
+
+
 @rules.op(
     "upsample_bilinear2d",
     name="align-corners",
@@ -66,6 +70,20 @@ def broken_resize(op: Op) -> str | None:
     if all(max(n, m) % min(n, m) == 0 for n, m in zip(before, after, strict=True)):
         return None
     return f"bilinear resizing of {format_shape(before)} to {format_shape(after)}"
+
+
+@rules.op(
+    *("avg_pool3d", "max_pool3d", "max_pool3d_with_indices"),
+    name="pool-of-volumes",
+    reason="the compiler dies with SIGABRT",
+    fix="pool each plane by a 2-D pool, or average without padding",
+)
+def pool_of_volumes(op: Op) -> str | None:
+    """Averages that are not padded, and pools of the whole volume, are right."""
+    if "max" in op.kind:
+        return "a 3-D max pool"
+    paddings = predicates.expand_to_ntuple(op.arguments["padding"], 3)
+    return "a padded 3-D average pool" if any(paddings) else None
 
 
 @rules.op(
@@ -149,7 +167,17 @@ _MINI_NPU = frozenset(
         *("clamp_max", "clamp_min", "clone", "contiguous", "conv1d", "conv2d"),
         *("conv_transpose2d", "detach", "detach_copy", "dropout", "elu", "expand"),
         *("feature_dropout", "flatten", "gelu", "hardsigmoid", "hardswish", "hardtanh"),
-        *("leaky_relu", "linear", "matmul", "max_pool2d", "maximum", "mean", "mul", "narrow"),
+        *(
+            "leaky_relu",
+            "linear",
+            "matmul",
+            "max_pool2d",
+            "max_pool2d_with_indices",
+            "maximum",
+            "mean",
+            "mul",
+            "narrow",
+        ),
         *("neg", "pad", "permute", "pixel_shuffle", "pow", "prelu", "relu", "relu6", "repeat"),
         *("reshape", "rsub", "select", "sigmoid", "silu", "slice", "softmax", "split"),
         *("split_with_sizes", "squeeze", "stack", "sub", "sum", "tanh", "tile", "to"),
@@ -344,14 +372,32 @@ torch_rules.include(rules)
 torch_rules.add(_global_max_pool(_misread_pool))
 
 
-torch_rules.op(
+@torch_rules.op(
     "avg_pool2d",
     name="average-ceil-mode",
-    reason="of 16 channels, 32 and others the toolkit computes its last row and column wrongly, "
-    "without a word",
+    reason="the toolkit computes its last row and column wrongly, without a word",
     fix="export to rknn, by way of ONNX, where edgeark writes it out; or choose kernel, stride and "
     "padding that fit the map",
-)(predicates.ceiled_average)
+)
+def average_ceil_mode(op: Op) -> str | None:
+    """Of 16, 32 and 48 channels; 3, 8, 17 and 24 are right."""
+    return predicates.ceiled_average(op) if op.shape[1] % 16 == 0 else None
+
+
+@torch_rules.op(
+    "conv_transpose2d",
+    name="grouped-transposed",
+    reason="the simulator dies of it in int8 (scale_inf.shape error!)",
+    fix="export to rknn, by way of ONNX, where edgeark makes it dense; or use groups=1",
+    precisions=("int8",),
+)
+def grouped_transposed(op: Op) -> str | None:
+    """All but depthwise ones of one filter a channel."""
+    groups, channels = op.arguments["groups"], op.shape[1]
+    is_depthwise = groups == op.input_shapes[0][1] == channels
+    return f"{groups} groups" if groups > 1 and not is_depthwise else None
+
+
 torch_rules.op(
     "avg_pool2d",
     name="uncounted-padding",

@@ -42,6 +42,7 @@ from .log import (
 )
 from .pools import split_misread_pools
 from .rules import MINI_CHIPS, rules, torch_rules
+from .transposed import densify_transposed_groups
 
 HERE = Path(__file__).resolve().parent
 
@@ -136,7 +137,7 @@ class Rknn(IsolatedTarget):
         """What every build is made of, and an artifact that is not built yet."""
         model = job.out / self._model
         model.parent.mkdir(exist_ok=True)
-        self._write_model(job.graph, model)
+        self._write_model(job.graph, job.precision, model)
         settings = {
             **job.normalization,
             "model": self._model,
@@ -166,12 +167,13 @@ class Rknn(IsolatedTarget):
         }
         return replace(artifact, settings={**artifact.settings, **wide})
 
-    def _write_model(self, graph: Graph, path: Path) -> None:
+    def _write_model(self, graph: Graph, precision: Precision, path: Path) -> None:
         """The file that the toolkit reads."""
         network = onnx.load(graph.onnx(_OPSET))
         if any(node.op_type in _RECURRENT for node in network.graph.node):
             network = onnx.load(graph.onnx(_RECURRENT_OPSET))
-        onnx.save(write_out_averages(split_misread_pools(network)), path)
+        network = write_out_averages(split_misread_pools(network))
+        onnx.save(densify_transposed_groups(network) if precision == "int8" else network, path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:
         return ModuleNames(artifact.folder / self._model)
@@ -269,7 +271,7 @@ class RknnTorchScript(Rknn):
     def rules(self) -> tuple[Rule, ...]:
         return torch_rules.of(self.chip or "")
 
-    def _write_model(self, graph: Graph, path: Path) -> None:
+    def _write_model(self, graph: Graph, precision: Precision, path: Path) -> None:
         shutil.copyfile(graph.torchscript(frozen=False), path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:

@@ -15,8 +15,6 @@ ADVICE = {
     "transposed-convolution": "upsample by nearest and convolve: nn.Upsample(scale_factor=2), then "
     "a 3x3",
     "prelu": "use ReLU or LeakyReLU, whose slope is one number",
-    "activation": "use ReLU, ReLU6, LeakyReLU, SiLU, Hardswish, Mish, ELU, sigmoid or tanh",
-    "gelu": "use SiLU or Hardswish, or approximate='tanh'",
     "normalization": "use batch normalisation right behind a convolution: it folds away",
     "normalization-inside": "batch normalisation belongs right behind a convolution; an image's "
     "mean and std in the spec, which folds them into the first layer",
@@ -55,7 +53,6 @@ BY_ONNX_OPERATOR = {
     "Gemm": "linear-of-a-map",
     "Softmax": "softmax",
     "Concat": "concat",
-    "Erf": "gelu",
     "Mul": "two-tensors",
     "Add": "two-tensors",
 }

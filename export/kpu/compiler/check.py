@@ -7,6 +7,7 @@ from typing import Any
 
 from onnx import NodeProto
 
+from ....core.messages import format_shape
 from ..layer import KmodelError
 from .advice import ADVICE, BY_ONNX_OPERATOR
 
@@ -67,7 +68,7 @@ def check_convolution(
 
     if kernel not in ((1, 1), (3, 3)):
         raise refuse(
-            f"a kernel of {kernel[0]}x{kernel[1]}, the KPU has 1x1 and 3x3",
+            f"a kernel of {format_shape(kernel)}, the KPU has 1x1 and 3x3",
             ADVICE["kernel"],
         )
     if groups > 1 and not depthwise:

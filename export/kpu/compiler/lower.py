@@ -19,7 +19,7 @@ from math import prod
 from typing import Any, TypeGuard
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..arithmetic import Pool
 from .check import check_convolution, check_map, unsupported
@@ -97,7 +97,7 @@ class _Lowering:
             self._operator(node, "mean")
         elif kind in ("Gemm", "MatMul"):
             self._gemm(node, attributes)
-        elif kind in _RESHAPES:
+        elif kind in _RESHAPES or self._is_nothing(node, attributes):
             self._operator(node, "reshape")
         elif kind == "Softmax":
             self._softmax(node)
@@ -107,6 +107,13 @@ class _Lowering:
             self._resize(node, attributes)
         else:
             raise unsupported(node)
+
+    def _is_nothing(self, node: NodeProto, attributes: Mapping[str, Any]) -> bool:
+        """Whether a node leaves every number where it is: all of them are float32."""
+        if node.op_type == "Cast":
+            return attributes["to"] == TensorProto.FLOAT and node.input[0] in self._lazy
+        is_same = self._shapes.get(node.output[0]) == self._shapes.get(node.input[0])
+        return node.op_type == "Expand" and is_same
 
     def _step(self, step: Step, shape: Shape) -> str:
         self._steps.append(step)

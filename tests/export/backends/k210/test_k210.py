@@ -262,7 +262,6 @@ REFUSALS = {
     "odd map": (nn.Sequential(nn.MaxPool2d((16, 8), (1, 1)), conv(8, 8, 3, 2)), "odd map of 1x17"),
     "transposed": (nn.ConvTranspose2d(8, 8, 2, 2), "ConvTranspose; upsample by nearest"),
     "prelu": (nn.PReLU(8), "PRelu; use ReLU"),
-    "gelu": (nn.GELU(), "Erf; use SiLU"),
     "bilinear": (nn.Upsample(scale_factor=2.0, mode="bilinear"), "Resize; upsample by nearest"),
     "mean of 3": (nn.AvgPool2d(3, 2, 1), "AveragePool; use 2x2"),
     "product": (Product(), "Mul of two different tensors"),

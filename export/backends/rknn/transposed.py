@@ -1,0 +1,37 @@
+"""Grouped transposed convolutions as dense ones, for int8.
+
+Up to rknn-toolkit2 2.5.0 at least, the simulator dies of a quantised one ("scale_inf.shape
+error!") unless it is depthwise. Zeros between the groups give the very same values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ...graph.onnx_passes import add_constant, constant_of, onnx_pass, replace_node
+
+
+@onnx_pass
+def densify_transposed_groups(model: ir.Model) -> None:
+    """A copy in which each has one group; depthwise ones with one filter a channel stay.
+
+    The weights, ``[in, out / groups, ...]``, become ``[in, out, ...]``, block by block.
+    """
+    for node in list(model.graph):
+        groups = node.attributes.get_int("group", 1)
+        weights = constant_of(node.inputs[1]) if node.op_type == "ConvTranspose" else None
+        if groups == 1 or weights is None or weights.shape[:2] == (groups, 1):
+            continue
+        inputs, outputs = weights.shape[0] // groups, weights.shape[1]
+        dense = np.zeros((len(weights), groups * outputs, *weights.shape[2:]), weights.dtype)
+        for group in range(groups):
+            rows = slice(group * inputs, (group + 1) * inputs)
+            dense[rows, group * outputs : (group + 1) * outputs] = weights[rows]
+        widened = add_constant(model.graph, f"{node.name}/dense", dense)
+        given = {key: value for key, value in node.attributes.items() if key != "group"}
+        tape = ir.tape.Tape()
+        result = tape.op(
+            "ConvTranspose", [node.inputs[0], widened, *node.inputs[2:]], given, name=node.name
+        )
+        replace_node(node, tape.nodes, [result])
