@@ -23,7 +23,7 @@ rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(onnx_file.rules)
 
 MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
-_CPU = "it runs on the CPU"
+CPU = "it runs on the CPU"
 _MOST_TRANSPOSED = 8192  # pixels of a map
 SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
 FLAT_ON_CPU = ("rk3588",)
@@ -48,7 +48,7 @@ rules.add(common.negative_padding("the toolkit dies with SIGABRT"))
 @rules.op(
     "upsample_bilinear2d",
     name="align-corners",
-    reason=_CPU,
+    reason=CPU,
     fix="use align_corners=False, or nearest",
     severity="warning",
     error_on=MINI_CHIPS,
@@ -60,7 +60,7 @@ def align_corners(op: Op) -> str | None:
 @rules.op(
     "upsample_bilinear2d",
     name="broken-resize",
-    reason=_CPU,
+    reason=CPU,
     fix="resize by a whole factor, or to nearest",
     severity="warning",
     error_on=MINI_CHIPS,
@@ -103,7 +103,7 @@ def uneven_pool(op: Op) -> str | None:
     "instance_norm",
     "layer_norm",
     name="norm",
-    reason=_CPU,
+    reason=CPU,
     fix="use BatchNorm2d",
     chips=MINI_CHIPS,
 )
@@ -114,7 +114,7 @@ def norm(op: Op) -> str | None:
 @rules.op(
     "slice",
     name="strided-slice",
-    reason=f"behind a layer {_CPU}",
+    reason=f"behind a layer {CPU}",
     fix="use a strided convolution; of the image itself such slices are free",
     severity="warning",
     error_on=MINI_CHIPS,
@@ -143,7 +143,7 @@ def strided_slice(op: Op) -> str | None:
     *("minimum", "mish", "repeat_interleave", "roll", "round", "selu", "sign", "sin", "softplus"),
     *("softshrink", "threshold", "topk", "where"),
     name="host-operator",
-    reason=_CPU,
+    reason=CPU,
     fix="end the network before it and compute it on the host, or build it of what stays: clamp "
     "or -max(-a, -b) for a minimum, leaky ReLU for a where, SiLU or hardswish for an exponential",
     severity="warning",
@@ -190,7 +190,7 @@ _MINI_NPU = frozenset(
     *_MINI_HOST,
     "div",
     name="mini-host-operator",
-    reason=f"{_CPU}, which this chip's runtime may refuse",
+    reason=f"{CPU}, which this chip's runtime may refuse",
     fix="use BatchNorm2d, and a product in place of a quotient, or compute it on the host",
     chips=MINI_CHIPS,
 )
@@ -242,7 +242,7 @@ def _large_transpose(chips: tuple[str, ...], orders: tuple[tuple[int, ...], ...]
         "permute",
         "transpose",
         name="large-transpose",
-        reason=_CPU,
+        reason=CPU,
         fix="end in [N, C, H, W] and transpose on the host, or transpose a smaller map",
         severity="warning",
         error_on=MINI_CHIPS,
@@ -313,7 +313,7 @@ _flat_output("flat-output", 8, lambda count: count % 8 == 0, ())
 _flat_output("int8-flat-output", 16, lambda count: count % 16 != 8, ("int8",))
 
 
-def _misread_pool(op: Op) -> str | None:
+def misread_pool(op: Op) -> str | None:
     size = op.input_shapes[0][-2:]
     if op.stride != (1, 1) or not is_misread(op.kernel, size):
         return None
@@ -323,10 +323,10 @@ def _misread_pool(op: Op) -> str | None:
 def _unsplittable_pool(op: Op) -> str | None:
     """What can be written as 3x3 pools is, on the ONNX route."""
     is_split = is_splittable(op.kernel, op.pair("padding", 0) * 2) and op.pair("dilation") == (1, 1)
-    return None if is_split else _misread_pool(op)
+    return None if is_split else misread_pool(op)
 
 
-def _global_max_pool(predicate: Predicate) -> Rule:
+def global_max_pool(predicate: Predicate) -> Rule:
     rule = op_rule(
         "max_pool2d",
         name="global-max-pool",
@@ -366,44 +366,4 @@ def _odd_part(number: int) -> int:
     return number
 
 
-torch_rules = RuleSet(examples=f"{__package__}.examples_torch")
-"""Of the route by TorchScript, on which no max pool is split."""
-torch_rules.include(rules)
-torch_rules.add(_global_max_pool(_misread_pool))
-
-
-@torch_rules.op(
-    "avg_pool2d",
-    name="average-ceil-mode",
-    reason="the toolkit computes its last row and column wrongly, without a word",
-    fix="export to rknn, by way of ONNX, where edgeark writes it out; or choose kernel, stride and "
-    "padding that fit the map",
-)
-def average_ceil_mode(op: Op) -> str | None:
-    """Of 16, 32 and 48 channels; 3, 8, 17 and 24 are right."""
-    return predicates.ceiled_average(op) if op.shape[1] % 16 == 0 else None
-
-
-@torch_rules.op(
-    "conv_transpose2d",
-    name="grouped-transposed",
-    reason="the simulator dies of it in int8 (scale_inf.shape error!)",
-    fix="export to rknn, by way of ONNX, where edgeark makes it dense; or use groups=1",
-    precisions=("int8",),
-)
-def grouped_transposed(op: Op) -> str | None:
-    """All but depthwise ones of one filter a channel."""
-    groups, channels = op.arguments["groups"], op.shape[1]
-    is_depthwise = groups == op.input_shapes[0][1] == channels
-    return f"{groups} groups" if groups > 1 and not is_depthwise else None
-
-
-torch_rules.op(
-    "avg_pool2d",
-    name="uncounted-padding",
-    reason=_CPU,
-    fix="export to rknn, by way of ONNX, where edgeark writes it out; or let the padding count",
-    severity="warning",
-    error_on=MINI_CHIPS,
-)(predicates.uncounted_padding)
-rules.add(_global_max_pool(_unsplittable_pool))
+rules.add(global_max_pool(_unsplittable_pool))

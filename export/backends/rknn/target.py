@@ -41,7 +41,8 @@ from .log import (
     parse_placement,
 )
 from .pools import split_misread_pools
-from .rules import MINI_CHIPS, rules, torch_rules
+from .rules import MINI_CHIPS, rules
+from .rules_torch import torch_rules
 from .transposed import densify_transposed_groups
 
 HERE = Path(__file__).resolve().parent
