@@ -27,16 +27,13 @@ def rewrite(
     json: JsonFlag = False,
 ) -> None:
     """Rewrite unsupported operators into equal ones that targets have, and verify the result."""
-    from ..export.rewrite import rewrite as rewrite_network
     from ..export.rewrite import write_network
-    from ..export.sources import SourceError
+    from ..export.sources.rewriting import rewrite_source
     from ..export.targets import find_targets
 
     targets = find_targets(to)
     network, source = str(request.network), request.source
-    if len(source.spec.input_shapes) > 1:
-        raise SourceError(f"{network} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(source.original, next(iter(source.spec.input_shapes)), targets)
+    done = rewrite_source(source, targets)
     if out_dir is not None:
         write_network(done, out_dir)
     if json:

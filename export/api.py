@@ -15,9 +15,9 @@ from .request import NetworkRequest
 from .results.schema import VerifyResult
 from .results.tables import ResultList
 from .rewrite import Change, write_network
-from .rewrite import rewrite as rewrite_network
 from .run import Answer, answer_image
-from .sources import InputOptions, SourceError
+from .sources import InputOptions
+from .sources.rewriting import rewrite_source
 from .sources.shapes import Examples, with_examples
 from .targets import find_targets, require_targets
 from .verify import find_exports, verify_export
@@ -113,11 +113,7 @@ def rewrite(
     """
     names = require_targets(to)
     source = _request(network, example_inputs, inputs, weights, pretrained).source
-    if len(source.spec.input_shapes) > 1:
-        raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
-    done = rewrite_network(
-        source.original, next(iter(source.spec.input_shapes)), find_targets(names)
-    )
+    done = rewrite_source(source, find_targets(names))
     if out is not None:
         write_network(done, Path(out))
     changes, left = ResultList(done.changes, _CHANGES), ResultList(done.left, _FINDINGS)

@@ -15,8 +15,9 @@ from ..zoo.spec import spec_of
 from .graph.network import LintError, Network, capture_network
 from .lint.macs import count_macs
 from .lint.rule import Finding, check
-from .rewrite import RewriteError, can_help, rewrite
+from .rewrite import RewriteError, can_help
 from .sources import Source
+from .sources.rewriting import rewrite_source
 from .targets.base import Target
 
 _TRACE_RULE, INPUTS_RULE = "static-graph", "inputs"
@@ -61,7 +62,7 @@ def judge_source(source: Source, targets: Sequence[Target]) -> tuple[list[Findin
     """The findings about a network, and a verdict for every target, clean ones included."""
     findings = check_source(source, targets)
     try:
-        network = capture_network(source.model, *source.spec.input_shapes)
+        network = capture_network(source.folded.model, *source.spec.input_shapes)
     except LintError:
         network = None
     return findings, [_judge(source, network, target, findings) for target in targets]
@@ -90,11 +91,10 @@ def _judge(
 
 def _is_mended(source: Source, target: Target, errors: Sequence[Finding]) -> bool:
     """Whether ``edgeark rewrite`` leaves no error."""
-    shape, *others = source.spec.input_shapes
-    if others or not all(can_help(error.rule) for error in errors):
+    if len(source.spec.input_shapes) > 1 or not all(can_help(error.rule) for error in errors):
         return False
     try:
-        left = rewrite(source.model, shape, [target]).left
+        left = rewrite_source(source, [target], flat=True).left
     except RewriteError:
         return False
     return all(finding.severity != "error" for finding in left)
@@ -126,7 +126,7 @@ def check_source(source: Source, targets: Sequence[Target]) -> list[Finding]:
         if reason
     ]
     able = [target for target, reason in refused.items() if not reason]
-    return findings + (_check(source.model, source.spec.input_shapes, able) if able else [])
+    return findings + (_check(source.folded.model, source.spec.input_shapes, able) if able else [])
 
 
 def _check(

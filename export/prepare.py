@@ -20,9 +20,9 @@ from ..zoo.spec import ModelSpec, name_of, spec_of
 from .graph.files import Graph
 from .graph.network import LintError
 from .results.compare import compare, task_figures
-from .rewrite import rewrite
 from .sources import Source, SourceError
 from .sources.network import Reference, named_as
+from .sources.rewriting import rewrite_source
 from .sources.samples import (
     MOST,
     NOISE,
@@ -229,14 +229,13 @@ def prepare_source(
     original = graph = source.make_graph(folder)
     if source.reference == "pytorch":
         _require_static(graph, source)
-    rewrites: list[dict[str, Any]] = []
+    changes, converted = source.folding, source.folded
     if rewrite_for:
-        if len(spec.input_shapes) > 1:
-            raise SourceError(f"{source.name} has several inputs; rewrite takes networks of one")
-        done = rewrite(source.model, next(iter(spec.input_shapes)), rewrite_for)
-        rewrites = [change.to_dict() for change in done.changes]
+        done = rewrite_source(source, rewrite_for, flat=True)
+        changes, converted = done.changes, replace(source, model=named_as(done.model, source))
+    if converted is not source:
         (folder / "rewritten").mkdir()
-        graph = replace(source, model=named_as(done.model, source)).make_graph(folder / "rewritten")
+        graph = converted.make_graph(folder / "rewritten")
     reference = require_answers(original.reference(test.images, batch=1))
     if any(len(output) != len(test) for output in reference):
         raise SourceError("an output has no batch of 1 in front: return it with one")
@@ -252,7 +251,7 @@ def prepare_source(
         on_noise=images is None and not is_labelled,
         is_labelled=is_labelled,
         metric=metric,
-        rewrites=tuple(rewrites),
+        rewrites=tuple(change.to_dict() for change in changes),
     )
 
 

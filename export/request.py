@@ -73,7 +73,7 @@ class NetworkRequest:
             return fits(self.network, *spec_of(self.network).input_shapes)
         if self.is_measured:
             return fits_zoo_model(str(self.network))
-        return fits(self.source.model, *self.source.spec.input_shapes)
+        return fits(self.source.folded.model, *self.source.spec.input_shapes)
 
     def prepare(
         self,

@@ -57,13 +57,19 @@ class Rewritten:
     max_abs_error: float
 
 
-def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Target]) -> Rewritten:
+def rewrite(
+    model: nn.Module,
+    input_shape: Sequence[int],
+    targets: Sequence[Target],
+    original: nn.Module | None = None,
+) -> Rewritten:
     """RewriteRule what the targets' rules find wherever there is an exact rule.
 
     Args:
         model: looked at in evaluation mode; it stays as it is, and shares its parameters.
         input_shape: ``[1, C, H, W]``.
         targets: whose rules to follow.
+        original: the network that the model was made of; the result has to answer as it does.
 
     Raises:
         RewriteError: there is no static graph, or the rewritten network answers otherwise.
@@ -77,7 +83,7 @@ def rewrite(model: nn.Module, input_shape: Sequence[int], targets: Sequence[Targ
     draft, changes = _mend(draft, [rule for target in targets for rule in target.rules()])
     rewritten, network = draft.module(), draft.network()
     left = [one for t in targets for one in check(network, t.rules(), t.full_name)]
-    error = _compare(model, rewritten, input_shape)
+    error = largest_error(model if original is None else original, rewritten, input_shape)
     return Rewritten(rewritten, tuple(changes), tuple(left), error)
 
 
@@ -167,8 +173,8 @@ def _done(culprit: Op, rule: RewriteRule) -> str:
     return f"{culprit.kind.strip('_')} is now {rule.done}"
 
 
-def _compare(model: nn.Module, rewritten: nn.Module, input_shape: Sequence[int]) -> float:
-    """The largest absolute error on random images.
+def largest_error(model: nn.Module, rewritten: nn.Module, *input_shapes: Sequence[int]) -> float:
+    """The largest absolute error on random inputs.
 
     Raises:
         RewriteError: it is more than float's rounding.
@@ -177,9 +183,11 @@ def _compare(model: nn.Module, rewritten: nn.Module, input_shape: Sequence[int])
     dice = torch.Generator().manual_seed(0)
     worst = 0.0
     for scale in (1.0,) * (_IMAGES - 1) + (8.0,):
-        image = (torch.randn(*input_shape, generator=dice) * scale).to(place)
+        inputs = [(torch.randn(*shape, generator=dice) * scale).to(place) for shape in input_shapes]
         with torch.no_grad(), evaluating(model):
-            wanted, got = (pytree.tree_leaves(one(image.clone())) for one in (model, rewritten))
+            wanted, got = (
+                pytree.tree_leaves(one(*(x.clone() for x in inputs))) for one in (model, rewritten)
+            )
         for a, b in zip(wanted, got, strict=True):
             error, limit = _distance(a, b)
             if not error <= limit:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from ...errors import SourceError
 from ...zoo.spec import ModelSpec
 from ..graph.files import Graph
 from ..graph.onnx_graph import OnnxGraph, OnnxNetwork, TorchScriptGraph
+from ..rewrite import Change, Folded, fold_branches
 
 Reference = Literal["pytorch", "onnxruntime", "torchscript"]
 """Whose answers a target's are compared with."""
@@ -43,6 +45,23 @@ class Source:
     def original(self) -> nn.Module:
         """The network with its outputs as nested as the user wrote them."""
         return self.model.network if isinstance(self.model, FlatOutputs) else self.model
+
+    @functools.cached_property
+    def _folded(self) -> Folded:
+        if self.reference != "pytorch":
+            return Folded(self.model)
+        return fold_branches(self.model, self.spec.input_shapes)
+
+    @property
+    def folded(self) -> Source:
+        """The network as it is deployed, without the branches that its blocks train by."""
+        model = self._folded.model
+        return self if model is self.model else replace(self, model=model)
+
+    @property
+    def folding(self) -> tuple[Change, ...]:
+        """What :attr:`folded` changes, a block each."""
+        return self._folded.changes
 
     def make_graph(self, folder: Path) -> Graph:
         """The files that converters read, made in ``folder`` when they are asked for."""
