@@ -20,13 +20,13 @@ from onnx import (
     external_data_helper,
     inliner,
     shape_inference,
-    version_converter,
 )
 
 from ...core.messages import format_shape
 from ...core.scratch import scratch_folder
 from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
+from .onnx_opsets import convert_version
 from .onnx_session import open_session
 
 _SIZES = ("ConstantOfShape", "Shape")
@@ -109,7 +109,7 @@ def convert_opset(proto: ModelProto, opset: int, seed: int = 0) -> ModelProto:
     if present == opset:
         return proto
     try:
-        converted = version_converter.convert_version(proto, opset)
+        converted = convert_version(proto, present, opset)
     except Exception as error:
         raise OnnxError(
             f"the file cannot be converted from opset {present} to {opset}: {_first_line(error)}"

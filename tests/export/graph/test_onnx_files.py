@@ -136,6 +136,24 @@ def test_an_opset_is_converted_and_proven() -> None:
     assert convert_opset(proto, 11) is proto
 
 
+def test_an_opset_that_the_converter_has_no_way_to_for_types_alone() -> None:
+    """Relu and Reshape 14 to 13 and before: what PyTorch's exporter writes by default has both."""
+    shape = numpy_helper.from_array(np.array([1, -1]), "shape")
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Reshape", ["r", "shape"], ["f"], allowzero=1),
+        helper.make_node("ReduceMean", ["f", "axes"], ["y"], keepdims=0),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 2, 3))
+    axes = numpy_helper.from_array(np.array([1]), "axes")
+    proto = wrap(nodes, [x], ["y"], [shape, axes], opset=20)
+    converted = convert_opset(proto, 11)
+    assert opset_of(converted) == 11 and len(converted.opset_import) == 1
+    assert [node.op_type for node in converted.graph.node if node.op_type != "Constant"] == [
+        *("Relu", "Reshape", "ReduceMean")
+    ]
+
+
 def test_an_opset_without_the_operator_is_refused() -> None:
     proto = make_model(of("Gelu", (2, 3), opset=20))
     with pytest.raises(OnnxError, match="from opset 20 to 11") as error:
