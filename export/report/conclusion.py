@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..results.schema import ExportResult
 
 WIDTH, HEIGHT = 420.0, 200.0  # of the picture, in the units of the drawing
-_LETTER, _LINE = 5.2, 10.0  # of the names in it
+_LETTER, _LINE = 7.8, 13.0  # of the names in it, as large as they are on a phone
+_DOT = 5.0  # a point's radius, and a little
 _PASSED = ("ok", "inconclusive")
 _RAN = ("executed", "on device")  # a simulator's time says nothing of the chip's
 
@@ -89,9 +90,9 @@ def draw_trade_offs(rows: Sequence[ExportResult]) -> Picture | None:
     place_x, place_y = _scale(xs, WIDTH), _scale(ys, HEIGHT)
     y_unit = " %" if measured else " dB"
     points: list[Point] = []
-    taken: list[tuple[float, float, float]] = []  # of the names: left, right, height
-    for row, x, y in sorted(known, key=lambda each: each[1]):
-        px, py = place_x(math.log10(x)), HEIGHT - place_y(y)
+    places = [(place_x(math.log10(x)), HEIGHT - place_y(y), row, x, y) for row, x, y in known]
+    taken = [(px - _DOT, px + _DOT, py + 3) for px, py, *_ in places]
+    for px, py, row, x, y in sorted(places, key=lambda place: place[0]):
         name_x, name_y, anchor = _place_name(_name(row), px, py, taken)
         words = f"{_name(row)}: {x:.4g} {unit}, {y:.2f}{y_unit}"
         points.append(Point(px, py, _name(row), row.status, words, name_x, name_y, anchor))
@@ -128,6 +129,8 @@ def _int8_losses(rows: Sequence[ExportResult]) -> list[str]:
         return []
     worst, row = max(lost, key=lambda pair: pair[0])
     name = row.metric.name if row.metric is not None else ""
+    if worst < 0.005:
+        return [f"int8 loses nothing of {name}."]
     if len(lost) == 1:
         return [f"int8 on {row.target} loses {worst:.2f} points of {name}."]
     return [f"int8 loses at most {worst:.2f} points of {name}, on {row.target}."]
@@ -151,24 +154,37 @@ def _name(row: ExportResult) -> str:
 def _place_name(
     name: str, x: float, y: float, taken: list[tuple[float, float, float]]
 ) -> tuple[float, float, str]:
-    """Beside a point, as near as the names that stand there already let it."""
-    is_left = x > 0.6 * WIDTH
-    start = x - 7 - _LETTER * len(name) if is_left else x + 7
-    end = start + _LETTER * len(name)
-    height = y
-    for step in range(1, 40):
-        height = y + 3 + _LINE * (step // 2) * (-1 if step % 2 else 1)
-        if all(end < a or start > b or abs(height - h) >= _LINE for a, b, h in taken):
-            break
-    taken.append((start, end, height))
-    return (x - 7 if is_left else x + 7), round(height, 2), "end" if is_left else "start"
+    """Beside a point, as near as the points and names that stand there let it.
+
+    ``taken`` holds left, right and height of those; the new name is added.
+    """
+    length = _LETTER * len(name)
+    sides = [(x + 7, x + 7, "start"), (x - 7, x - 7 - length, "end")]
+    sides = [side for side in sides if side[1] >= 0 and side[1] + length <= WIDTH] or sides[:1]
+    steps = [_LINE * (step // 2) * (-1 if step % 2 else 1) for step in range(1, 40)]
+    heights = [y + 3 + step for step in steps if 0 < y + 3 + step < HEIGHT]
+    tries = [(height, *side) for height in heights for side in sides]
+    height, at, start, anchor = next(
+        (
+            each
+            for each in tries
+            if all(
+                each[2] + length < a or each[2] > b or abs(each[0] - h) >= _LINE
+                for a, b, h in taken
+            )
+        ),
+        tries[0],
+    )
+    taken.append((start, start + length, height))
+    return at, round(height, 2), anchor
 
 
 def _scale(values: Sequence[float], length: float) -> Callable[[float], float]:
-    """From values to places, with a margin of a tenth."""
+    """From values to places, with a margin of a tenth; one value lies in the middle."""
     low, high = min(values), max(values)
-    reach = (high - low) or 1.0
-    return lambda value: round(length * (0.1 + 0.8 * (value - low) / reach), 2)
+    if low == high:
+        return lambda value: length / 2
+    return lambda value: round(length * (0.1 + 0.8 * (value - low) / (high - low)), 2)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

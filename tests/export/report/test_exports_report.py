@@ -65,18 +65,28 @@ def test_the_picture_has_time_or_size_to_the_right() -> None:
     assert draw_trade_offs(ROWS[:1]) is None
 
 
-def test_names_in_the_picture_do_not_cover_each_other() -> None:
+def test_names_in_the_picture_cover_neither_each_other_nor_points() -> None:
     rows = [row(f"target{i}", run_ms=1 + 0.01 * i, metric=top1(0.99)) for i in range(8)]
     picture = draw_trade_offs(rows)
     assert picture is not None
     for one, other in itertools.combinations(picture.points, 2):
         (a, b), (c, d) = span(one), span(other)
-        assert b < c or d < a or abs(one.name_y - other.name_y) >= 9.9
+        assert b < c or d < a or abs(one.name_y - other.name_y) >= 12.9
+    for name, point in itertools.product(picture.points, repeat=2):
+        left, right = span(name)
+        apart = right < point.x - 4 or left > point.x + 4
+        assert apart or abs(name.name_y - 3 - point.y) >= 12.9, (name, point)
+    assert {point.y for point in picture.points} == {HEIGHT / 2}, "one value is in the middle"
+
+
+def test_int8_that_loses_nothing_is_said_to() -> None:
+    rows = [row(name, precision="int8", metric=top1(0.99)) for name in ("mnn", "litert")]
+    assert "int8 loses nothing of top1." in conclude(rows)
 
 
 def span(point: Point) -> tuple[float, float]:
-    """Where a name begins and ends, of letters of 5 units."""
-    length = 5 * len(point.name)
+    """Where a name begins and ends, of letters of 7 units, as on a phone."""
+    length = 7 * len(point.name)
     start = point.name_x - (length if point.anchor == "end" else 0)
     return start, start + length
 
