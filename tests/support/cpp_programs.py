@@ -109,11 +109,19 @@ def mnn_options() -> list[str]:
 
 
 def opencv_options() -> list[str]:
-    """The machine's own OpenCV; skips where it has none."""
-    query = ["-DNAME=OpenCV", "-DCOMPILER_ID=GNU", "-DLANGUAGE=CXX", "-DMODE=EXIST"]
-    command = [compiler("cmake", "cmake"), "--find-package", *query]
-    folder = session_folder()  # CMake leaves a folder where it looks
-    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0:
+    """The machine's own OpenCV; skips where it has none.
+
+    CMake is asked as the program asks it: ``--find-package`` does not know Debian's folders.
+    """
+    folder = session_folder() / "find_opencv"
+    folder.mkdir(exist_ok=True)
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.13)\n"
+        "project(find LANGUAGES CXX)\n"
+        "find_package(OpenCV REQUIRED)\n"
+    )
+    command = [compiler("cmake", "cmake"), "-S", folder, "-B", folder / "build"]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("needs OpenCV's headers: apt-get install libopencv-dev")
     return ["-DWITH_OPENCV=ON"]
 
