@@ -50,6 +50,7 @@ LONGEST = (
 SLOW = (
     *("test_python_programs.py", "test_segmentation_training.py", "test_transcode.py"),
     *("test_cpp_programs.py", "test_cpp_stand_ins.py", "test_cpp_model.py", "test_web_page.py"),
+    "test_board_pages.py",
     *("test_yolox.py", "test_qat.py", "test_robustness.py", "test_lint.py", "test_plugin.py"),
     *("test_run.py", "test_optimize.py", "test_rewrite_command.py", "test_every_operator.py"),
     *("test_workers.py", "test_matrix.py", "test_edge_post_build.py", "test_toolchains.py"),
