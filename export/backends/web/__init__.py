@@ -1,4 +1,4 @@
 """ONNX Runtime Web: a browser, by WebAssembly."""
 
 TARGETS = {"web": "Web"}  # family name: class in target.py
-RANK = 15  # its place in listings
+RANK = 65  # its place in listings

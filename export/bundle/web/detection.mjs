@@ -39,7 +39,7 @@ export function read(outputs, place, facts, options) {
 export function draw(context, answer, pixel) {
   context.font = `600 ${12 * pixel}px system-ui, sans-serif`;
   context.textBaseline = "top";
-  for (const { box, score, class: index, name } of answer.detections.toReversed()) {
+  for (const { box, score, class: index, name } of [...answer.detections].reverse()) {
     const [x1, y1, x2, y2] = box;
     context.strokeStyle = cssColor(index);
     context.lineWidth = 2 * pixel;
@@ -184,7 +184,7 @@ function around([x, y], [w, h]) {
 /** The boxes that stay, best first: greedy, within a class. */
 function suppress(boxes, overlap, most) {
   const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
-  let order = boxes.toSorted((a, b) => b.score - a.score);
+  let order = [...boxes].sort((a, b) => b.score - a.score);
   const kept = [];
   while (order.length && kept.length < most) {
     const [best, ...others] = order;
