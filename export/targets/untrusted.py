@@ -28,7 +28,12 @@ class _OwnEnvironment(Toolchain):
 
 
 def call_own_worker(
-    name: str, home: Path, arguments: Mapping[str, Any], arrays: Mapping[str, np.ndarray], log: Path
+    name: str,
+    home: Path,
+    arguments: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    log: Path,
+    preloads: bool = False,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The function ``run`` of ``home/worker.py``, confined; see :func:`toolchains.call`.
 
@@ -38,8 +43,11 @@ def call_own_worker(
         arguments: JSON values.
         arrays: each has one row an image.
         log: of what it prints.
+        preloads: see :class:`.Toolchain`.
     """
-    environment = _OwnEnvironment(name, packages=(), home=home, python="", download_mb=0)
+    environment = _OwnEnvironment(
+        name, packages=(), home=home, python="", download_mb=0, preloads=preloads
+    )
     count = max(map(len, arrays.values()))
     return call(
         *(environment, "run", arguments, arrays),
@@ -68,4 +76,4 @@ def run_in_worker(
         "places": [str(Path(place).resolve()) for place in sys.path if place],
     }
     home = Path(__file__).resolve().parent
-    return call_own_worker(artifact.target, home, arguments, {"images": images}, log)
+    return call_own_worker(artifact.target, home, arguments, {"images": images}, log, preloads=True)

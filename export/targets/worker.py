@@ -4,9 +4,16 @@ import sys
 from pathlib import Path
 
 
-def run(arguments, arrays):
+def preload(function, arguments):
     # A target may be in a package of its own, where this isolated Python does not look.
     sys.path += [place for place in arguments["places"] if place not in sys.path]
+    from edgeark.export.targets import find_target
+
+    find_target(arguments["target"])
+
+
+def run(arguments, arrays):
+    preload("run", arguments)
     from edgeark.export.targets import find_target
     from edgeark.export.targets.base import Artifact
 

@@ -21,20 +21,25 @@ import sys
 import traceback
 
 
-def main() -> int:
+def main() -> None:
     worker_path, folder = sys.argv[1:3]
-    _die_with_parent()
+    die_with_parent(os.getppid())
+    do_job(folder, lambda: load("worker", worker_path))
+
+
+def do_job(folder, load_worker) -> None:
+    """Do the job in ``folder`` with the worker that ``load_worker`` gives, and end the process."""
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
     if job["confined"]:  # before anything starts a thread, which would stay free
         here = os.path.dirname(os.path.abspath(__file__))
-        _load("confine", os.path.join(here, "confine.py")).confine([folder], job["memory_bytes"])
+        load("confine", os.path.join(here, "confine.py")).confine([folder], job["memory_bytes"])
     import numpy as np
 
     arrays_path = os.path.join(folder, "inputs.npz")
     arrays = dict(np.load(arrays_path)) if os.path.exists(arrays_path) else {}
     try:
-        worker = _load("worker", worker_path)
+        worker = load_worker()
         values, outputs = getattr(worker, job["function"])(job["arguments"], arrays)
         np.savez(os.path.join(folder, "outputs.npz"), **outputs)
         result = {"values": values}
@@ -51,7 +56,8 @@ def main() -> int:
     os._exit(0)  # vendors' libraries like to crash while they are unloaded
 
 
-def _load(name, path):
+def load(name, path):
+    """The module in a file."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -59,12 +65,13 @@ def _load(name, path):
     return module
 
 
-def _die_with_parent() -> None:
+def die_with_parent(parent) -> None:
     """Ask Linux for SIGKILL when the parent is gone, however it went."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() == 1:
+        if os.getppid() != parent or parent == 1:
             os._exit(1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -66,7 +66,9 @@ class Toolchain:
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
     that fits an error is added to it. ``home`` is the backend's folder, which holds ``worker.py``
-    and the compiled requirements: one file a release of the same packages.
+    and the compiled requirements: one file a release of the same packages. ``preloads``: importing
+    what the worker needs takes seconds, and its ``preload(function, arguments)`` imports what a
+    function will need, once for many calls.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Toolchain:
     download_mb: int
     hints: tuple[Hint, ...] = ()
     requirements_file: str = "requirements.txt"
+    preloads: bool = False
 
     @property
     def worker(self) -> Path:

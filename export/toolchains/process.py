@@ -24,6 +24,7 @@ from ...core.settings import NO_TELEMETRY
 from ...errors import EdgearkError
 from .confine import can_confine
 from .environment import Hint, Toolchain, ToolchainError, clean_environment, dying_with_us
+from .preloaded import Job, can_preload, kill_preloaded, run_preloaded
 
 TIMEOUT_S = 1800  # calibration runs a whole network on every image, on a busy machine
 
@@ -83,18 +84,19 @@ def call(
         (folder / "work").mkdir()
         (folder / "tmp").mkdir()
         limits = {"confined": confined and can_confine(), "memory_bytes": memory_bytes}
-        job = {"function": function, "arguments": dict(arguments), **limits}
-        (folder / "job.json").write_text(json.dumps(job))
+        asked = {"function": function, "arguments": dict(arguments), **limits}
+        (folder / "job.json").write_text(json.dumps(asked))
         if arrays:
             np.savez(folder / "inputs.npz", allow_pickle=False, **arrays)
         start = log.stat().st_size if log.exists() else 0
-        code = _run(
-            [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), str(folder)],
-            folder / "work",
-            log,
-            timeout,
-            temporary=folder / "tmp",
-        )
+        # What a killed worker leaves goes with the scratch folder.
+        environment = {**_environment(), "TMPDIR": str(folder / "tmp")}
+        if toolchain.preloads and can_preload():
+            job = Job(folder, log, environment)
+            code = run_preloaded(python, toolchain.worker, job, timeout)
+        else:
+            command = [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), str(folder)]
+            code = _run(command, folder / "work", log, timeout, environment)
         result_path = folder / "result.json"
         if not result_path.exists():
             cause = _how_it_died(code, timeout)
@@ -140,12 +142,14 @@ def run_command(
         ToolchainError: it did not end with status 0.
     """
     start = log.stat().st_size if log.exists() else 0
-    temporary = confined_to[0] if confined_to else None
+    environment = _environment(with_gpu)
+    if confined_to:
+        environment["TMPDIR"] = str(confined_to[0])
     if confined_to and can_confine():
         limits = {"writable": list(map(str, confined_to)), "with_gpu": with_gpu}
         limits["memory_bytes"] = 0 if with_gpu else memory_bytes  # a driver reserves terabytes
         command = [sys.executable, "-I", "-S", str(_CONFINE), json.dumps(limits), *command]
-    code = _run(dying_with_us(command), cwd, log, timeout, with_gpu, temporary)
+    code = _run(dying_with_us(command), cwd, log, timeout, environment)
     if code != 0:
         cause = f"it ended with status {code}" if code and code > 0 else _how_it_died(code, timeout)
         if last := _last_error(_words(log, start)):
@@ -173,20 +177,15 @@ def find_modules(python: Path, names: Sequence[str]) -> set[str]:
     return set(done.stdout.split()) & set(names)
 
 
+def _environment(with_gpu: bool = False) -> dict[str, str]:
+    environment = {**clean_environment(), **NO_TELEMETRY, "PYTHONUNBUFFERED": "1"}
+    return environment if with_gpu else {**environment, "CUDA_VISIBLE_DEVICES": ""}
+
+
 def _run(
-    command: list[str],
-    cwd: Path,
-    log: Path,
-    timeout: float,
-    with_gpu: bool = False,
-    temporary: Path | None = None,
+    command: list[str], cwd: Path, log: Path, timeout: float, environment: dict[str, str]
 ) -> int | None:
     """The exit code; None when the time was up."""
-    environment = {**clean_environment(), **NO_TELEMETRY, "PYTHONUNBUFFERED": "1"}
-    if temporary is not None:  # what a killed worker leaves goes with the scratch folder
-        environment["TMPDIR"] = str(temporary)
-    if not with_gpu:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -212,6 +211,7 @@ def kill_running() -> None:
     """Kill every worker of this process, and its children; who waits for one sees it die."""
     for process in tuple(_running):
         _kill(process)
+    kill_preloaded()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

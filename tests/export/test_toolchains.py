@@ -24,10 +24,26 @@ from edgeark.export.toolchains import (
     manage,
 )
 from edgeark.export.toolchains import environment as env
+from edgeark.export.toolchains.preloaded import can_preload
 
 WORKER = textwrap.dedent(
     """
-    import os, signal, subprocess, sys, time
+    import os, signal, subprocess, sys, threading, time
+
+    loads = 0
+
+    def preload(function, arguments):
+        global loads
+        loads += 1
+        if function == "threaded":
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        if function == "unloadable":
+            raise ImportError("libGL.so is missing")
+
+    def which(arguments, arrays):
+        return {"loads": loads, "parent": os.getppid(), "set": os.environ.get("SET")}, {}
+
+    threaded = unloadable = which
 
     def double(arguments, arrays):
         print("words of the vendor")
@@ -55,6 +71,11 @@ WORKER = textwrap.dedent(
             file.write(str(child.pid))
         time.sleep(60)
 
+    def pauses(arguments, arrays):
+        with open(arguments["pid"], "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(60)
+
     def hinted(arguments, arrays):
         raise ModuleNotFoundError("No module named 'pkg_resources'")
 
@@ -79,16 +100,27 @@ class LocalToolchain(Toolchain):
         return Path(sys.executable)
 
 
+@pytest.fixture(params=[False, True], ids=["own", "forked"])
+def toolchain(tmp_path: Path, request: pytest.FixtureRequest) -> Toolchain:
+    return local_toolchain(tmp_path, request.param)
+
+
 @pytest.fixture
-def toolchain(tmp_path: Path) -> Toolchain:
-    path = tmp_path / "worker.py"
+def preloading(tmp_path: Path) -> Toolchain:
+    if not can_preload():
+        pytest.skip("a fork without exec is safe on Linux alone")
+    return local_toolchain(tmp_path, True)
+
+
+def local_toolchain(folder: Path, preloads: bool) -> Toolchain:
+    path = folder / "worker.py"
     path.write_text(WORKER)
     hints = (
         Hint(r"No module named 'pkg_resources'", "setuptools >= 81"),
         Hint(r"died with SIGSEGV", "fix of a crash"),
         Hint(r"unsupported conv", "fix of a convolution"),
     )
-    return LocalToolchain("fake", (), tmp_path, ">=3.10", 0, hints, file=path)
+    return LocalToolchain("fake", (), folder, ">=3.10", 0, hints, preloads=preloads, file=path)
 
 
 @pytest.fixture
@@ -139,37 +171,68 @@ def test_a_time_out_kills_the_worker_and_its_children(
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_a_killed_parent_leaves_no_worker(toolchain: Toolchain, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    script = tmp_path / "parent.py"
-    script.write_text(
-        textwrap.dedent(
-            f"""
-            import subprocess, sys
-            from pathlib import Path
-            bootstrap = {str(Path(env.__file__).with_name("bootstrap.py"))!r}
-            folder = Path({str(tmp_path)!r})
-            (folder / "job.json").write_text(
-                '{{"function": "sleeps", "arguments": {{"pid": "{pid_file}"}}}}')
-            worker = subprocess.Popen(
-                [sys.executable, bootstrap, {str(toolchain.worker)!r}, str(folder)],
-                start_new_session=True)
-            print(worker.pid, flush=True)
-            worker.wait()
-            """
-        )
+    code = textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        from edgeark.export.toolchains import Toolchain, process
+        Toolchain.ensure = lambda self: Path(sys.executable)
+        fake = Toolchain("fake", (), Path({str(tmp_path)!r}), "", 0, preloads={toolchain.preloads})
+        process.call(fake, "pauses", {{"pid": {str(pid_file)!r}}}, log=fake.home / "log.txt")
+        """
     )
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    deadline = time.monotonic() + 30
-    while not pid_file.exists() and time.monotonic() < deadline:
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline and parent.poll() is None
         time.sleep(0.05)
     parent.kill()
     parent.wait()
+    worker = int(pid_file.read_text())
     try:
         assert _gone(worker)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker, signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_packages_are_imported_once_for_many_calls(
+    preloading: Toolchain, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a job does to its process, the next one has another with its own environment."""
+    first, _ = call(preloading, "which", {}, log=log)
+    with pytest.raises(ToolchainError, match="SIGSEGV"):
+        call(preloading, "crash", {"signal": "SIGSEGV"}, log=log)
+    monkeypatch.setenv("SET", "now")
+    second, _ = call(preloading, "which", {}, log=log)
+    assert (first["loads"], second["loads"]) == (1, 3)
+    assert first["parent"] == second["parent"] != os.getpid()
+    assert (first["set"], second["set"]) == (None, "now")
+
+
+def test_a_server_with_threads_does_its_job_and_ends(preloading: Toolchain, log: Path) -> None:
+    """A fork would lose the threads, and whoever waits for one waits for ever."""
+    for _ in range(2):
+        values, _ = call(preloading, "threaded", {}, log=log, timeout=60)
+        assert (values["loads"], values["parent"]) == (1, os.getpid())
+
+
+def test_a_server_that_is_gone_is_started_again(preloading: Toolchain, log: Path) -> None:
+    before, _ = call(preloading, "which", {}, log=log)
+    os.kill(before["parent"], signal.SIGKILL)
+    after, _ = call(preloading, "which", {}, log=log)
+    assert after["parent"] != before["parent"]
+
+
+def test_what_cannot_be_preloaded_is_left_to_the_job(preloading: Toolchain, log: Path) -> None:
+    assert call(preloading, "unloadable", {}, log=log)[0]["loads"] == 0
+    assert "libGL.so is missing" in log.read_text()
+
+
+def test_changed_code_is_loaded_again(preloading: Toolchain, log: Path) -> None:
+    before, _ = call(preloading, "which", {}, log=log)
+    os.utime(preloading.worker, (1, 1))
+    assert call(preloading, "which", {}, log=log)[0]["parent"] != before["parent"]
 
 
 def test_the_worker_sees_no_other_python(
@@ -258,6 +321,7 @@ def test_two_installations_started_together_both_succeed(small: Toolchain, tmp_p
         f"""
         from pathlib import Path
         from edgeark.export.toolchains import environment as env
+from edgeark.export.toolchains.preloaded import can_preload
         home = Path({str(tmp_path)!r})
         print(env.Toolchain("small", (), home, ">=3.10", 1).ensure())
         """

@@ -34,6 +34,7 @@ class ExecuTorch(IsolatedTarget):
         packages=("executorch", "torchao"),
         python=">=3.10,<3.15",
         download_mb=46,
+        preloads=True,
     )
     board = BoardRuntime(HERE / "board")
 

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 import os
 import sys
 import time
 
 import numpy as np
+
+_CONVERTER = (
+    "executorch.backends.xnnpack.partition.xnnpack_partitioner",
+    "executorch.backends.xnnpack.quantizer.xnnpack_quantizer",
+    "torchao.quantization.pt2e.quantize_pt2e",
+)
+
+
+def preload(function, arguments):
+    _import_torch(arguments["packages"])
+    for name in ("executorch.runtime", *(_CONVERTER if function == "convert" else ())):
+        importlib.import_module(name)
+    if function == "convert":
+        _make_patterns()
+
+
+def _make_patterns():
+    """The networks that XNNPACK's passes look for in every network.
+
+    Making them takes longer than converting a small network does. It leaves no threads.
+    """
+    import torch
+    from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    bilinear_2d.get_graphs_dict()
+    sdpa.get_graphs()
+    torch.set_num_threads(count)
 
 
 def convert(arguments, arrays):
@@ -138,7 +170,8 @@ def _inputs(images, settings):
 
 
 def _import_torch(packages):
-    sys.path.append(packages)  # edgeark's PyTorch; last, so that what is here comes first
+    if packages not in sys.path:
+        sys.path.append(packages)  # edgeark's PyTorch; last, so that what is here comes first
     import torch
 
     return torch

@@ -20,6 +20,7 @@ TOOLCHAIN = Toolchain(
     packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "ethos-u-vela"),
     python=">=3.10",
     download_mb=237,
+    preloads=True,
 )
 _ARTIFACT = "model.tflite"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import re
 import shutil
@@ -15,6 +16,19 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 
+def preload(function, arguments):
+    if function == "convert":
+        _add_packages(arguments["packages"])
+        for name in ("litert_torch", "ai_edge_quantizer.quantizer"):
+            importlib.import_module(name)
+
+
+def _add_packages(packages):
+    """edgeark's PyTorch; last, so that what is here comes first."""
+    if packages not in sys.path:
+        sys.path.append(packages)
+
+
 def convert(arguments, arrays):
     """torch.export's program to a LiteRT file; int8 where there are calibration images.
 
@@ -22,7 +36,8 @@ def convert(arguments, arrays):
     int8 there is to be read.
     """
     settings, path = arguments["settings"], arguments["out"]
-    _convert(arguments["program"], settings["layout"], arguments["packages"], path)
+    preload("convert", arguments)
+    _convert(arguments["program"], settings["layout"], path)
     if "images" in arrays:
         _quantize(path, arrays["images"], settings)
     runner = _Runner(path, settings["layout"])
@@ -103,8 +118,7 @@ class _Runner:
         return output.transpose(0, 3, 1, 2) if is_map else output
 
 
-def _convert(program, layout, packages, path):
-    sys.path.append(packages)  # edgeark's PyTorch; last, so that what is here comes first
+def _convert(program, layout, path):
     import litert_torch
     import torch
 
