@@ -36,7 +36,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 # The files that take longest begin, so that no worker is left alone with one in the end.
 LONGEST = (
-    *("test_nncase.py", "test_targets.py", "test_training.py", "test_rewrite.py"),
+    *("test_nncase.py", "test_targets.py", "test_training.py"),
+    *("test_rewrite_engines.py", "test_rewrite_forms.py"),
     *("test_executorch.py", "test_accuracy.py", "test_ncnn.py", "test_executorch_rules.py"),
     *("test_nncase_tflite.py", "test_rule_examples.py", "test_litert.py", "test_k210_nncase.py"),
     *("test_tensorrt.py", "test_graph.py", "test_int8_inputs.py", "test_projects.py"),
@@ -53,6 +54,7 @@ SLOW = (
     "test_board_pages.py",
     *("test_yolox.py", "test_qat.py", "test_robustness.py", "test_lint.py", "test_plugin.py"),
     *("test_run.py", "test_optimize.py", "test_rewrite_command.py", "test_every_operator.py"),
+    "test_rewrite.py",
     *("test_workers.py", "test_matrix.py", "test_edge_post_build.py", "test_toolchains.py"),
     "test_conformance.py",
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.messages import describe_invalid
 from .spec import Color
 
 _Side = Annotated[int, Field(gt=0, le=2**14)]
@@ -37,5 +38,4 @@ def check_stored(fields: Any) -> dict[str, Any]:
     try:
         return _StoredSpec.model_validate(fields).model_dump(exclude_unset=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError("".join(f"{part}: " for part in first["loc"]) + first["msg"]) from None
+        raise ValueError(describe_invalid(error)) from None
