@@ -118,6 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["inputs", "kills"], help="default: both")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as place:
@@ -128,9 +129,10 @@ def main() -> int:
         import_all()
         call_forked(lambda: make_good(root / "good"))
         good = Good(root / "good")
-        seconds = 60 * options.minutes
-        table = spoil(good, root, 0.75 * seconds, rng)
-        kills, lost = kill(good, root, 0.25 * seconds, rng)
+        shares = {"inputs": (1, 0), "kills": (0, 1)}.get(options.only, (0.75, 0.25))
+        of_inputs, of_kills = (60 * options.minutes * share for share in shares)
+        table = spoil(good, root, of_inputs, rng)
+        kills, lost = kill(good, root, of_kills, rng)
     rows = {
         **table,
         "all": Counts(sum((each.numbers for each in table.values()), collections.Counter())),

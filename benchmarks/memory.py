@@ -1,6 +1,6 @@
 """What training on many images takes: ``python benchmarks/memory.py [--images N] [--steps S]``.
 
-Writes N small JPEGs of four classes into a folder, trains MobileNet v1 0.25 at 224x224 on them, and
+Writes N JPEGs of 224x224 and four classes into a folder, trains MobileNet v1 0.25 at that size, and
 prints the most memory that the process had resident: after listing and looking at them, after
 decoding them all, and at the end of an epoch with validation and test. The epoch is cut to S
 batches, drawn from all images; nothing else is. The folder is deleted afterwards.
@@ -39,7 +39,7 @@ hflip = 0.5
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Noise of a class's colour, 64x64; every hundredth is a test image."""
+    """Noise of a class's colour, 224x224; every hundredth is a test image."""
     rng = np.random.default_rng(0)
     tints = rng.integers(0, 128, (4, 3), np.uint8)
     for index in range(count):
@@ -47,7 +47,7 @@ def write_images(folder: Path, count: int) -> None:
         place = folder / part / f"class{index % 4}"
         place.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(0, 128, (8, 8, 3), np.uint8) + tints[index % 4]
-        image, encoded = Image.fromarray(coarse).resize((64, 64)), BytesIO()
+        image, encoded = Image.fromarray(coarse).resize((224, 224)), BytesIO()
         image.save(encoded, "JPEG", quality=80)
         (place / f"{index}.jpg").write_bytes(encoded.getvalue())
 

@@ -1,11 +1,13 @@
-"""Folders of work in progress: a process holds its own, and collects those of dead ones."""
+"""Work in progress: a process holds its own folders and files, and collects those of dead ones."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,6 +54,42 @@ def held_folder(path: Path) -> Iterator[Path]:
             os.close(place)
 
 
+@contextmanager
+def held_file(path: Path, suffix: str) -> Iterator[Path]:
+    """A new, empty file beside ``path``, which is written to and may then take its place.
+
+    Those that killed processes have left there for the same ``path`` go first; this one is gone at
+    the end, unless it has been given another name by then.
+
+    Args:
+        path: where the file will come to.
+        suffix: of the new file's name.
+    """
+    prefix = f".{path.stem}."
+    for other in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
+        if (held := _hold_file(other)) is not None:
+            other.unlink(missing_ok=True)
+            os.close(held)
+    partial = path.with_name(f"{prefix}{secrets.token_hex(6)}{suffix}")
+    partial.touch()
+    held = _hold_file(partial)
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _hold_file(path: Path) -> int | None:
+    """As :func:`_hold`; None as well for what is gone or is no regular file of this user."""
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
+            return _hold(path)
+    return None
+
+
 def collect(parent: Path, prefix: str, suffix: str = "") -> None:
     """Delete the folders of that name in ``parent`` that no living process holds."""
     if fcntl is None:
@@ -75,14 +113,14 @@ def collect(parent: Path, prefix: str, suffix: str = "") -> None:
                     os.close(place)
 
 
-def _hold(folder: Path) -> int | None:
-    """The lock on a folder, which ends with the process; None where another has it."""
+def _hold(place: Path) -> int | None:
+    """The lock on a folder or a file, which ends with the process; None where another has it."""
     if fcntl is None:
         return None
-    place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    held = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(place)
+        os.close(held)
         return None
-    return place
+    return held

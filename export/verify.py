@@ -15,7 +15,7 @@ from ..core.crash_log import describe_fault, is_debugging
 from ..core.settings import trusts_files
 from ..errors import EdgearkError
 from .results.compare import compare
-from .results.folder import MANIFEST
+from .results.folder import GOLDEN_COUNT, MANIFEST
 from .results.manifest import Manifest, ManifestError, read_manifest, sha256_of
 from .results.schema import VerifyResult
 from .targets import TargetError, find_target
@@ -28,6 +28,7 @@ REPEAT_TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "i
 
 
 MOST_GOLDEN_BYTES = 2**31
+_MOST_VALUES = 2**28  # of one array: others are made of it, in float64
 _RAN = {Evidence.EXECUTED.value, Evidence.SIMULATED.value, Evidence.MODELLED.value}
 
 
@@ -72,12 +73,15 @@ class Reopened:
             named.append((golden.file, golden.sha256, None))
         return [name for name, digest, size in named if not self._is_same(name, digest, size)]
 
-    def _is_same(self, name: str, digest: str, size: int | None) -> bool:
-        """Whether a file lies in the folder itself, and has that content."""
+    def has(self, name: str) -> bool:
+        """Whether a file lies in the folder itself, and is no link to another place."""
         path = self.folder / name
-        if not path.is_file() or self.folder.resolve() not in path.resolve().parents:
-            return False
-        return size in (None, path.stat().st_size) and sha256_of(path) == digest
+        return path.is_file() and self.folder.resolve() in path.resolve().parents
+
+    def _is_same(self, name: str, digest: str, size: int | None) -> bool:
+        path = self.folder / name
+        is_whole = self.has(name) and size in (None, path.stat().st_size)
+        return is_whole and sha256_of(path) == digest
 
     def golden(self) -> Golden:
         """The golden vectors.
@@ -110,6 +114,8 @@ class Reopened:
         fits = images.dtype.names is not None or images.dtype == np.uint8
         if count == 0 or images.shape[1:] != wanted or not fits:
             raise EdgearkError(f"{path}: no inputs as this network takes them")
+        if count > GOLDEN_COUNT:
+            raise EdgearkError(f"{path}: {count} inputs, and an export has {GOLDEN_COUNT} at most")
         outputs = len(self.manifest.outputs)
         ran = (self.manifest.evidence or "").partition(" ")[0] in _RAN
         for kind, arrays in (("PyTorch", golden.reference), ("the export", golden.answers)):
@@ -125,6 +131,8 @@ class Reopened:
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise ValueError(f"{name} is no array of numbers")
+    if array.size > _MOST_VALUES:
+        raise ValueError(f"{name} has more than {_MOST_VALUES // 2**20} Mi values")
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"{name} holds infinite or undefined values, or none")
     return array

@@ -17,6 +17,7 @@ from edgeark.core import scratch
 from edgeark.core.scratch import collect, held_folder, scratch_folder
 from edgeark.export.results.folder import staged_folder
 from edgeark.export.toolchains.environment import dying_with_us
+from edgeark.training.checkpoint import atomic_path
 from support.command import Run
 
 
@@ -258,3 +259,36 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments: list[str]) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ") and "No space left" in line and "--out" not in line
+
+
+HALF_A_FILE = """
+import sys, time
+from pathlib import Path
+from edgeark.training.checkpoint import atomic_path
+with atomic_path(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    print(partial, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is held there")
+def test_half_a_file_of_a_dead_process_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "r.html"
+    dead, alive = (start(HALF_A_FILE, path) for _ in range(2))
+    try:
+        halves = [Path(process.stdout.readline().strip()) for process in (dead, alive)]  # type: ignore[union-attr]
+        dead.kill()
+        dead.wait()
+        (path.parent / ".r.other.partial.html").symlink_to(halves[1])
+        with atomic_path(path) as partial:
+            partial.write_text("whole")
+        assert path.read_text() == "whole"
+        assert [half.exists() for half in halves] == [False, True]
+    finally:
+        for process in (dead, alive):
+            process.kill()
+            process.wait()
+    with atomic_path(path) as partial:
+        partial.write_text("again")
+    assert names(path.parent) == [".r.other.partial.html", "r.html"], "links are left alone"

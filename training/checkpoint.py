@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ..core.scratch import held_file
 from ..errors import EdgearkError
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,11 @@ class CheckpointError(EdgearkError):
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it becomes ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with held_file(path, f".partial{path.suffix}") as partial:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

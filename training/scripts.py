@@ -121,5 +121,5 @@ def train(
     )
     if test is not None:
         with atomic_path(out / "result.json") as path:
-            path.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+            path.write_text(json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n")
     return report

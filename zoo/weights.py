@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..core.catalog import WEIGHTS_DIR, packaged_weights
+from ..core.scratch import held_file
 from ..errors import EdgearkError
 from .spec import name_of
 
@@ -75,17 +75,15 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     header = {"format": "pt", **(info or {})}
     if (spec := getattr(model, "spec", None)) is not None:
         fields = spec.to_dict()
-        header[_SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS})
+        header[_SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS}, allow_nan=False)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(state, partial, metadata=header)
+    with held_file(path, f".partial{path.suffix}") as partial:
+        try:
+            save_file(state, partial, metadata=header)
+        except SafetensorError as error:
+            raise WeightsError(f"cannot write {path} ({error}); is the disk full?") from error
         partial.chmod(0o644)
         partial.replace(path)
-    except SafetensorError as error:
-        raise WeightsError(f"cannot write {path} ({error}); is the disk full?") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -58,7 +58,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bund
     with staged_folder(out) as folder:
         golden = _write_golden(folder, vectors, found.manifest.precision)
         facts = facts_of(found.manifest, board, golden, found.target.chip)
-        text = json.dumps(facts.to_dict(), indent=2, ensure_ascii=False)
+        text = json.dumps(facts.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / FACTS).write_text(text + "\n", encoding="utf-8")
         _copy_network(found, board, folder)
         if "python" in wanted:
@@ -126,6 +126,8 @@ def _copy_network(found: Reopened, board: BoardRuntime, folder: Path) -> None:
     if board.takes_sources:
         names += found.manifest.sources
     for name in names:
+        if not found.has(name):  # sources have no digest
+            raise BundleError(f"{name} is missing in {found.folder}, or a link to another place")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found.folder / name, folder / name)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,21 @@ def undefined(name: str) -> Callable[[dict[str, np.ndarray]], None]:
     return spoil
 
 
+def repeat(arrays: dict[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        arrays[name] = np.concatenate([array] * 5)
+
+
+def promise_much(folder: Path) -> None:
+    """A header of more numbers than any memory holds, and none of them."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (2, 3, 10**6, 10**6)}
+    path = folder / "golden.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("output0.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    sign(folder)
+
+
 def cut_file(folder: Path) -> None:
     path = folder / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1])
@@ -96,6 +112,8 @@ def cut_file(folder: Path) -> None:
         (spoil_golden(lambda a: a.update(input=a["input"][:1])), "error", "answers to 1 inputs"),
         (spoil_golden(lambda a: a.update(input=a["input"][..., 1:])), "error", "no inputs as"),
         (spoil_golden(lambda a: a.update(input=a["input"] * 1.0)), "error", "no inputs as this"),
+        (spoil_golden(repeat), "error", "10 inputs, and an export has 8 at most"),
+        (promise_much, "error", "cannot read .*golden.npz"),
         (spoil_golden(undefined("output0")), "error", "output0 holds infinite or undefined"),
         (spoil_golden(undefined("pytorch0")), "error", "pytorch0 holds infinite or undefined"),
         (lambda f: ((f / "golden.npz").unlink(), sign(f)), "failed", "not the files .*golden.npz"),

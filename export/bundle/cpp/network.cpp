@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 
 #include "failure.h"
@@ -102,6 +103,17 @@ ep_frame Network::prepare(const Image &image)
     return frame;
 }
 
+static void require_finite(const std::vector<ep_tensor> &outputs)
+{
+    for (const ep_tensor &each : outputs) {
+        const float *values = static_cast<const float *>(each.data);
+        if (each.type == EP_FLOAT32 &&
+            !std::all_of(values, values + each.count, [](float v) { return std::isfinite(v); })) {
+            throw Failure("the runtime's answer holds infinite or undefined values");
+        }
+    }
+}
+
 std::unique_ptr<Answer> Network::operator()(const Image &image, const TaskOptions &options,
                                             Times &times)
 {
@@ -110,6 +122,7 @@ std::unique_ptr<Answer> Network::operator()(const Image &image, const TaskOption
     const double ready = now();
     runtime_->infer();
     const double done = now();
+    require_finite(runtime_->outputs());
     std::unique_ptr<Answer> answer = read_answer(runtime_->outputs(), frame, options);
     times.prepare = ready - start;
     times.infer = done - ready;

@@ -51,7 +51,10 @@ class Program:
         ready = time.perf_counter()
         outputs = self.runtime(x)
         done = time.perf_counter()
-        answer = task.read(self.values(outputs), place, self.facts, self.options)
+        values = self.values(outputs)
+        if not all(np.isfinite(each).all() for each in values):
+            raise Failure("the runtime's answer holds infinite or undefined values")
+        answer = task.read(values, place, self.facts, self.options)
         times = ready - start, done - ready, time.perf_counter() - done
         return answer, dict(zip(PARTS[1:], (1e3 * seconds for seconds in times)))
 
@@ -291,7 +294,7 @@ def main():
     if options.golden:
         report = golden.check(program, folder)
         with open(options.golden, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
+            json.dump(report, file, indent=2, allow_nan=False)
             file.write("\n")
         print(golden.describe(report), file=sys.stderr if options.json else sys.stdout)
         status = 0 if report["ok"] else 1

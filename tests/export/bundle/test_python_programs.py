@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeark.export.bundle.write import HERE, write_bundle
+from edgeark.export.bundle.facts import BundleError
+from edgeark.export.bundle.write import HERE, _copy_network, write_bundle
 from edgeark.export.results.folder import MANIFEST
 from edgeark.export.results.interface import ResizeFacts, head_facts, resize_facts
 from edgeark.export.run import answer_image
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Precision
 from edgeark.export.tasks import get_task
+from edgeark.export.verify import reopen
 from edgeark.zoo import model_entry
 from edgeark.zoo.spec import ResizeRule
 from edgeark.zoo.tasks.images import resize, to_planes
@@ -253,6 +255,46 @@ def test_a_board_cannot_mend_an_export(
     shown = run("verify", made, "--board", exported[2])
     message = "too far from PyTorch" if changed == "manifest" else "not the files that"
     assert shown.status == 1 and message in " ".join(shown.err.split())
+
+
+UNDEFINED = """
+import numpy as np
+class Runtime:
+    def __init__(self, facts, folder, options): self.shape = facts["outputs"][0]["shape"]
+    def __call__(self, x): return [np.full(self.shape, np.nan, np.float32)]
+    def versions(self): return {}
+"""
+
+
+def test_answers_that_are_no_numbers_are_said(
+    exported: tuple[Path, Path, Path], tmp_path: Path, run: Run
+) -> None:
+    bundle, report = Path(shutil.copytree(exported[1], tmp_path / "bundle")), tmp_path / "b.json"
+    (bundle / "python" / "runtime.py").write_text(UNDEFINED)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    target = find_target("onnxruntime")
+    ran = run_program(bundle, target, "--json", tmp_path / "a.png")
+    assert ran.status == 2 and "infinite or undefined values" in ran.err and not ran.out
+    assert run_program(bundle, target, "--golden", report).status == 1
+    shown = run("verify", exported[0], "--board", report)
+    assert shown.status == 1 and "answers otherwise" in shown.err
+
+
+def test_a_bundle_takes_no_file_from_elsewhere(
+    exported: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """Sources, which some runtimes want, have no digest in the manifest."""
+    made = Path(shutil.copytree(exported[0], tmp_path / "float32"))
+    (tmp_path / "secret").write_text("secret")
+    (made / "source.onnx").symlink_to(tmp_path / "secret")
+    manifest = json.loads((made / "manifest.json").read_text())
+    (made / "manifest.json").write_text(json.dumps({**manifest, "sources": ["source.onnx"]}))
+    board = find_target("onnxruntime").board
+    assert board is not None
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match=r"missing .*or a link"):
+        _copy_network(reopen(made), replace(board, takes_sources=True), tmp_path / "out")
+    assert not (tmp_path / "out" / "source.onnx").exists()
 
 
 def test_wrong_answers_are_a_failed_check(
