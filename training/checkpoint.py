@@ -28,7 +28,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it becomes ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with held_file(path, f".partial{path.suffix}") as partial:
-        yield partial
+        try:
+            yield partial
+        except OSError as error:  # libraries leave out where there is no room
+            error.filename = error.filename or str(path)
+            raise
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
