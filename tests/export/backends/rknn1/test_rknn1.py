@@ -21,6 +21,7 @@ from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target, list_targets
 from edgeark.export.targets.base import Artifact
 from edgeark.export.targets.tools import set_tools
+from edgeark.export.verify import reopen
 from edgeark.zoo import create_model, spec_of
 from support.rknn1_cases import TARGET, export_digits, few_digits, packages_of
 from support.toolkit_pythons import make_python
@@ -158,6 +159,9 @@ def test_a_toolkit_of_the_users_converts_and_is_compared(
     assert (row.sqnr_db is not None) == (evidence == "simulated") == (row.metric is not None)
     if row.max_abs_error is not None and row.run_ms:
         assert row.max_abs_error < 1e-4 and row.run_ms > 0
+    export = reopen(row.artifact)
+    again = target.run_untrusted(export.artifact, export.golden().images, tmp_path / "again.txt")
+    assert (again is not None) == (evidence == "simulated"), "confined"
     names = {path.name for path in row.artifact.parent.iterdir()}
     assert "dropped-by-the-toolkit.json" not in names
     assert "wrote" in (row.artifact.parent / "log.txt").read_text()

@@ -17,6 +17,8 @@ from edgeark.export.prepare import EvalContext
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Precision
 from edgeark.export.targets.tools import set_tools
+from edgeark.export.toolchains import ToolchainError
+from edgeark.export.toolchains.confine import can_confine
 from edgeark.zoo import spec_of
 from onnx import TensorProto, numpy_helper
 from support import tensorrt_double
@@ -108,6 +110,24 @@ def test_a_python_with_tensorrt_runs_it(
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     size = Path(str(row.artifact)).stat().st_size
     assert calls == [["create_network", 2], ["clear_flag", 7], ["deserialize", size]]
+
+
+@pytest.mark.skipif(not can_confine(), reason="no Landlock here")
+def test_an_export_of_others_writes_nowhere(
+    digits: EvalContext, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in keeps its calls in a file, outside of the scratch folder."""
+    target, log, images = find_target("tensorrt"), tmp_path / "log.txt", digits.test.images[:2]
+    set_tools([target], {"tensorrt": python})
+    (out := tmp_path / "out").mkdir()
+    artifact = target.convert(Conversion(digits.graph, "float32", out, log))
+    with pytest.raises(ToolchainError, match="tensorrt: run failed"):
+        target.run_untrusted(artifact, images, log)
+    assert "Permission denied" in log.read_text() and not (tmp_path / "calls").exists()
+    monkeypatch.setenv("TENSORRT_CALLS", "/dev/null")
+    result = target.run_untrusted(artifact, images, log)
+    assert result is not None
+    np.testing.assert_allclose(result.outputs[0], digits.reference[0][:2], atol=1e-4)
 
 
 @pytest.mark.parametrize(("stage", "words"), [("parse", "told to fail"), ("build", "no engine")])
