@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ..core.catalog import is_model_name
+from ..errors import EdgearkError
 from ..zoo.spec import ModelSpec, spec_of
 from .check import fits, fits_zoo_model
 from .prepare import EvalContext, MetricFunction, prepare, prepare_source
@@ -92,8 +93,10 @@ class NetworkRequest:
             rewrite_for: targets whose rules are rewritten away first.
 
         Raises:
-            EdgearkError: no such network, no weights, no data.
+            EdgearkError: no such network, no weights, no data, or a limit below 1.
         """
+        if limit is not None and limit < 1:
+            raise EdgearkError(f"limit={limit}: at least one sample is compared")
         if self.is_measured and not rewrite_for:
             network = self.network if isinstance(self.network, nn.Module) else str(self.network)
             return prepare(

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import edgeark
 import numpy as np
 import pytest
 import torch
@@ -254,3 +255,11 @@ def test_outputs_that_are_not_the_task_s_are_one_line(tmp_path: Path, run: Run) 
     given = (f"{tmp_path / 'net.py'}:Net", "--spec", tmp_path / "spec.toml")
     done = run("run", *given, "--image", tmp_path / "a.pgm")
     assert done.status == 2 and "not one value for each of 2 classes" in done.err
+
+
+@pytest.mark.parametrize("given", [{"limit": 0}, {"limit": -3}, {"jobs": 0}])
+def test_nothing_is_no_proof(given: dict[str, int], tmp_path: Path) -> None:
+    """No image compared would be no difference found."""
+    network, example = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
+    with pytest.raises(edgeark.EdgearkError, match="at least one"):
+        edgeark.export_model(network, "onnxruntime", example_inputs=example, out=tmp_path, **given)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from ...errors import EdgearkError
 from .memory import MemoryGate
 from .process import kill_running
 
@@ -25,7 +26,12 @@ def map_in_order(
     Fewer run at a time where memory is short: each may take :data:`~.memory.JOB_BYTES`.
     At Ctrl-C, or when a call raises, what has not begun is left, toolchains' processes are killed,
     and the calls under way come to their end before the error goes on.
+
+    Raises:
+        EdgearkError: ``jobs`` is below 1.
     """
+    if jobs < 1:
+        raise EdgearkError(f"jobs={jobs}: at least one export runs at a time")
     if jobs == 1 or len(items) < 2:
         return [function(item) for item in items]
     gate = MemoryGate(min(jobs, len(items)))
