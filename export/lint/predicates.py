@@ -80,7 +80,7 @@ def strided_slice(op: Op) -> str | None:
 
 def dilated_pool(op: Op) -> str | None:
     dilation = op.arguments["dilation"]
-    is_dilated = any(side != 1 for side in expand_to_ntuple(dilation, 1))
+    is_dilated = any(side != 1 for side in (dilation if isinstance(dilation, list) else [dilation]))
     return f"a max pool with dilation {dilation}" if is_dilated else None
 
 

@@ -28,7 +28,7 @@ def index_of_max(x: Tensor) -> Tensor:
 
 
 def unpool(x: Tensor) -> Tensor:
-    return f.max_unpool2d(*f.max_pool2d(x, 2, return_indices=True), 2)
+    return f.max_unpool2d(*f.max_pool2d(x, 2, return_indices=True), [2, 2])
 
 
 def upsample_pooled(x: Tensor) -> Tensor:
