@@ -28,10 +28,19 @@ CASES = {
 }
 
 
-def measure(command: list[str], folder: str) -> tuple[float, float]:
-    """Wall and CPU seconds of one run."""
+def measure(
+    command: list[str], folder: str, allowed: tuple[int, ...] = (0,)
+) -> tuple[float, float]:
+    """Wall and CPU seconds of one run.
+
+    Raises:
+        CalledProcessError: it ended with another status than is ``allowed``.
+    """
     before, start = os.times(), time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True)
+    if done.returncode not in allowed:
+        sys.stderr.buffer.write(done.stderr)
+        done.check_returncode()
     wall, after = time.perf_counter() - start, os.times()
     cpu = after.children_user + after.children_system
     return wall, cpu - before.children_user - before.children_system
