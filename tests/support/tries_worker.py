@@ -16,6 +16,20 @@ from pathlib import Path
 import numpy as np
 
 
+def preload(function, arguments):
+    """What the toolchain's own worker preloads to convert."""
+    (first, given, _), *_ = arguments["jobs"][0]
+    _load(arguments["worker"]).preload(first, given)
+
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location("worker", path)
+    assert spec and spec.loader
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    return worker
+
+
 def try_each(arguments, arrays):
     """Each job's steps are ``[function, arguments, array]``: the name of its images, or ''.
 
@@ -24,10 +38,7 @@ def try_each(arguments, arrays):
     of the worker that are to return what they are given. Where ``forks`` is true, each job has a
     process of its own, which may die.
     """
-    spec = importlib.util.spec_from_file_location("worker", arguments["worker"])
-    assert spec and spec.loader
-    worker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(worker)
+    worker = _load(arguments["worker"])
     for name in arguments["without"]:
         assert hasattr(worker, name)
         setattr(worker, name, lambda given: given)
