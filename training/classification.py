@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from .rounding import finish_whitened
 from .verdicts import judge_classifier
 from .whitening import start_whitened
 
+_MOST_VALUES = 2**22  # of an evaluated batch: 27 images of 3x224x224
 Augment = Callable[[Tensor, AugmentConfig], Tensor]  # uint8 images in, float ones in 0..255 out
 
 
@@ -120,8 +122,13 @@ def predict(
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """The logits of every image, ``[N, classes]``."""
-    batches = answer_batches(model, images, normalize, device, batch_size=500)
+    batches = answer_batches(model, images, normalize, device, batch_size=_evaluated(images))
     return np.concatenate([classification.flatten_logits(output) for output in batches])
+
+
+def _evaluated(images: ImageSet) -> int:
+    """Images in a batch that is evaluated: maps of a network are many times its input."""
+    return max(1, min(500, _MOST_VALUES // math.prod(images.images.shape[1:])))
 
 
 @torch.inference_mode()

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from edgeark.errors import EdgearkError
 from edgeark.training import scripts
 from edgeark.training.checkpoint import load_checkpoint
+from edgeark.training.classification import predict
 from edgeark.training.config import load_recipe
+from edgeark.training.data import ImageSet
 from edgeark.training.progress import Progress
 from edgeark.zoo import create_model
 from rich.console import Console
@@ -107,3 +110,20 @@ def test_progress_shows_throughput_and_the_time_left() -> None:
     assert "3/10  loss 0.5000  1234/s  top1 0.9000" in shown
     (left,) = re.findall(r"\d\d:\d\d", shown[shown.rindex("3/10") :])
     assert "00:00" < left <= "00:05"
+
+
+@pytest.mark.parametrize(("side", "most"), [(224, 27), (28, 500)])
+def test_large_images_are_evaluated_a_few_at_a_time(side: int, most: int) -> None:
+    """A network's maps are many times its input: 500 images of 224x224 took 3 GiB."""
+    images = np.zeros((520 if side < 100 else 60, 3, side, side), np.uint8)
+    labels = np.zeros(len(images), np.int64)
+    sizes = []
+
+    class Net(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return x.mean((2, 3))
+
+    given = ImageSet("some", "test", images, labels, ("a", "b", "c"))
+    assert predict(Net(), given, lambda x: x.float()).shape == (len(images), 3)
+    assert max(sizes) == most
