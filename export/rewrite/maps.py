@@ -363,3 +363,25 @@ def dilated_maximum(
             first = torch.maximum(first, other)
         x = first
     return x
+
+
+@rewrite_rule("expand", "expand_as", done="a repeat", serves=("expanded-columns",))
+def repeated(x: Tensor, size: Sequence[int] | Tensor, *_: Any) -> Tensor | None:
+    sides = size.shape if isinstance(size, Tensor) else size
+    if len(sides) != x.ndim:
+        return None
+    pairs = zip(sides, x.shape, strict=True)
+    return x.repeat([1 if side == -1 else side // own for side, own in pairs])
+
+
+@rewrite_rule(
+    "repeat_interleave.self_int",
+    done="a repeat beside each value",
+    serves=("expanded-columns",),
+)
+def repeated_beside(x: Tensor, repeats: int, dim: int | None, *_: Any) -> Tensor | None:
+    if dim is None:
+        return None
+    axis = dim % x.ndim
+    counts = [repeats if index == axis + 1 else 1 for index in range(x.ndim + 1)]
+    return x.unsqueeze(axis + 1).repeat(counts).flatten(axis, axis + 1)

@@ -51,12 +51,25 @@ def transposed(op: Op) -> str | None:
 @rules.op(
     *("pad", "constant_pad_nd"),
     name="padding-layer",
-    reason="nncase dies of a computed padding (SIGABRT)",
+    severity="warning",
+    reason="the CPU pads, with maps copied to it and back",
     fix="give the next convolution padding=1, the same on all sides; edgeark rewrite finds equal "
     "ones for (0,1,0,1)",
 )
 def padding_layer(op: Op) -> str | None:
     return "a padding between layers"
+
+
+@rules.op(
+    *("pad", "constant_pad_nd"),
+    name="padding-value",
+    reason="nncase pads with another value, without a word",
+    fix="pad with zeros, or reflect or replicate",
+)
+def padding_value(op: Op) -> str | None:
+    value = op.arguments.get("value") or 0
+    is_constant = op.arguments.get("mode", "constant") == "constant"
+    return f"a padding of {value:g}" if is_constant and value else None
 
 
 rules.op(

@@ -55,21 +55,10 @@ def groups(op: Op) -> str | None:
     return None if fits else f"{count} groups, {before} to {after} channels"
 
 
-@rules.op(
-    *("pad", "constant_pad_nd"),
-    name="padding-layer",
-    severity="warning",
-    reason="the CPU pads, with maps copied to it and back",
-    fix="give the next convolution padding=1",
-)
-def padding_layer(op: Op) -> str | None:
-    return "a padding between layers"
-
-
 rules.add(litert.fractional)
 
 _ONNX_ALONE = (
-    *("gelu", "half-pixel-bilinear", "padded-average", "pool-ceil-mode"),
+    *("gelu", "half-pixel-bilinear", "padded-average", "padding-value", "pool-ceil-mode"),
     "depthwise-multiplier",  # one of its own ``groups``
 )
 _REPLACED = {*_ONNX_ALONE, *(rule.name for rule in (*rules, *onnx_file.rules))}

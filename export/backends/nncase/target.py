@@ -51,7 +51,6 @@ _WHITE = 255  # nncase takes a raw pixel as a share of it
 _SIMULATED_MACS = 500e9  # some 10 minutes on two cores
 _PART = 250  # images that are worth a process
 _HINTS = (
-    Hint(r"(?m)^unsupported type: ", "nncase reads no computed padding: pad inside convolutions"),
     Hint(r"Emitter for .* is not found", "the K210 cannot compute this operator"),
     Hint("Unsupported tflite opcode", "nncase does not read this operator: try k210-nncase"),
 )

@@ -45,6 +45,7 @@ LEFT = {
         "a floor division of integers",
         "the logarithm of a sum with an exponential",
         "a transposed convolution with dilation (2, 2)",
+        "a max pool with dilation [2]",
         "an output of 1",
     },
     "opencv5": {
