@@ -57,7 +57,7 @@ def make_network(model: str, folder: Path) -> Network:
 
 
 def _functions(bundle: Path) -> dict[str, Any]:
-    """Of task.py, and ``read_image``."""
+    """Of task.py, and ``read_image`` and ``prepare`` of images.py."""
     sys.path.insert(0, str(HERE / "python"))
     try:
         found = runpy.run_path(str(bundle / "python" / "task.py"))
@@ -66,7 +66,7 @@ def _functions(bundle: Path) -> dict[str, Any]:
         sys.path.remove(str(HERE / "python"))
         for name in ("images", "png"):
             sys.modules.pop(name, None)
-    return {**found, "read_image": images["read_image"]}
+    return {**found, **{name: images[name] for name in ("prepare", "read_image")}}
 
 
 @dataclass(frozen=True)

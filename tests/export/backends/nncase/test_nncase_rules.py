@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from edgeark.export.backends.nncase.examples import EXAMPLES
 from edgeark.export.backends.nncase.rules import rules
+from edgeark.export.graph.files import GraphError
 from edgeark.export.lint import Example
 from edgeark.export.lint.examples import Which
 from edgeark.export.toolchains import ToolchainError
@@ -30,7 +31,7 @@ def quality(example: Example, which: Which, folder: Path) -> float:
     folder.mkdir()
     try:
         artifact, _, graph = convert(model, folder, spec)
-    except ToolchainError:
+    except (GraphError, ToolchainError):
         return -200.0
     return sqnr_db(artifact, graph)
 
