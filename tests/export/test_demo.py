@@ -102,7 +102,7 @@ def test_demo_writes_its_report_even_if_a_target_fails(
             ("good", "int8", "ok"),
         )
     ]
-    assert len(steps) == 2 + 6
+    assert len({step.partition(":")[0] for step in steps}) == 2 + 6
     page = result.report.read_text(encoding="utf-8")
     assert "the converter gave up" in page
     names = [row[0] for row in Tables(page).tables[0] if len(row) > 1]
