@@ -321,7 +321,6 @@ def test_two_installations_started_together_both_succeed(small: Toolchain, tmp_p
         f"""
         from pathlib import Path
         from edgeark.export.toolchains import environment as env
-from edgeark.export.toolchains.preloaded import can_preload
         home = Path({str(tmp_path)!r})
         print(env.Toolchain("small", (), home, ">=3.10", 1).ensure())
         """
