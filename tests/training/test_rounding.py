@@ -55,9 +55,16 @@ def test_a_filter_of_zeros_stays() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_whitened_filters_lose_little_where_plain_rounding_costs_much(
-    channels: int, rng: np.random.Generator
-) -> None:
+def test_whitened_filters_lose_little_where_plain_rounding_costs_much(channels: int) -> None:
+    """How much is a matter of the images and of the last digits of eigenvectors: 1 to 50 times."""
+    pairs = [losses(np.random.default_rng(seed), channels) for seed in range(8)]
+    assert all(bool((ours <= 1.01 * theirs).all()) for ours, theirs in pairs)
+    ours, theirs = (float(torch.stack(errors).sum()) for errors in zip(*pairs, strict=True))
+    assert ours < theirs / 3
+
+
+def losses(rng: np.random.Generator, channels: int) -> tuple[Tensor, Tensor]:
+    """Of each filter of a stem: its squared error on images on the grid, and rounded plainly."""
     images = smooth_images(rng, channels)
     torch.manual_seed(0)
     model = create_model("unet_8", in_channels=channels, input_size=(32, 32), width=0.5).eval()
@@ -77,7 +84,7 @@ def test_whitened_filters_lose_little_where_plain_rounding_costs_much(
     wanted = conv2d(x, before)
     ours = (conv2d(x, after) - shift - wanted).square().mean((0, 2, 3))
     theirs = (conv2d(x, naive.view_as(before)) - wanted).var((0, 2, 3))
-    assert (ours <= 1.01 * theirs).all() and ours.sum() < theirs.sum() / 5
+    return ours, theirs
 
 
 def test_the_file_gets_them_too(tmp_path: Path, rng: np.random.Generator) -> None:
