@@ -26,7 +26,7 @@ for _name, _done in _DECOMPOSED.items():
     rewrite_rule(
         _name,
         done=_done,
-        serves=(*ABSENT, "activation", "unread-operator", "pool-across-activation"),
+        serves=(*ABSENT, "unread-operator", "pool-across-activation"),
         suits_readers=True,
     )(decomposition_table[getattr(_aten, _name).default])
 
@@ -78,7 +78,7 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
 @rewrite_rule(
     "log_sigmoid",
     done="the smaller of x and 0, less a logarithm of 1 and more",
-    serves=(*ABSENT, "activation"),
+    serves=ABSENT,
 )
 def log_sigmoid(x: Tensor) -> Tensor:
     return x.clamp(max=0) - (-x.abs()).exp().log1p()
