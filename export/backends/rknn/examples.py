@@ -40,6 +40,22 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.avg_pool3d(x.unflatten(1, (2, 4)), 3, 1, 1),
         lambda x: f.adaptive_max_pool3d(x.unflatten(1, (2, 4)), 1),
     ),
+    _Example(
+        "resize-of-volumes",
+        lambda x: f.interpolate(x.unflatten(1, (2, 4)), scale_factor=2),
+        lambda x: f.interpolate(x, scale_factor=2),
+    ),
+    _Example(
+        "resize-of-volumes",
+        lambda x: f.interpolate(x.unflatten(1, (2, 4)), scale_factor=2, mode="trilinear"),
+        lambda x: f.interpolate(x, scale_factor=2, mode="bilinear"),
+    ),
+    _Example(
+        "output-of-six-axes",
+        lambda x: x.unflatten(1, (2, 2, 2)),
+        lambda x: x.unflatten(1, (2, 2, 2)).flatten(1, 2),
+        chips=MINI_CHIPS,
+    ),
     _Example("max-unpool", unpool, upsample_pooled),
     _Example("negative-padding", lambda x: f.pad(x, (-1, 0, 1, -1)), lambda x: x[..., 1:-1]),
     _Example(

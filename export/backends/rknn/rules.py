@@ -87,6 +87,28 @@ def pool_of_volumes(op: Op) -> str | None:
 
 
 @rules.op(
+    *("upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_trilinear3d"),
+    name="resize-of-volumes",
+    reason="the compiler dies with SIGABRT",
+    fix="resize the planes one by one: fold the depth into the channels",
+)
+def resize_of_volumes(op: Op) -> str | None:
+    return "a 3-D resize"
+
+
+@rules.network(
+    name="output-of-six-axes",
+    reason="the compiler dies with SIGABRT",
+    fix="join two axes: x.flatten(1, 2)",
+    chips=MINI_CHIPS,
+)
+def output_of_six_axes(network: Network) -> Iterator[Match]:
+    for op in network.ops:
+        if op.is_output and len(op.shape) > 5:
+            yield Match(op, f"an output of {len(op.shape)} axes")
+
+
+@rules.op(
     "adaptive_avg_pool2d",
     name="uneven-pool",
     reason="the toolkit dies with SIGABRT",

@@ -17,9 +17,11 @@ from edgeark.export.results.compare import compare
 from edgeark.export.rewrite import rewrite
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Precision
+from edgeark.export.targets.isolated import WorkerTarget
 from edgeark.export.toolchains import ToolchainError
 from support.rknn_cases import SPEC, make_graph
 from support.target_base import installed_target
+from support.tries import try_networks
 from torch import Tensor, nn
 
 SIZE = (32, 32)
@@ -67,6 +69,23 @@ def test_the_toolkit_puts_bad_examples_on_the_cpu(chip: str, tmp_path: Path) -> 
         wanted = {(f"bad.{i}", example.cpu_ops[0]) for i, example in enumerate(examples)}
         assert found >= wanted
         assert {module for module, _ in found} == {module for module, _ in wanted}
+
+
+KILLING = ("max-unpool", "negative-padding", "pool-of-volumes", "resize-of-volumes")
+
+
+def test_the_toolkit_dies_of_what_the_rules_refuse(tmp_path: Path) -> None:
+    """On a mini chip, whose compiler dies of outputs of six axes as well."""
+    target = installed_target("rknn:rv1106")
+    assert isinstance(target, WorkerTarget)
+    mine = [e for e in EXAMPLES if e.rule in (*KILLING, "output-of-six-axes")]
+    networks = [
+        (example.network(which), replace(SPEC, input_size=example.input_shape(which)[2:]))
+        for example in mine
+        for which in ("bad", "good")
+    ]
+    tried = try_networks(target, networks, tmp_path, precision="int8", runs=False)
+    assert [bool(each.error) for each in tried] == [True, False] * len(mine)
 
 
 class Head(nn.Module):
