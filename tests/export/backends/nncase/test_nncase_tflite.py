@@ -113,7 +113,7 @@ def test_many_outputs_of_a_colour_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [nn.ZeroPad2d((0, 1, 0, 1)), nn.Upsample(size=(40, 40), mode="bilinear")]
+    "layer", [nn.ConstantPad2d((0, 1, 0, 1), 0.5), nn.Upsample(size=(40, 40), mode="bilinear")]
 )
 def test_what_onnx_cannot_is_no_error(layer: nn.Module) -> None:
     assert findings("k210-nncase", Between(layer)) and not findings(TARGET, Between(layer))
