@@ -57,12 +57,7 @@ class OnnxRuntime(Target):
         return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
-        source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
-        if job.calibration is None:
-            onnx.save(optimize_graph(onnx.load(source)), path)
-        else:
-            quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
-        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
+        return convert_onnx(self.full_name, job)
 
     def reproduction_source(self, job: Conversion) -> Path | None:
         return None if job.calibration is None else job.graph.onnx_of_any_opset()
@@ -76,6 +71,16 @@ class OnnxRuntime(Target):
         arrays = {f"input{index}": each for index, each in enumerate(inputs)}
         model = {"model": str(artifact.path.resolve())}
         return to_result(*call_own_worker(self.name, HERE, model, arrays, log))
+
+
+def convert_onnx(target: str, job: Conversion) -> Artifact:
+    """The file that ONNX Runtime runs, here or in a browser: float32, or static int8 (QDQ)."""
+    source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
+    if job.calibration is None:
+        onnx.save(optimize_graph(onnx.load(source)), path)
+    else:
+        quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
+    return Artifact(target, job.precision, job.out, (path.name,), job.normalization)
 
 
 def run_onnx(path: Path, images: np.ndarray, settings: Mapping[str, Any]) -> RunResult:

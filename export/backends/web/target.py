@@ -7,17 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from ....zoo.tasks.images import network_inputs
-from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget
 from ...toolchains.node import NodeToolchain
 from ..onnxruntime.rules import rules
-from ..onnxruntime.target import quantize
+from ..onnxruntime.target import convert_onnx
 
 HERE = Path(__file__).resolve().parent
 _BROWSER_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
@@ -60,12 +56,7 @@ class Web(IsolatedTarget):
         return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
-        source, path = job.graph.onnx_of_any_opset(), job.out / "model.onnx"
-        if job.calibration is None:
-            onnx.save(optimize_graph(onnx.load(source)), path)
-        else:
-            quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
-        return Artifact(self.full_name, job.precision, job.out, (path.name,), job.normalization)
+        return convert_onnx(self.full_name, job)
 
     def arguments(self, artifact: Artifact) -> dict[str, Any]:
         library = library_folder() / "ort.node.min.mjs"
