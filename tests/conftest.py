@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeark import cli
 from hypothesis import HealthCheck, settings
 from support.command import Result, Run
 from support.edge_post_c import Library, build_library
+from torch._export import utils as export_utils
 from torch.onnx._internal.exporter import _registration
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
@@ -92,6 +94,35 @@ def onnx_functions_once() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(parse)))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_once() -> Generator[None]:
+    """And it asks for all 1,300 composite operators 64 times at every export."""
+
+    def registrations() -> list[str]:
+        return torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+
+    register = functools.cache(lambda count: register_all())
+    register_all = export_utils._materialize_cpp_cia_ops
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            export_utils, "_materialize_cpp_cia_ops", lambda: register(len(registrations()))
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_short_garbage_collection() -> Generator[None]:
+    """What was imported stays: looking through it takes a sixth of the time of an export."""
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_left_stays(a_short_garbage_collection: None) -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
