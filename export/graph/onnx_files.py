@@ -39,6 +39,7 @@ def load_onnx(path: Path | str, input_shapes: Mapping[str, Sequence[int]] | None
     Args:
         path: external data has to lie in its folder.
         input_shapes: sizes by input, with or without the batch. A batch that is left open is 1.
+            A single one named ``input`` is for the only input, whatever its name.
 
     Returns:
         Checked, weights inside, without local functions, every shape that follows noted.
@@ -202,9 +203,11 @@ def _attribute_tensors(attributes: Sequence[AttributeProto]) -> Iterator[TensorP
             yield from _graph_tensors(graph)
 
 
-def _pin(graph: GraphProto, given: dict[str, Sequence[int]]) -> None:
+def _pin(graph: GraphProto, given: Mapping[str, Sequence[int]]) -> None:
     """Give every input its sizes; a name for a size means the same in all of them."""
     names = [value.name for value in graph.input]
+    if list(given) == ["input"] and len(names) == 1:
+        given = {names[0]: given["input"]}
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise OnnxError(f"no input {unknown[0]}; the file has {', '.join(names)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ def open_onnx(path: Path, options: InputOptions) -> Source:
         SourceError: it is broken, or has sizes that nobody names; one line says which.
     """
     try:
-        given = _by_name(path, options.shapes)
+        given = {} if options.shapes is None else parse_shapes(options.shapes)
         proto = clean_onnx(load_onnx(path, given))
     except OnnxError as error:
         raise SourceError(str(error)) from error
@@ -62,24 +61,6 @@ def _network(proto: onnx.ModelProto, name: str, spec: ModelSpec) -> OnnxNetwork:
     network.spec = spec  # type: ignore[assignment]
     network.name = name  # type: ignore[assignment]
     return network.eval()
-
-
-def _by_name(
-    path: Path, text: str | Mapping[str, Sequence[int]] | None
-) -> dict[str, Sequence[int]]:
-    """The shapes that the user gives; one without a name is the only input's."""
-    if text is None:
-        return {}
-    shapes: dict[str, Sequence[int]] = dict(parse_shapes(text))
-    if list(shapes) != ["input"]:
-        return shapes
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except Exception:  # noqa: BLE001  load_onnx says it in words
-        return shapes
-    weights = {tensor.name for tensor in graph.initializer}
-    names = [value.name for value in graph.input if value.name not in weights]
-    return {names[0]: shapes["input"]} if len(names) == 1 else shapes
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from edgeark.zoo import create_model, list_models, spec_of
 TRAINED = list_models(pretrained=True)
 # Of these a draw of the test images is measured, an equal share of each class: all take minutes,
 # and ``edgeark eval NAME`` measures them.
-DRAWN = {"vgg_kpu": 500, "vgg_s": 1000, "unet_8": 60, "unet_16": 60}
+DRAWN = {"vgg_kpu": 500, "vgg_s": 1000, "unet_8": 40, "unet_16": 40}
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -16,9 +16,10 @@ from ...graph.files import Graph, GraphError
 from ...graph.onnx_files import clean_onnx
 from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
+from ...targets.base import Artifact, Conversion, Evidence, RunResult
 from ...targets.isolated import output_names
 from ...targets.runner import call_runner, require_own_runner, write_runner
+from ...targets.tool_target import ToolTarget
 from ...targets.tools import ExternalTool
 from ...toolchains import ToolchainError
 from ..onnxruntime.target import run_onnx
@@ -31,7 +32,7 @@ _MODEL = "model.onnx"
 _EXECUTED = 100  # test images at most: each is a process
 
 
-class PplNn(Target):
+class PplNn(ToolTarget):
     """A node's limits are those of the file's opset: ReduceSum, for one, ends at 12, so 11 it is.
 
     What the exporter cannot write at 11 is tried at 16, the last that PPLNN reads.
@@ -70,22 +71,14 @@ class PplNn(Target):
         files = (_MODEL, *kit)
         return Artifact(self.full_name, job.precision, job.out, files, job.normalization)
 
-    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        return self._run(artifact, images, log)
-
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        if self.find_tool() is not None:
-            require_own_runner(artifact.folder, self.name)
-        return self._run(artifact, images, log, confined=True)
-
-    def _run(
-        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    def run_tool(
+        self, tool: Path, artifact: Artifact, images: np.ndarray, log: Path, *, confined: bool
     ) -> RunResult | None:
-        program = self.find_tool()
-        if program is None:
-            return None
-        options = ["--pplnn", str(program)]
+        options = ["--pplnn", str(tool)]
         return call_runner(artifact.folder, self.name, images, options, log=log, confined=confined)
+
+    def require_own_scripts(self, folder: Path) -> None:
+        require_own_runner(folder, self.name)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime."""

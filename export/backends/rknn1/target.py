@@ -20,7 +20,8 @@ from ....core.scratch import scratch_folder
 from ....zoo.spec import name_of
 from ...graph.onnx_passes import duplicate_shared_initializers
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Evidence, RunResult, Target
+from ...targets.base import Artifact, Conversion, Evidence, RunResult
+from ...targets.tool_target import ToolTarget
 from ...targets.tools import ExternalTool
 from ...targets.untrusted import UNTRUSTED_BYTES
 from ...toolchains.process import run_command
@@ -34,7 +35,7 @@ _ONNX, _TRACE, _RKNN = "model.onnx", "model.pt", "model.rknn"
 _SIMULATED = 100  # test images at most: the simulator takes seconds for one
 
 
-class Rknn1(Target):
+class Rknn1(ToolTarget):
     """What is handed over is float32: the toolkit quantises.
 
     A trace goes along unfrozen, as ``torch.jit.trace`` makes it and as Rockchip's own examples have
@@ -65,37 +66,28 @@ class Rknn1(Target):
         name = name_of(graph.model)
         files = write_kit(out, name, graph.spec, self.chip, shapes, job.calibration)
         files = (*files, _ONNX, _TRACE)
-        if self.tool_path is not None:
-            self._run_kit(out, job.log, "convert", {"--out": out / _RKNN})
+        tool = self.find_tool()
+        if tool is not None:
+            self._run_kit(tool, out, job.log, "convert", {"--out": out / _RKNN})
             files = (_RKNN, *files)
         settings = {
             **job.normalization,
-            "converted": self.tool_path is not None,
+            "converted": tool is not None,
             "output_shapes": [list(shape[1:]) for shape in shapes],
         }
         sources = () if job.calibration is None else (f"{CALIBRATION}/",)
         return Artifact(self.full_name, job.precision, out, files, settings, sources)
 
-    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        return self._run(artifact, images, log)
-
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        if self.find_tool() is not None:
-            require_own_kit(artifact.folder)
-        return self._run(artifact, images, log, confined=True)
-
-    def _run(
-        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    def run_tool(
+        self, tool: Path, artifact: Artifact, images: np.ndarray, log: Path, *, confined: bool
     ) -> RunResult | None:
         """On the simulator of the user's toolkit, where it has one; it runs what it has built."""
-        if self.tool_path is None:
-            return None
         with scratch_folder("rknn1") as scratch:
             inputs, answers = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
             np.savez(inputs, allow_pickle=False, input=images)
             paths = {"--simulate": inputs, "--answers": answers, "--out": Path(scratch, _RKNN)}
             writable = [scratch] if confined else []
-            self._run_kit(artifact.folder, log, "simulate", paths, writable)
+            self._run_kit(tool, artifact.folder, log, "simulate", paths, writable)
             if not answers.exists():
                 return None
             with np.load(answers) as file:
@@ -104,6 +96,9 @@ class Rknn1(Target):
                     for index, shape in enumerate(artifact.settings["output_shapes"])
                 ]
                 return RunResult(outputs, float(file["ms"]))
+
+    def require_own_scripts(self, folder: Path) -> None:
+        require_own_kit(folder)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime and the trace in PyTorch, on the CPU, in float32."""
@@ -118,10 +113,11 @@ class Rknn1(Target):
         return Evidence.COMPILED if artifact.settings["converted"] else Evidence.GENERATED
 
     def max_images(self, artifact: Artifact) -> int | None:
-        return None if self.tool_path is None else _SIMULATED
+        return None if self.find_tool() is None else _SIMULATED
 
     def _run_kit(
         self,
+        tool: Path,
         folder: Path,
         log: Path,
         stage: str,
@@ -135,7 +131,7 @@ class Rknn1(Target):
         with scratch_folder("rknn1") as scratch:
             kit = shutil.copytree(folder, Path(scratch, "kit"), symlinks=True)
             options = [part for option, path in paths.items() for part in (option, str(path))]
-            command = [str(self.tool_path), "-I", str(kit / CONVERT), "--verbose", *options]
+            command = [str(tool), "-I", str(kit / CONVERT), "--verbose", *options]
             run_command(
                 *(self.name, stage, command),
                 cwd=kit,

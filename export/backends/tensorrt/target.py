@@ -18,9 +18,10 @@ from ....zoo.spec import name_of
 from ....zoo.tasks.images import network_inputs
 from ...lint import onnx_file
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Evidence, Limits, Precision, RunResult, Target
+from ...targets.base import Artifact, Conversion, Evidence, Limits, Precision, RunResult
 from ...targets.isolated import output_names
 from ...targets.runner import call_runner, require_own_runner, write_runner
+from ...targets.tool_target import ToolTarget
 from ...targets.tools import ExternalTool
 from ..onnxruntime.target import quantize, run_onnx
 
@@ -33,7 +34,7 @@ _FORMS = {
 }
 
 
-class TensorRt(Target):
+class TensorRt(ToolTarget):
     """TensorRT 11 has networks of strong types alone, and 10 knows them: the file has the types.
 
     So float16 is a float16 file, and int8 one with QuantizeLinear and DequantizeLinear, symmetric,
@@ -74,27 +75,19 @@ class TensorRt(Target):
     def find_tool(self) -> Path | None:
         return super().find_tool() or _own_python()
 
-    def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        return self._run(artifact, images, log)
-
-    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
-        if self.find_tool() is not None:
-            require_own_runner(artifact.folder, self.name)
-        return self._run(artifact, images, log, confined=True)
-
-    def _run(
-        self, artifact: Artifact, images: np.ndarray, log: Path, confined: bool = False
+    def run_tool(
+        self, tool: Path, artifact: Artifact, images: np.ndarray, log: Path, *, confined: bool
     ) -> RunResult | None:
-        python = self.find_tool()
-        if python is None:
-            return None
         return call_runner(
             *(artifact.folder, self.name, images, []),
             log=log,
-            python=python,
+            python=tool,
             with_gpu=True,
             confined=confined,
         )
+
+    def require_own_scripts(self, folder: Path) -> None:
+        require_own_runner(folder, self.name)
 
     def run_sources(self, artifact: Artifact, images: np.ndarray) -> dict[str, RunResult]:
         """The ONNX file on ONNX Runtime, on the CPU."""
