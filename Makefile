@@ -6,12 +6,14 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+# Where it forbids bytecode, as in images of containers, each process would compile PyTorch anew.
+export PYTHONDONTWRITEBYTECODE =
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.edgeark-installed
 
-.PHONY: demo test test-fast lint format docs requirements clean
+.PHONY: demo test test-fast lint format docs site requirements clean
 
 demo: $(STAMP)
 	$(BIN)/edgeark demo
@@ -47,12 +49,21 @@ docs: $(STAMP)
 	$(BIN)/python -c 'from edgeark.export.results.manifest import manifest_schema as schema; \
 	  print(schema(), end="")' > docs/manifest.schema.json
 	$(BIN)/python -c 'from edgeark.zoo.registry import index; print(index(), end="")' > zoo/index.json
+	$(BIN)/python -m typer edgeark.cli utils docs --name edgeark --output docs/cli.md
+
+# The documentation as a site in build/site, from an environment of its own; a warning is an error.
+site: $(STAMP)
+	test -x build/docs/bin/python || $(UV) venv --quiet build/docs
+	$(UV) pip install --quiet --python build/docs/bin/python --require-hashes -r docs/site/requirements.txt
+	mkdir -p build/package/edgeark
+	for part in __init__.py errors.py core export zoo; do ln -sfn ../../../$$part build/package/edgeark/$$part; done
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
 
 # Recompile every pinned list after a change of pyproject.toml or of a requirements.in.
 requirements: $(STAMP)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --extra dev -o requirements.txt pyproject.toml
-	for list in export/backends/*/requirements*.in; do (cd $$(dirname $$list) && \
+	for list in export/backends/*/requirements*.in docs/site/requirements.in; do (cd $$(dirname $$list) && \
 	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
 	  -o $$(basename $$list .in).txt $$(basename $$list)); done

@@ -105,7 +105,12 @@ def rewrite(
     """Replace what targets lack by what is equal, and prove the result.
 
     Args:
-        network, to, example_inputs, inputs, weights, pretrained: as for :func:`check`.
+        network: as for :func:`check`, as are the others up to ``out``.
+        to: names of targets.
+        example_inputs: what the network takes.
+        inputs: shapes, and how images are fed.
+        weights: a weights file.
+        pretrained: load timm's or torchvision's published weights.
         out: a new folder for network.py and weights.safetensors.
 
     Raises:
@@ -133,7 +138,9 @@ def run(
     Args:
         network: as for :func:`check`; or an export's folder, or a file in it.
         image: an image file of any size; for a network that takes tensors, ``.npy`` or ``.npz``.
-        inputs, weights, pretrained: as for :func:`check`.
+        inputs: shapes, and how images are fed.
+        weights: a weights file.
+        pretrained: load timm's or torchvision's published weights.
 
     Raises:
         EdgearkError: no network, or nothing here runs it.

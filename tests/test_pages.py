@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +76,17 @@ def test_the_commands_of_the_first_page_work(
         may_fail = "check" in command  # what it finds is its status
         assert done.status in ((0, 1) if may_fail else (0,)), done.err
     assert Path("board/README.md").is_file() and Path("board/python/run.py").is_file()
+
+
+def test_the_page_of_the_command_line_is_as_generated(tmp_path: Path) -> None:
+    """Else: make docs."""
+    command = [sys.executable, "-m", "typer", "edgeark.cli", "utils", "docs", "--name", "edgeark"]
+    subprocess.run([*command, "--output", tmp_path / "cli.md"], check=True, capture_output=True)
+    assert (tmp_path / "cli.md").read_text() == (ROOT / "docs/cli.md").read_text()
+
+
+def test_every_page_is_on_the_site() -> None:
+    """In its navigation; rule pages are linked from the pages of their targets."""
+    pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert {page for page in pages if not page.startswith("rules/")} == listed - {"index.md"}

@@ -33,7 +33,9 @@ class InputOptions:
         classes: names of the classes, where the task has any.
         task: what it is for; ``raw`` compares numbers alone.
         dataset: the kind of labelled data that measures it; ``""``: none.
-        head, strides, anchors: of a detector, see :class:`ModelSpec`.
+        head: of a detector, as are the next two; see :class:`ModelSpec`.
+        strides: pixels between the cells of each map.
+        anchors: widths and heights in pixels, of each stride.
         thresholds: of a detector, by their names in :class:`ModelSpec`; its defaults hold else.
     """
 
