@@ -17,6 +17,7 @@ from ..core.messages import format_shape
 from ..core.settings import go_offline
 from ..errors import EdgearkError
 from .console import err, out, print_json, print_table, working
+from .exports import PASSED
 from .options import JsonFlag, NetworkOrExport, OfflineFlag, ToolOption, TrustFlag, takes_network
 from .tables import formatted
 
@@ -188,11 +189,14 @@ def _masks(frame: Frame, answer: Answer, drawings: Drawings) -> dict[str, Path]:
 
 def verify(
     folders: Annotated[
-        list[Path], typer.Argument(help="Exports, or folders with exports below them.")
+        list[Path], typer.Argument(help="Exports, bundles, or folders with some below them.")
     ],
     board: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--board", help="What a board wrote about one export: its board.json."),
+        typer.Option(
+            "--board",
+            help="What a board wrote about a bundle, or the export that it is of: its board.json.",
+        ),
     ] = None,
     tool: ToolOption = None,
     offline: OfflineFlag = False,
@@ -237,4 +241,4 @@ def verify(
         for row in rows:
             if row.message:
                 err.print(f"{row.folder}: {row.message}", soft_wrap=True)
-    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+    raise typer.Exit(0 if all(row.status in PASSED for row in rows) else 1)

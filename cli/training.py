@@ -145,13 +145,13 @@ def _interrupted(report: TrainingReport, folder: Path) -> str:
 
 def new(
     folder: Annotated[Path, typer.Argument(help="The project: a new folder.")],
-    template: Annotated[str, typer.Option(help="mnist, vgg, mobilenet, unet or yolov5.")],
+    template: Annotated[str, typer.Option(help="mnist, vgg, mobilenet, unet, yolov5 or yolo11.")],
     example: Annotated[
         bool, typer.Option("--example", help="With generated images, to try it at once.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Write a project of your own: recipe, network, train.py, export.py, README."""
+    """Write a project of your own: recipe, network, train.py, export.py, bundle.py, README."""
     from ..projects.create import create_project
 
     project = create_project(folder, template, example)

@@ -22,7 +22,10 @@ from .example import write_example
 
 IMAGES = "images"
 _TEMPLATES = Path(__file__).parent / "templates"
-_FILES = ("README.md", "recipe.toml", "model.py", "train.py", "export.py", ".gitignore")
+_FILES = (
+    *("README.md", "recipe.toml", "model.py", "train.py", "export.py", "bundle.py"),
+    ".gitignore",
+)
 _RUN_FIELDS = (  # what a user may want to change of a run
     *("epochs", "min_steps", "batch_size", "accumulate", "val_size", "patience"),
     *("precision", "channels_last", "seed"),

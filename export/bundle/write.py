@@ -18,6 +18,7 @@ from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
 from .cpp_program import write_cpp
 from .facts import BundleError, Facts, GoldenFacts, facts_of
+from .verifiable import make_verifiable
 from .web_page import write_page
 
 HERE = Path(__file__).resolve().parent
@@ -68,6 +69,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bund
         if "web" in wanted:
             write_page(folder, facts, board)
         _write_readme(folder, facts, board, wanted, found.manifest)
+        make_verifiable(folder, found)
         files = sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
         )
@@ -150,11 +152,11 @@ def _write_readme(
     target = find_target(manifest.target)
     values: dict[str, object] = {
         "facts": facts,
+        "manifest": manifest,
         "languages": languages,
         "task_file": _TASK_FILES[languages[0]],
         "versions": target.versions(),
         "chip": target.chip,
-        "evidence": manifest.evidence,
         "sources": manifest.sources if board.takes_sources else (),
     }
     of_runtime = {

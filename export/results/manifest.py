@@ -218,6 +218,21 @@ def write_manifest(
         message=row.message,
         source_results=row.source_results,
     )
+    _save(folder, manifest)
+
+
+def copy_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest of an export into a folder that has its files, as they are there.
+
+    Sources that the folder lacks are left out.
+    """
+    files = tuple(_describe(folder / file.name, folder) for file in manifest.files)
+    sources = tuple(name for name in manifest.sources if (folder / name).is_file())
+    _save(folder, manifest.replace(files=files, sources=sources))
+
+
+def _save(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``."""
     text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 

@@ -171,6 +171,8 @@ def test_a_bundle_gives_raw_outputs(tmp_path: Path, run: Run) -> None:
     assert list(outputs) == ["out", "score"] and np.shape(outputs["score"]) == (1, 8)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     assert [o.name for o in session.get_outputs()] == list(outputs)
+    (row,) = run("verify", out, "--board", "board.json", "--json").json
+    assert (row["status"], row["evidence"]) == ("ok", "on device"), "the export is gone by now"
 
 
 COLORS = """

@@ -76,6 +76,9 @@ def test_the_readmes_commands_work_in_a_shell(tmp_path: Path) -> None:
     for _, *arguments in commands(folder / "README.md", "Try it"):
         call([sys.executable, *arguments], folder)
     assert (folder / "exports/my_mnist/onnxruntime/float32/manifest.json").is_file()
+    (bundle,) = commands(folder / "README.md", "Onto a board")
+    call([sys.executable, *(word.replace("first", "try") for word in bundle[1:])], folder)
+    call([*python, "verify", "board"], folder)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -93,7 +96,7 @@ def test_the_recipe_says_what_the_shipped_one_says(template: str, tmp_path: Path
         text = (project.folder / name).read_text()
         assert text.endswith("\n") and "{{" not in text and "{%" not in text
         assert max(map(len, text.splitlines())) <= 100, name
-    for name in ("model.py", "train.py", "export.py"):
+    for name in ("model.py", "train.py", "export.py", "bundle.py"):
         compile((project.folder / name).read_text(), name, "exec")
 
 

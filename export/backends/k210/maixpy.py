@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import EdgearkError
+from ...bundle.verifiable import make_verifiable
 from ...kpu import Kmodel, KmodelError, Output, Simulator, read_kmodel, write_kmodel
 from ...kpu import elementwise as e
 from ...kpu import maps as m
@@ -24,8 +25,8 @@ from ...results.folder import MANIFEST, staged_folder
 from ...results.manifest import Manifest, read_manifest
 from ...targets.templates import open_templates
 from ...tasks import get_task
+from ...verify import Reopened
 
-KMODEL = "model.kmodel"
 BUDGET = "budget.md"
 CAMERA_SIZE = (240, 320)  # QVGA
 _TEMPLATES = Path(__file__).parent / "maixpy_templates"
@@ -80,7 +81,7 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
     found = budget(kmodel, len(content))
     values = {
         "manifest": manifest,
-        "kmodel": KMODEL,
+        "kmodel": path.name,
         "budget": BUDGET,
         "memory": found.memory,
         "estimated_ms": found.estimated_ms,
@@ -92,11 +93,12 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
     }
     templates = open_templates(_TEMPLATES)
     with staged_folder(out) as folder:
-        (folder / KMODEL).write_bytes(content)
+        (folder / path.name).write_bytes(content)
         (folder / BUDGET).write_text(budget_markdown(manifest.model, found), encoding="utf-8")
         for name in ("main.py", "README.md"):
             text = templates.get_template(f"{name}.jinja").render(values)
             (folder / name).write_text(text, encoding="utf-8")
+        make_verifiable(folder, Reopened(path.parent, manifest))
         files = tuple(sorted(file.name for file in folder.iterdir()))
     return MaixpyBundle(out, files, len(content), kmodel.main_bytes)
 

@@ -13,6 +13,7 @@ from jinja2 import Environment
 from pydantic import BaseModel, PositiveInt, ValidationError
 
 from ...bundle.facts import BundleError, GoldenFacts, facts_of
+from ...bundle.verifiable import make_verifiable
 from ...results.folder import staged_folder
 from ...results.interface import OutputFacts
 from ...targets.board import BoardRuntime, Bundle
@@ -112,10 +113,11 @@ def write_firmware(export: Path, out: Path) -> Bundle:
         for name in (*_COMMON, "CMakeLists.txt"):
             shutil.copyfile(_CODE / name, staged / name)
         shutil.copyfile(_CODE / f"{manifest.task}.cpp", staged / "answer.cpp")
-        (staged / "model.tflite").write_bytes(content)
+        (staged / manifest.files[0].name).write_bytes(content)
         (staged / "edge_post").mkdir()
         for path in sorted(_EDGE_POST.glob("edge_post*.[ch]")):
             shutil.copyfile(path, staged / "edge_post" / path.name)
+        make_verifiable(staged, found)
         files = sorted(p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file())
     sizes = {"arena_bytes": measured.arena_bytes, "flash_bytes": len(content)}
     return Bundle(out, tuple(files), {"model": facts.model, "target": facts.target, **sizes})

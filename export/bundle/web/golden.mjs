@@ -1,6 +1,6 @@
 // The golden inputs, run here: whether this browser answers as the export did, and as PyTorch.
 //
-// `edgeark verify EXPORT --board board.json` reads what is written here.
+// `edgeark verify FOLDER --board board.json` reads what is written here.
 //
 // SPDX-License-Identifier: Apache-2.0
 

@@ -184,11 +184,37 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
 
 
 def test_a_board_is_verified(exported: tuple[Path, Path, Path], run: Run) -> None:
-    made, _, board = exported
-    shown = run("verify", made, "--board", board, "--json")
-    (row,) = json.loads(shown.out)
-    assert (shown.status, row["status"], row["evidence"]) == (0, "ok", "on device")
-    assert row["repeat_error"] <= 1e-6 and "onnxruntime" in row["message"]
+    *folders, board = exported
+    for folder in folders:
+        shown = run("verify", folder, "--board", board, "--json")
+        (row,) = json.loads(shown.out)
+        assert (shown.status, row["status"], row["evidence"]) == (0, "ok", "on device")
+        assert row["repeat_error"] <= 1e-6 and "onnxruntime" in row["message"]
+
+
+def test_a_bundle_is_an_export(exported: tuple[Path, Path, Path], run: Run, tmp_path: Path) -> None:
+    made, bundle, board = exported
+    (row,) = run("verify", bundle, "--json").json
+    assert (row["status"], row["evidence"], row["repeat_error"]) == ("ok", "executed", 0)
+    again = tmp_path / "again"
+    assert run("bundle", bundle, "--lang", "python,cpp", "--out", again).status == 0
+    assert run("verify", again, "--board", board).status == 0
+    (made / "golden.npz").rename(tmp_path / "golden.npz")
+    done = run("bundle", made, "--out", tmp_path / "none")
+    (tmp_path / "golden.npz").rename(made / "golden.npz")
+    assert done.status == 2 and not (tmp_path / "none").exists()
+
+
+def test_too_few_images_to_judge_by_are_no_fault_of_a_boards(
+    exported: tuple[Path, Path, Path], run: Run, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(exported[1], tmp_path / "bundle"))
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    changes = {"status": "inconclusive", "message": "8 images are too few"}
+    (bundle / MANIFEST).write_text(json.dumps({**manifest, **changes}))
+    for words in (("--board", exported[2]), ()):
+        shown = run("verify", bundle, *words)
+        assert shown.status == 0 and "8 images are too few" in " ".join(shown.err.split())
 
 
 @pytest.mark.parametrize(

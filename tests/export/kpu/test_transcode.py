@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,7 @@ def test_real_digits_through_the_boards_script(
     manifest = json.loads((row.artifact.parent / "manifest.json").read_text())
     manifest["files"][0]["sha256"] = hashlib.sha256(content).hexdigest()
     (export / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copyfile(row.artifact.parent / "golden.npz", export / "golden.npz")
     bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
 
     images = context.test.images[:10]

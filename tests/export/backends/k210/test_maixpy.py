@@ -17,10 +17,12 @@ from edgeark.errors import EdgearkError
 from edgeark.export.backends.k210.maixpy import BundleError, join_outputs, write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, Output, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
+from edgeark.export.results.folder import write_golden
 from edgeark.export.results.manifest import write_manifest
 from edgeark.export.results.schema import ExportResult
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Evidence
+from edgeark.export.verify import reopen, run_export
 from edgeark.zoo import model_entry
 from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
@@ -87,12 +89,15 @@ def write_export(folder: Path, net: Kmodel, spec: ModelSpec, **changes: Any) -> 
     row = ExportResult(
         model="test_net", target="k210", precision="int8", status="ok", evidence=Evidence.MODELLED
     )
+    images = np.zeros((1, *spec.input_shape[1:]), np.uint8)
+    write_golden(folder, images, outputs, outputs)
     write_manifest(folder, spec, target, artifact, outputs, row)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
     return folder
 
 
+FILES = ("README.md", "budget.md", "golden.npz", "main.py", "manifest.json", "model.kmodel")
 DIGITS = replace(model_entry("mnist_kpu").spec, input_size=(16, 16), classes=CLASSES)
 
 
@@ -170,6 +175,21 @@ def test_several_outputs_become_one_that_the_firmware_reads() -> None:
     assert len(join_outputs(end).layers) == len(end.layers) + 1
 
 
+def test_a_bundle_runs_as_its_export(tmp_path: Path) -> None:
+    """Though its outputs are joined: the manifest says their shapes."""
+    net, images = detector_net(), np.stack(make_scenes(2, (3, 64, 96)))
+    shapes = [[21, 8, 12], [21, 4, 6]]
+    settings = {"settings": {"output_shapes": shapes}}
+    export = write_export(tmp_path / "export", net, DETECTOR, **settings)
+    bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
+    opened = reopen(bundle)
+    assert not opened.changed_files()
+    found = run_export(opened, images).outputs
+    for output, wanted in zip(found, Simulator(net).run(images), strict=True):
+        np.testing.assert_array_equal(output, wanted)
+    assert [list(output.shape[1:]) for output in found] == shapes
+
+
 ALLOWED = {"gc", "math", "lcd", "sensor", "KPU"}
 TOO_NEW = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.ClassDef, ast.AsyncFunctionDef)
 
@@ -195,7 +215,7 @@ def test_main_keeps_to_what_micropython_1_11_knows(task: str, tmp_path: Path) ->
 def test_readme_states_sizes_and_what_is_unproven(tmp_path: Path) -> None:
     export = write_export(tmp_path / "export", classifier_net(), DIGITS)
     written = write_maixpy_bundle(export / "model.kmodel", tmp_path / "bundle")
-    assert written.files == ("README.md", "budget.md", "main.py", "model.kmodel")
+    assert written.files == FILES
     readme = (written.folder / "README.md").read_text()
     assert f"{written.kmodel_bytes} bytes" in readme and f"{written.main_bytes} more" in readme
     assert "has run on a board" in readme and "window of 240x240" in readme
@@ -283,9 +303,7 @@ def test_the_command(
     export = write_export(tmp_path / "export", classifier_net(), DIGITS)
     out = tmp_path / "bundle"
     status, text, _ = run_cli(monkeypatch, capfd, export, "--out", out, "--json")
-    assert status == 0 and json.loads(text)["files"] == [
-        *("README.md", "budget.md", "main.py", "model.kmodel"),
-    ]
+    assert status == 0 and json.loads(text)["files"] == list(FILES)
     assert "- KPU memory: 7 KiB of 2048 KiB." in (out / "README.md").read_text()
     assert "It fits." in (out / "budget.md").read_text()
     lonely = tmp_path / "lonely.kmodel"

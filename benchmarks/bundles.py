@@ -1,0 +1,148 @@
+"""Bundles of many networks for many boards: ``python benchmarks/bundles.py [NETWORK ...]``.
+
+For each network and target ``edgeark bundle NETWORK --to TARGET --out FOLDER`` is called, in a
+process of its own. Where the bundle's Python program runs on this machine it runs the golden
+inputs, ``--golden``, in the environment of its runtime, and ``edgeark verify FOLDER --board
+board.json`` judges what it wrote; of the others ``edgeark verify FOLDER`` runs the network in the
+target's simulator. A network is a model of the zoo, or ``SCRIPT.py:WEIGHTS:DATA`` for the
+``bundle.py`` of a project that ``edgeark new`` has made. Prints a Markdown table, and after it why
+what failed has failed; the exit status is 1 where something has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from edgeark.export.targets import find_target
+
+MODELS = ("mnist", "vgg_kpu", "mobilenet_v1_050", "unet_8", "unet_16", "yolov5n", "yolov5n_relu")
+TARGETS = (
+    *("onnxruntime", "opencv", "openvino", "mnn", "ncnn", "litert", "executorch"),
+    *("rknn:rk3588", "k210"),
+)
+# What a board's own Python would have: of ExecuTorch PyTorch, last on the path, so that the
+# environment's own packages come first; of rknn-toolkit2 two names, which is all that importing
+# it needs.
+BEFORE = {
+    "executorch": f"import sys; sys.path.append({str(Path(torch.__file__).parents[1])!r})",
+    "rknn": """
+import sys, types
+torch = types.ModuleType("torch")
+torch.no_grad = lambda: lambda function: function
+torch.nn = types.ModuleType("torch.nn")
+torch.nn.Module = object
+sys.modules.update({"torch": torch, "torch.nn": torch.nn})
+""",
+}
+START = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a network on a target; ``words`` say why it failed."""
+
+    cell: str
+    words: str = ""
+
+
+def bundle(network: str, target: str, folder: Path, options: Sequence[str]) -> Outcome:
+    """Write the bundle, run its program and verify what that says."""
+    command = [sys.executable, "-m", "edgeark", "bundle", network]
+    if ":" in network:
+        script, weights, data = network.split(":")
+        command = [sys.executable, script, "--weights", weights, "--data", data]
+    made = call([*command, "--to", target, "--out", str(folder), *options])
+    if made.returncode:
+        return Outcome("no bundle", last_line(made.stderr))
+    board = ()
+    if (folder / "python" / "run.py").exists():
+        ran = run_golden(folder, target)
+        if ran.returncode:
+            return Outcome("the program fails", last_line(ran.stderr or ran.stdout))
+        board = ("--board", str(folder / "board.json"))
+    verify = [sys.executable, "-m", "edgeark", "verify", str(folder), *board, "--json"]
+    verified = call(verify)
+    if verified.returncode == 2:
+        return Outcome("not verified", last_line(verified.stderr))
+    (row,) = json.loads(verified.stdout)
+    if verified.returncode:
+        return Outcome("not verified", row["message"])
+    away = f"{row['precision']}, {row['sqnr_db']:.0f} dB"
+    return Outcome(f"{away}, {'program' if board else 'simulator'}")
+
+
+def call(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=clean, cwd=folder
+    )
+
+
+def run_golden(folder: Path, target: str) -> subprocess.CompletedProcess[str]:
+    """The bundle's program, in the environment where edgeark has the runtime."""
+    found = find_target(target)
+    python = sys.executable if found.toolchain is None else str(found.toolchain.ensure())
+    start = BEFORE.get(found.name, "") + START
+    return call([python, "-c", start, "python/run.py", "--golden"], folder)
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else "no words"
+
+
+def title(network: str) -> str:
+    """A project's is its folder's name."""
+    script, is_project, _ = network.partition(":")
+    return f"`{Path(script).resolve().parent.name if is_project else network}`"
+
+
+def table(found: dict[str, dict[str, Outcome]], targets: Sequence[str]) -> Iterator[str]:
+    yield f"| target | {' | '.join(map(title, found))} |"
+    yield "|---|" + "---|" * len(found)
+    for target in targets:
+        cells = [outcomes[target].cell for outcomes in found.values()]
+        yield f"| `{target}` | {' | '.join(cells)} |"
+    yield ""
+    for network, outcomes in found.items():
+        for target, outcome in outcomes.items():
+            if outcome.words:
+                yield f"- {title(network)} to {target}: {outcome.words}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", default=MODELS)
+    parser.add_argument("--to", default=",".join(TARGETS), help="targets, comma-separated")
+    parser.add_argument("--limit", default="20", help="test images of each export")
+    parser.add_argument("--int8", action="store_true", help="in int8, where the target has it")
+    chosen = parser.parse_args()
+    targets = chosen.to.split(",")
+    options = ["--limit", chosen.limit, *(["--int8"] if chosen.int8 else [])]
+    found: dict[str, dict[str, Outcome]] = {name: {} for name in chosen.networks}
+    with tempfile.TemporaryDirectory(prefix="edgeark-bundles-") as folder:
+        for index, network in enumerate(chosen.networks):
+            for target in targets:
+                out = Path(folder, str(index), target.replace(":", "-"))
+                outcome = bundle(network, target, out, options)
+                found[network][target] = outcome
+                sys.stderr.write(f"{network} to {target}: {outcome.cell} {outcome.words}\n")
+    sys.stdout.write("\n".join([*table(found, targets), ""]))
+    return 1 if any(each.words for outcomes in found.values() for each in outcomes.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
