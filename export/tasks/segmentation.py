@@ -70,6 +70,9 @@ class Segmentation(Task):
     def decoder(self, spec: ModelSpec) -> str:
         return "threshold" if len(spec.classes) == 1 else "argmax"
 
+    def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+        return [(1, len(spec.classes), *spec.input_size)]
+
     def figures(
         self, spec: ModelSpec, outputs: Sequence[np.ndarray], test: ImageSet
     ) -> dict[str, float]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import EdgearkError
+from ....zoo.tasks.segmentation import class_colors
 from ...bundle.verifiable import make_verifiable
 from ...kpu import Kmodel, KmodelError, Output, Simulator, read_kmodel, write_kmodel
 from ...kpu import elementwise as e
@@ -30,6 +31,7 @@ from ...verify import Reopened
 BUDGET = "budget.md"
 CAMERA_SIZE = (240, 320)  # QVGA
 _TEMPLATES = Path(__file__).parent / "maixpy_templates"
+_PLACES = 56  # of a mask, along a side: MicroPython reads numbers one by one
 _WINDOW_STEP = 8  # pixels; MaixPy-v1 issue 114
 # Kinds of layer that MaixPy knows as writers of floats; later kinds it may not know at all.
 _FLOAT_LAYERS = (
@@ -88,6 +90,8 @@ def write_maixpy_bundle(export: Path, out: Path) -> MaixpyBundle:
         "height": height,
         "width": width,
         "zoom": _zoom(height, width),
+        "step": -(-max(height, width) // _PLACES),
+        "colors": _colors(manifest),
         "kmodel_bytes": len(content),
         "main_bytes": kmodel.main_bytes,
     }
@@ -152,7 +156,7 @@ def _find(export: Path) -> tuple[Manifest, Path]:
 def _check_task(manifest: Manifest) -> None:
     if not (_TEMPLATES / f"{manifest.task}.py.jinja").exists():
         found = sorted(path.name.partition(".")[0] for path in _TEMPLATES.glob("*.py.jinja"))
-        known = " and ".join(name for name in found if name != "main")
+        known = ", ".join(name for name in found if name != "main")
         raise BundleError(f"{manifest.model}: no main.py for {manifest.task}: there are {known}")
     _, channels, height, width = manifest.input.shape
     color = {1: "gray", 3: "rgb"}.get(channels)
@@ -208,6 +212,14 @@ def _read_kmodel(path: Path, manifest: Manifest) -> Kmodel:
             f"{numbers}"
         )
     return kmodel
+
+
+def _colors(manifest: Manifest) -> list[int] | list[tuple[int, ...]]:
+    """A mask's colours by class, as the image on the display takes them."""
+    known = class_colors(len(manifest.head.classes))
+    if manifest.input.color == "gray":
+        return [0] + [255] * len(known)
+    return [(0, 0, 0), *known.values()]
 
 
 def _zoom(height: int, width: int) -> int:

@@ -17,6 +17,7 @@ from edgeark.errors import EdgearkError
 from edgeark.export.backends.k210.maixpy import BundleError, join_outputs, write_maixpy_bundle
 from edgeark.export.kpu import Kmodel, Output, Pool, Simulator, read_kmodel, write_kmodel
 from edgeark.export.kpu import elementwise as e
+from edgeark.export.kpu.layer import round_up
 from edgeark.export.results.folder import write_golden
 from edgeark.export.results.manifest import write_manifest
 from edgeark.export.results.schema import ExportResult
@@ -28,6 +29,7 @@ from edgeark.zoo.spec import ModelSpec
 from edgeark.zoo.tasks.classification import top_k
 from edgeark.zoo.tasks.detection import detect
 from edgeark.zoo.tasks.letterbox import Letterbox
+from edgeark.zoo.tasks.segmentation import to_mask
 from support.kpu_cases import conv, digit_net, operator_net
 from support.maixpy_board import run_main
 from support.maixpy_fakes import Board, ImagesEnd
@@ -75,6 +77,20 @@ def detector_net(seed: int = 0) -> Kmodel:
     )
 
 
+def mask_net(count: int) -> Kmodel:
+    """Input [3, 64, 96]; logits [count, 64, 96], which coloured blocks answer differently."""
+    rng = np.random.default_rng(count)
+    numbers = count * 64 * 96
+    layer = conv(
+        *(rng, (count, 3, 1, 1)),
+        **{"src_row": 0, "dst_row": 15000, "height": 64, "width": 96, "main_out": 0},
+    )
+    fields = {"input": 0, "output": round_up(numbers, 8), "count": numbers}
+    end = e.Dequantize(**fields, scale=0.05, bias=-11.6 if count == 1 else -6.0)
+    output = Output(round_up(numbers, 8), 4 * numbers)
+    return Kmodel((layer, end), (output,), main_bytes=round_up(5 * numbers + 8, 8))
+
+
 def write_export(folder: Path, net: Kmodel, spec: ModelSpec, **changes: Any) -> Path:
     """The folder of an export, with changes to its manifest."""
     folder.mkdir()
@@ -83,7 +99,8 @@ def write_export(folder: Path, net: Kmodel, spec: ModelSpec, **changes: Any) -> 
     shapes = [
         (1, channels, *(side // stride for side in spec.input_size)) for stride in spec.strides
     ]
-    outputs = [np.zeros(shape) for shape in shapes or [(1, len(spec.classes), 1, 1)]]
+    size = spec.input_size if spec.task == "segmentation" else (1, 1)
+    outputs = [np.zeros(shape) for shape in shapes or [(1, len(spec.classes), *size)]]
     target = find_target("k210-nncase")  # any will do: its manifest has the same fields
     artifact = Artifact("k210", "int8", folder, ("model.kmodel",))
     row = ExportResult(
@@ -159,6 +176,30 @@ def test_detection_answers_as_edgeark(
     assert found > 10
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_segmentation_answers_as_edgeark(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every STEP-th pixel of the mask, in the window's pixels."""
+    net, size = mask_net(count), (64, 96)
+    classes = CLASSES[:count]
+    spec = replace(model_entry("unet_8").spec, input_size=size, classes=classes, color="rgb")
+    spec = replace(spec, mean=(0.0,) * 3, std=(255.0,) * 3)
+    export = write_export(tmp_path / "export", net, spec)
+    bundle = write_maixpy_bundle(export, tmp_path / "bundle").folder
+    blocks = np.random.default_rng(1).integers(0, 256, (2, 3, 8, 12), np.uint8)
+    scenes = list(blocks.repeat(24, axis=2).repeat(24, axis=3))
+    board, answers = run_main(bundle, scenes, monkeypatch)
+    outputs = Simulator(net).run(np.stack(board.inputs))[0].reshape(2, count, *size)
+    masks, zoom, step = to_mask(outputs), 3, 2
+    for image, answer, mask in zip(board.shown, answers, masks, strict=True):
+        rows, columns = np.nonzero(mask[step // 2 :: step, step // 2 :: step])
+        places = np.stack([columns, rows]) * step + step // 2
+        wanted = [(x * zoom, y * zoom, mask[y, x]) for x, y in places.T.tolist()]
+        assert answer == wanted and len(image.boxes) == len(wanted)
+        assert wanted and len(np.unique(mask)) > 1
+
+
 def test_several_outputs_become_one_that_the_firmware_reads() -> None:
     net = detector_net()
     joined = join_outputs(net)
@@ -194,11 +235,14 @@ ALLOWED = {"gc", "math", "lcd", "sensor", "KPU"}
 TOO_NEW = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.ClassDef, ast.AsyncFunctionDef)
 
 
-@pytest.mark.parametrize("task", ["classification", "detection"])
+@pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
 def test_main_keeps_to_what_micropython_1_11_knows(task: str, tmp_path: Path) -> None:
-    net, spec = (
-        (classifier_net(), DIGITS) if task == "classification" else (detector_net(), DETECTOR)
-    )
+    masks = replace(DETECTOR, task="segmentation", strides=(), anchors=(), head="")
+    net, spec = {
+        "classification": (classifier_net(), DIGITS),
+        "detection": (detector_net(), DETECTOR),
+        "segmentation": (mask_net(2), masks),
+    }[task]
     write_maixpy_bundle(write_export(tmp_path / "export", net, spec), tmp_path / "bundle")
     source = (tmp_path / "bundle" / "main.py").read_text()
     assert max(map(len, source.splitlines())) <= 200
@@ -237,7 +281,8 @@ def other(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "segmentation"}, "test_net: no main.py for segmentation"),
+        ({"task": "raw"}, "test_net: no main.py for raw"),
+        ({"task": "segmentation"}, r"decoded are \[\(1, 4, 16, 16\)\]"),
         ({"input": {"shape": [1, 1, 16, 16], "color": "rgb"}}, "takes 1 channels of rgb"),
         ({"input": {"shape": [1, 1, 256, 16], "color": "gray"}}, "takes 16x256 pixels"),
         ({"input": {"shape": [1, 1, 16, 24], "color": "gray"}}, r"takes \[1, 16, 16\]"),
