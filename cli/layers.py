@@ -37,6 +37,13 @@ def layers(
         Optional[Path],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
         typer.Option("--plot", help="A PNG file for the plot."),
     ] = None,
+    beside: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--exports",
+            help="Folder of exports: layers.json is put beside each, for the command report.",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--limit", min=2, help="So many test images.")] = 8,
     offline: OfflineFlag = False,
     trust: TrustFlag = False,
@@ -44,6 +51,7 @@ def layers(
 ) -> None:
     """Say what each layer of a network loses on a target, alone and with all before it."""
     from ..export.layers import analyze_layers, plot_layers
+    from ..export.results.layers_file import write_layers
 
     if offline:
         go_offline()
@@ -55,6 +63,9 @@ def layers(
             quantization=quantization_of(calibration, algorithm, mixed),
             on_step=say,
         )
+    if beside:
+        for report in reports:
+            write_layers(beside, report)
     if plot:
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot_layers(reports, plot)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +17,7 @@ from .pipeline import planned_precisions, refuse_what_cannot_be
 from .prepare import EvalContext
 from .probes import measure_layers
 from .request import NetworkRequest
+from .results.layers_file import LayerReport
 from .targets import find_targets
 from .targets.base import (
     DEFAULT_QUANTIZATION,
@@ -32,19 +31,6 @@ from .targets.base import (
 
 _COUNT = 8  # images; a layer's figures settle with a few
 _EQUAL_DB = 100.0  # drawn no higher: nothing is lost
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """The layers of a model on a target, in the order of computation."""
-
-    model: str
-    target: str
-    precision: Precision
-    layers: list[LayerError]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def analyze_layers(

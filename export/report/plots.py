@@ -1,4 +1,4 @@
-"""Error histograms of a report, as shapes for inline SVG.
+"""Error histograms and charts of layers in a report, as shapes for inline SVG.
 
 They are drawn by the template, not by matplotlib: inline SVG takes the page's colours,
 light or dark, and stays sharp on a phone.
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..targets.base import LayerError
+
 BINS_PER_DECADE = 4
+EQUAL_DB = 100.0
 PLOT_WIDTH, PLOT_HEIGHT = 220.0, 64.0  # of the area of the bars, in the units of the drawing
 
 
@@ -48,6 +51,48 @@ class Histogram:
     median: float
     largest: float
     limit_x: float | None
+
+
+@dataclass(frozen=True)
+class LayerChart:
+    """SQNR of each layer in the order of computation.
+
+    ``bars`` are ``(x, y, width, height, title)`` of a layer alone, ``line`` the points of all up to
+    it; ``worst`` names the layer that loses most by itself.
+    """
+
+    target: str
+    precision: str
+    bars: list[tuple[float, float, float, float, str]]
+    line: str
+    ticks: list[tuple[float, str]]
+    worst: str
+
+
+def layer_chart(target: str, precision: str, layers: Sequence[LayerError]) -> LayerChart:
+    """The chart of at least one layer; what is above ``EQUAL_DB`` loses nothing."""
+
+    def y(sqnr_db: float) -> float:
+        return round(PLOT_HEIGHT * (1 - min(max(sqnr_db, 0.0), EQUAL_DB) / EQUAL_DB), 2)
+
+    width = PLOT_WIDTH / len(layers)
+    names = [f"{layer.module or '(network)'} {layer.op}" for layer in layers]
+    bars = [
+        (
+            *(round(index * width, 2), y(layer.own_sqnr_db), round(0.85 * width, 2)),
+            round(PLOT_HEIGHT - y(layer.own_sqnr_db), 2),
+            f"{name}: {layer.own_sqnr_db:.1f} dB alone, {layer.sqnr_db:.1f} dB with all before it",
+        )
+        for index, (name, layer) in enumerate(zip(names, layers, strict=True))
+    ]
+    points = (
+        f"{round((index + 0.4) * width, 2)} {y(layer.sqnr_db)}"
+        for index, layer in enumerate(layers)
+    )
+    index = min(range(len(layers)), key=lambda i: layers[i].own_sqnr_db)
+    worst = f"{names[index]}, {layers[index].own_sqnr_db:.1f} dB"
+    ticks = [(y(level), f"{level:.0f}") for level in (0, EQUAL_DB / 2, EQUAL_DB)]
+    return LayerChart(target, precision, bars, "M" + "L".join(points), ticks, worst)
 
 
 def absolute_errors(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> np.ndarray:

@@ -23,6 +23,7 @@ from ... import __version__
 from ...training.checkpoint import atomic_path
 from ..targets import find_target
 from ..targets.base import Limits, Precision, Target
+from ..tasks import differences
 from . import conclusion, plots
 from .conclusion import conclude, draw_trade_offs
 from .sections import Section, section_of_context, sections_of_exports
@@ -42,6 +43,7 @@ SIGNS = {  # not by colour alone
 _LAYER_COLUMNS = ("name", "op", "target", "macs", "cycles")  # a placement may say more
 _PRECISIONS = get_args(Precision)
 _NONE = "-"
+_COLORS = {"alone": differences.ALONE, "missed": differences.MISSED, "other": differences.OTHER}
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def _write(
         targets=targets,
         limits=_limit_lines(every_row, targets),
         signs=SIGNS,
+        colors={name: f"rgb{rgb}" for name, rgb in _COLORS.items()},
         layer_columns=_LAYER_COLUMNS,
         versions={"edgeark": __version__, "torch": torch.__version__},
         plot_width=plots.PLOT_WIDTH,

@@ -7,13 +7,14 @@ golden inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...zoo.spec import ModelSpec
+from ..results.layers_file import LayerReport, read_layers
 from ..results.schema import ExportResult, ProvenResult
 from ..targets.base import Target
 from ..tasks import Answer, Sample, Task, get_task, reading_outputs
@@ -51,9 +52,11 @@ class Section:
     rows: Sequence[ExportResult]
     task: Task
     caption: str
+    has_differences: bool
     samples: list[Sample]
     lines: list[AnswerLine]
     errors: tuple[plots.Axis, list[plots.Histogram]]
+    layers: Sequence[plots.LayerChart] = ()
 
 
 def section_of_context(
@@ -73,12 +76,15 @@ def section_of_context(
             spec, test, context.reference, [row.outputs for row in rows if row.outputs]
         )
         lines = [AnswerLine("PyTorch", "float32", answer(context.reference))]
-        lines += [
-            AnswerLine(row.target, row.precision, answer(row.outputs))
-            if row.outputs
-            else _silent(row)
-            for row in rows
-        ]
+        for each in asked:
+            if not each.outputs:
+                lines.append(_silent(each.row))
+                continue
+            answers = [
+                found and _with_difference(found, spec, each, sample.index, test.images)
+                for found, sample in zip(answer(each.outputs), shown, strict=True)
+            ]
+            lines.append(AnswerLine(each.row.target, each.row.precision, answers))
     else:
         shown, lines = _unlabelled(spec, test.images, context.reference, asked)
     return Section(
@@ -88,6 +94,7 @@ def section_of_context(
         rows=rows,
         task=task,
         caption=task.samples_caption if context.is_labelled else _SHOWN_CAPTION,
+        has_differences=_have_differences(lines),
         samples=shown,
         lines=lines,
         errors=_histograms(asked, targets),
@@ -144,10 +151,24 @@ def _of_group(
         rows=[each.row for each in asked],
         task=get_task(spec.task),
         caption=_SHOWN_CAPTION,
+        has_differences=_have_differences(lines),
         samples=shown,
         lines=lines,
         errors=_histograms(asked, targets),
+        layers=[
+            plots.layer_chart(found.target, found.precision, found.layers)
+            for found in map(_layers_of, exports)
+            if found is not None and found.layers
+        ],
     )
+
+
+def _layers_of(export: Reopened) -> LayerReport | None:
+    """Those of this export: a file of another one may lie there."""
+    found, manifest = read_layers(export.folder), export.manifest
+    keys = ("model", "target", "precision")
+    is_same = found and all(getattr(found, key) == getattr(manifest, key) for key in keys)
+    return found if is_same else None
 
 
 def _row(export: Reopened, images: np.ndarray, measure: bool) -> ExportResult:
@@ -197,7 +218,8 @@ def _unlabelled(
                 float(np.abs(a[index] - b[index]).max(initial=0))
                 for a, b in zip(each.outputs, each.reference, strict=True)
             )
-            answers.append(found and _with_error(found, wanted[index], error))
+            found = found and _with_error(found, wanted[index], error)
+            answers.append(found and _with_difference(found, spec, each, index, images))
         answers += [None] * (count - len(answers))
         lines.append(AnswerLine(each.row.target, each.row.precision, answers))
     samples = [
@@ -210,7 +232,22 @@ def _unlabelled(
 def _with_error(found: Answer, wanted: Answer | None, error: float) -> Answer:
     """Right, where an answer in words alone is PyTorch's."""
     right = None if found.uri or wanted is None else found.words == wanted.words
-    return Answer(found.words, found.uri, right, found.score, f"max abs {error:.1e}")
+    return replace(found, right=right, error=f"max abs {error:.1e}")
+
+
+def _with_difference(
+    found: Answer, spec: ModelSpec, asked: _Asked, index: int, images: np.ndarray
+) -> Answer:
+    outputs, reference = (
+        [each[index : index + 1] for each in arrays] for arrays in (asked.outputs, asked.reference)
+    )
+    with reading_outputs(spec):
+        difference = get_task(spec.task).compare_answers(spec, outputs, reference, images[index])
+    return replace(found, difference=difference)
+
+
+def _have_differences(lines: Sequence[AnswerLine]) -> bool:
+    return any(each and each.difference for line in lines for each in line.answers)
 
 
 def _silent(row: ExportResult) -> AnswerLine:

@@ -42,11 +42,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How an answer differs from PyTorch's, in words; ``uri`` shows where, if it does."""
+
+    words: str
+    uri: str = ""
+
+
+@dataclass(frozen=True)
 class Answer:
     """A target's answer to a sample in a report: an image as a data URI, or words alone.
 
     ``right`` says whether the answer is right, where that is yes or no; ``score`` is a probability,
-    ``error`` how far the raw outputs are from PyTorch's.
+    ``error`` how far the raw outputs are from PyTorch's, ``difference`` how far the answer is.
     """
 
     words: str
@@ -54,6 +62,7 @@ class Answer:
     right: bool | None = None
     score: float | None = None
     error: str = ""
+    difference: Difference | None = None
 
 
 # Raw outputs of the first n test images to an answer a sample; None for a sample beyond them.
@@ -176,6 +185,23 @@ class Task(ABC):
             return None
         drawn = self.draw(spec, to_rgb(pixels, spec.color), meaning)
         return Answer(self.describe(meaning), photo_uri(drawn))
+
+    def compare_answers(
+        self,
+        spec: ModelSpec,
+        outputs: Sequence[np.ndarray],
+        reference: Sequence[np.ndarray],
+        pixels: np.ndarray,
+    ) -> Difference | None:
+        """How an answer to an input differs from PyTorch's; None where its words say it.
+
+        Args:
+            spec: the network's.
+            outputs: its raw outputs on a target, batch 1.
+            reference: PyTorch's.
+            pixels: the raw input, uint8 ``[C, height, width]``.
+        """
+        return None
 
     def decoded_shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
         """Shapes of the raw outputs, batch 1, as the decoders of board scripts read them.

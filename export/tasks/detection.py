@@ -13,7 +13,8 @@ from ...training.metrics import find_boxes, mean_average_precision, true_boxes
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.boxes import Boxes
 from ...zoo.tasks.detection import detect
-from .base import Answer, Answers, ModelInput, Sample, Task, register_task
+from .base import Answer, Answers, Difference, ModelInput, Sample, Task, register_task
+from .differences import box_difference
 from .drawing import draw_named_boxes, photo_uri
 
 
@@ -59,6 +60,16 @@ class Detection(Task):
 
     def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
         return draw_named_boxes(image, meaning["detections"])
+
+    def compare_answers(
+        self,
+        spec: ModelSpec,
+        outputs: Sequence[np.ndarray],
+        reference: Sequence[np.ndarray],
+        pixels: np.ndarray,
+    ) -> Difference:
+        (found,), (wanted,) = (find_boxes(spec, each) for each in (outputs, reference))
+        return box_difference(pixels, spec.color, found, wanted)
 
     def decoder(self, spec: ModelSpec) -> str:
         return spec.head

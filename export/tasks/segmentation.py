@@ -18,7 +18,8 @@ from ...zoo.tasks.segmentation import (
     resize_logits,
     to_mask,
 )
-from .base import Answer, Answers, ModelInput, Sample, Task, register_task
+from .base import Answer, Answers, Difference, ModelInput, Sample, Task, register_task
+from .differences import mask_difference
 from .drawing import mask_uri
 
 
@@ -66,6 +67,19 @@ class Segmentation(Task):
 
     def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
         return overlay(image, meaning["mask"], class_colors(len(spec.classes)))
+
+    def compare_answers(
+        self,
+        spec: ModelSpec,
+        outputs: Sequence[np.ndarray],
+        reference: Sequence[np.ndarray],
+        pixels: np.ndarray,
+    ) -> Difference:
+        size = pixels.shape[1:]
+        found, wanted = (
+            to_mask(resize_logits(each[0], (size[0], size[1])))[0] for each in (outputs, reference)
+        )
+        return mask_difference(pixels, spec.color, found, wanted)
 
     def decoder(self, spec: ModelSpec) -> str:
         return "threshold" if len(spec.classes) == 1 else "argmax"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeark import cli
-from edgeark.export.layers import LayerReport
+from edgeark.export.results.layers_file import LayerReport
 from edgeark.export.targets.base import LayerError, Quantization
 from edgeark.export.toolchains import manage
 from edgeark.zoo import create_model, save_weights, spec_of
@@ -196,6 +196,9 @@ def test_layers_prints_and_draws_what_each_loses(
     assert Image.open(tmp_path / "new" / "layers.png").width > 100
     done = run(*arguments)
     assert "stem.act" in done.out and "31.5" in done.out
+    done = run(*arguments, "--exports", tmp_path)
+    assert done.status == 2 and "there is no export in" in done.err
+    assert not (tmp_path / "mnist").exists()
 
 
 @pytest.mark.parametrize(

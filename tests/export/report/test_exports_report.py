@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from edgeark.export.report.conclusion import HEIGHT, WIDTH, Point, conclude, draw_trade_offs
+from edgeark.export.results.layers_file import LayerReport, write_layers
 from edgeark.export.results.schema import ExportResult, Metric
-from edgeark.export.targets.base import Evidence, Placement
+from edgeark.export.targets.base import Evidence, LayerError, Placement
 from support.command import Run
 from support.exports import export
 from support.report_fakes import Tables
@@ -122,6 +125,30 @@ def test_exports_that_are_there_are_reported(exports: Path, tmp_path: Path, run:
         assert all("max abs" in cell for cell in lines[2][1:])
     assert run("report", exports / "unet_8", "--out", out).status == 0
     assert "ms an input" not in out.read_text(encoding="utf-8")
+
+
+def test_errors_by_layer_are_shown_where_they_were_measured(
+    exports: Path, tmp_path: Path, run: Run
+) -> None:
+    out, folder = tmp_path / "report.html", tmp_path / "unet_8" / "onnxruntime" / "float32"
+    shutil.copytree(exports / "unet_8" / "export", folder)
+    layers = [
+        LayerError("a", "stem.conv", "Conv", 0.9999, 40.0, 0.9999, 40.0),
+        LayerError("b", "<head>", "Conv", 0.99, 17.0, 0.99, 20.5),
+    ]
+    write_layers(tmp_path, LayerReport("unet_8", "onnxruntime", "float32", layers))
+    assert run("report", folder, "--out", out).status == 0
+    page = out.read_text(encoding="utf-8")
+    assert "worst by itself: &lt;head&gt; Conv, 20.5 dB" in page
+    assert "stem.conv Conv: 40.0 dB alone, 40.0 dB with all before it" in page
+    found = json.loads((folder / "layers.json").read_text())
+    (folder / "layers.json").write_text(json.dumps({**found, "model": "other"}))
+    assert run("report", folder, "--out", out).status == 0
+    assert "Error by layer" not in out.read_text(encoding="utf-8")
+    for text in ("{", "[1]", json.dumps({**found, "layers": [{"name": "NaN"}]})):
+        (folder / "layers.json").write_text(text)
+        done = run("report", folder, "--out", out)
+        assert done.status == 2 and "layers.json" in done.err and "Traceback" not in done.err
 
 
 def test_what_is_no_report_is_one_line(exports: Path, tmp_path: Path, run: Run) -> None:

@@ -199,11 +199,13 @@ def test_masks_are_shown_over_their_images(tmp_path: Path) -> None:
         **{0: "Dice 1.000", 1: "Dice 1.000", 2: "Dice 0.000", 3: "Dice 0.000"},
         **{4: "0 px", 5: "0 px"},
     }
-    assert cells["mnn int8"][3] == "Dice 0.667" and cells["mnn int8"][4] == "1 px"
+    assert cells["mnn int8"][0] == "Dice 1.000 the same mask"
+    assert cells["mnn int8"][3] == "Dice 0.667 difference: 8 px (12 %)"
+    assert cells["mnn int8"][4] == "1 px difference: 1 px (1.6 %)"
     assert cells["mnn int8"][5] == "not asked"
     assert list(cells["openvino float32"].values()) == ["no answer: unavailable"]
     sources = [attributes["src"] for tag, attributes in Tables(page).tags if tag == "img"]
-    assert len(sources) == 6 + 6 + 5
+    assert len(sources) == 6 + 6 + 5 + 2
 
 
 def test_limits_in_the_page_are_the_targets_own(

@@ -11,8 +11,9 @@ import torch
 from edgeark.errors import EdgearkError
 from edgeark.export.calibration import require_known
 from edgeark.export.graph.files import Graph
-from edgeark.export.layers import LayerReport, plot_layers
+from edgeark.export.layers import plot_layers
 from edgeark.export.results.compare import compare
+from edgeark.export.results.layers_file import LayerReport
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Artifact, Conversion, LayerError, Quantization, Target
 from PIL import Image
