@@ -133,6 +133,10 @@ class Task(ABC):
         """The same in one line; '' where nothing was found."""
         return ", ".join(f"{name} {value}" for name, value in meaning.items())
 
+    def summarize(self, meaning: dict[str, Any]) -> str:
+        """The same in a few words, below a drawn answer."""
+        return self.describe(meaning)
+
     def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
         """What was found, drawn into a copy of its image: uint8 ``[h, w, 3]`` (rgb)."""
         return draw_lines(image, [self.describe(meaning)])
@@ -184,7 +188,7 @@ class Task(ABC):
         if not meaning:
             return None
         drawn = self.draw(spec, to_rgb(pixels, spec.color), meaning)
-        return Answer(self.describe(meaning), photo_uri(drawn))
+        return Answer(self.summarize(meaning), photo_uri(drawn))
 
     def compare_answers(
         self,

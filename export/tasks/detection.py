@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +58,9 @@ class Detection(Task):
             + " ".join(f"{side:.0f}" for side in found["box"])
             for found in meaning["detections"]
         )
+
+    def summarize(self, meaning: dict[str, Any]) -> str:
+        return _count([found["name"] for found in meaning["detections"]])
 
     def draw(self, spec: ModelSpec, image: np.ndarray, meaning: dict[str, Any]) -> np.ndarray:
         return draw_named_boxes(image, meaning["detections"])
@@ -133,9 +137,13 @@ def box_answers(
 
 
 def _answer(test: ImageSet, color: str, index: int, boxes: Boxes) -> Answer:
-    counts = np.bincount(boxes.classes, minlength=len(test.classes))
-    words = ", ".join(f"{n} {name}" for name, n in zip(test.classes, counts, strict=True) if n)
-    return Answer(words or "nothing", _drawn_uri(test.images[index], color, boxes))
+    words = _count([test.classes[each] for each in sorted(boxes.classes)])
+    return Answer(words, _drawn_uri(test.images[index], color, boxes))
+
+
+def _count(names: Sequence[str]) -> str:
+    """``17 RBC, 1 WBC``."""
+    return ", ".join(f"{n} {name}" for name, n in Counter(names).items()) or "nothing"
 
 
 def _drawn_uri(pixels: np.ndarray, color: str, boxes: Boxes) -> str:

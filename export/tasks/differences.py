@@ -15,6 +15,7 @@ MISSED: Rgb = (34, 94, 216)  # PyTorch finds it, the target does not
 OTHER: Rgb = (198, 24, 60)  # both find something, of different classes
 _SAME: Rgb = (120, 120, 120)
 _PALE = 0.6
+_VISIBLE = 1.0  # pixel
 _SAME_IOU = 0.5  # boxes of one class that overlap by more are of one object
 
 
@@ -58,12 +59,13 @@ def box_difference(pixels: np.ndarray, color: str, found: Boxes, wanted: Boxes) 
     parts = [f"{len(alone)} alone"] * bool(alone) + [f"{len(missed)} missed"] * bool(missed)
     if pairs:
         parts.append(f"{len(pairs)} common: sides within {moved:.2g} px, scores {scores:.2g}")
-    if not alone and not missed:
+    if not alone and not missed and moved < _VISIBLE:
         return Difference(", ".join(parts) or "no box in either")
     canvas = Image.fromarray(_pale(pixels, color))
     pen = ImageDraw.Draw(canvas)
     for boxes, indices, outline in (
         (wanted, other, _SAME),
+        (found, one, _SAME),
         (wanted, missed, MISSED),
         (found, alone, ALONE),
     ):
