@@ -40,6 +40,10 @@ def bundle(
             "--lang", help="Of the programs: python, cpp, web; the target's first if none."
         ),
     ] = "",
+    nn_archive: Annotated[
+        bool,
+        typer.Option("--nn-archive", help="With a Luxonis NN Archive, of a float32 ONNX file."),
+    ] = False,
     int8: Int8Flag = False,
     limit: LimitOption = None,
     offline: OfflineFlag = False,
@@ -59,9 +63,9 @@ def bundle(
         if int8 or request != NetworkRequest(request.network):
             raise EdgearkError("options of a network are not for an export, which has its own")
         _require_target(path, to)
-        written = write_bundle(path, out_dir, wanted)
+        written = write_bundle(path, out_dir, wanted, nn_archive=nn_archive)
     else:
-        written = _export_first(request, to, out_dir, wanted, int8, limit)
+        written = _export_first(request, to, out_dir, wanted, nn_archive, int8, limit)
     if json:
         return print_json(written.to_dict())
     rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
@@ -81,6 +85,7 @@ def _export_first(
     to: str | None,
     out: Path,
     languages: list[str],
+    nn_archive: bool,
     int8: bool,
     limit: int | None,
 ) -> Bundle:
@@ -106,4 +111,4 @@ def _export_first(
         if row.status == "failed":
             err.print(f"{row.target} {row.precision} failed: {row.message}", soft_wrap=True)
             raise typer.Exit(1)
-        return write_bundle(row.artifact, out, languages)
+        return write_bundle(row.artifact, out, languages, nn_archive=nn_archive)

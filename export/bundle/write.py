@@ -18,6 +18,7 @@ from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
 from .cpp_program import write_cpp
 from .facts import BundleError, Facts, GoldenFacts, facts_of
+from .nn_archive import ARCHIVE, write_nn_archive
 from .verifiable import make_verifiable
 from .web_page import write_page
 
@@ -27,13 +28,16 @@ _TASK_FILES = {"python": "python/task.py", "cpp": "cpp/task.cpp", "web": "web/ta
 _PYTHON = ("run.py", "golden.py", "images.py", "png.py")
 
 
-def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bundle:
+def write_bundle(
+    export: Path, out: Path, languages: Sequence[str] = (), *, nn_archive: bool = False
+) -> Bundle:
     """Write what a board needs to run an export.
 
     Args:
         export: the folder of an export, or a file in it.
         out: the bundle's folder; it must not exist, or be empty.
         languages: of the programs: ``python``, ``cpp``, ``web``; none: the target's first.
+        nn_archive: with a Luxonis NN Archive, see :mod:`.nn_archive`.
 
     Raises:
         ManifestError: there is no export.
@@ -41,7 +45,7 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bund
     """
     out = require_new_folder(out)
     found = reopen(export)
-    own = found.target.write_bundle(export, out)
+    own = None if nn_archive else found.target.write_bundle(export, out)
     if own is not None:
         return own
     board = found.target.board
@@ -68,8 +72,10 @@ def write_bundle(export: Path, out: Path, languages: Sequence[str] = ()) -> Bund
             write_cpp(folder / "cpp", facts, board)
         if "web" in wanted:
             write_page(folder, facts, board)
-        _write_readme(folder, facts, board, wanted, found.manifest)
+        _write_readme(folder, facts, board, wanted, found.manifest, nn_archive)
         make_verifiable(folder, found)
+        if nn_archive:
+            write_nn_archive(folder, found)
         files = sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
         )
@@ -148,12 +154,14 @@ def _write_readme(
     board: BoardRuntime,
     languages: Sequence[Language],
     manifest: Manifest,
+    nn_archive: bool,
 ) -> None:
     target = find_target(manifest.target)
     values: dict[str, object] = {
         "facts": facts,
         "manifest": manifest,
         "languages": languages,
+        "nn_archive": ARCHIVE if nn_archive else "",
         "task_file": _TASK_FILES[languages[0]],
         "versions": target.versions(),
         "chip": target.chip,
