@@ -28,10 +28,11 @@ from .sources.samples import ARRAYS, read_samples
 from .targets.base import Evidence, RunResult
 from .tasks import ModelInput, get_task, reading_outputs
 from .tasks.raw import RAW
+from .toolchains.kept import keep_workers
 from .verify import Reopened, reopen, require_unchanged, run_export
 
 _KMODEL = ".kmodel"
-_MOST_TOGETHER, _MOST_PIXELS = 16, 2**26  # images at a time: an export's runtime starts for each
+_MOST_TOGETHER, _MOST_PIXELS = 16, 2**26  # images at a time
 _PLACES = {
     Evidence.EXECUTED: "the runtime",
     Evidence.SIMULATED: "the vendor's simulator",
@@ -220,7 +221,8 @@ def open_network(request: str | NetworkRequest) -> Iterator[Runner]:
     if (is_exported or is_kmodel) and given != NetworkRequest(given.network):
         raise EdgearkError(f"{path} has its own weights and shapes: leave the options out")
     if is_exported:
-        yield _open_export(reopen(path))
+        with keep_workers():
+            yield _open_export(reopen(path))
         return
     if is_kmodel and not path.exists():
         raise EdgearkError(f"there is no {path}")

@@ -10,12 +10,16 @@ arrays, ``inputs.npz``. Where the job says ``confined``, the process first gives
 ``JOB_FOLDER`` and the network, and memory above ``memory_bytes``. The folder receives
 ``outputs.npz`` and then ``result.json``, which is written last:
 a worker that died left none.
+
+With a third argument, ``stay``, the process does a job for each byte on stdin and answers with one
+on stdout; what is printed goes to ``log.txt`` in the folder.
 """
 
 import ctypes
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -24,16 +28,59 @@ import traceback
 def main() -> None:
     worker_path, folder = sys.argv[1:3]
     die_with_parent(os.getppid())
+    if sys.argv[3:]:
+        stay(folder, worker_path)
     do_job(folder, lambda: load("worker", worker_path))
+
+
+def stay(folder, worker_path) -> None:
+    """Do one job after another in ``folder``, and end the process when stdin does."""
+    answers = os.dup(1)
+    log = os.open(os.path.join(folder, "log.txt"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for place in (1, 2):
+        os.dup2(log, place)
+    signals, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    modules, count = {}, 0
+
+    def load_worker():
+        if not modules:
+            modules["worker"] = load("worker", worker_path)
+        return modules["worker"]
+
+    while os.read(signals, 1):
+        work = os.path.join(folder, "work%d" % count)
+        os.mkdir(work)
+        os.chdir(work)
+        with open(os.path.join(folder, "job.json")) as file:
+            job = json.load(file)
+        if not count:
+            _confine(folder, job)
+        _answer(folder, job, load_worker)
+        if count:  # what was opened for all jobs may lie in the first one's folder
+            shutil.rmtree(work, ignore_errors=True)
+        count += 1
+        os.write(answers, b"\n")
+    os._exit(0)
 
 
 def do_job(folder, load_worker) -> None:
     """Do the job in ``folder`` with the worker that ``load_worker`` gives, and end the process."""
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
-    if job["confined"]:  # before anything starts a thread, which would stay free
+    _confine(folder, job)
+    _answer(folder, job, load_worker)
+    os._exit(0)  # vendors' libraries like to crash while they are unloaded
+
+
+def _confine(folder, job) -> None:
+    """Before anything starts a thread, which would stay free."""
+    if job["confined"]:
         here = os.path.dirname(os.path.abspath(__file__))
         load("confine", os.path.join(here, "confine.py")).confine([folder], job["memory_bytes"])
+
+
+def _answer(folder, job, load_worker) -> None:
     import numpy as np
 
     arrays_path = os.path.join(folder, "inputs.npz")
@@ -53,7 +100,6 @@ def do_job(folder, load_worker) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     ctypes.CDLL(None).fflush(None)  # what the C++ part printed last
-    os._exit(0)  # vendors' libraries like to crash while they are unloaded
 
 
 def load(name, path):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from ...core.settings import NO_TELEMETRY
 from ...errors import EdgearkError
 from .confine import can_confine
 from .environment import Hint, Toolchain, ToolchainError, clean_environment, dying_with_us
+from .kept import are_kept, borrow, kill_kept
 from .preloaded import Job, can_preload, kill_preloaded, run_preloaded
 
 TIMEOUT_S = 1800  # calibration runs a whole network on every image, on a busy machine
 
+_KEPT = "run"  # the function whose worker can stay: see kept.py
 _running: set[subprocess.Popen[bytes]] = set()  # all that this process has started
 
 _HERE = Path(__file__).resolve().parent
@@ -80,10 +83,22 @@ def call(
     """
     python = toolchain.ensure()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(toolchain.name.replace(":", "-")) as folder:
-        (folder / "work").mkdir()
-        (folder / "tmp").mkdir()
-        limits = {"confined": confined and can_confine(), "memory_bytes": memory_bytes}
+    limits = {"confined": confined and can_confine(), "memory_bytes": memory_bytes}
+    command = [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker)]
+    with ExitStack() as stack:
+        kept = None
+        if function == _KEPT and are_kept():
+            kept = stack.enter_context(
+                borrow((*command, *limits.values()), command, _environment())
+            )
+            folder = kept.folder
+            for name in ("inputs.npz", "outputs.npz", "result.json"):  # of the job before
+                (folder / name).unlink(missing_ok=True)
+        else:
+            name = toolchain.name.replace(":", "-")
+            folder = stack.enter_context(scratch_folder(name))
+            (folder / "work").mkdir()
+            (folder / "tmp").mkdir()
         asked = {"function": function, "arguments": dict(arguments), **limits}
         (folder / "job.json").write_text(json.dumps(asked))
         if arrays:
@@ -91,12 +106,13 @@ def call(
         start = log.stat().st_size if log.exists() else 0
         # What a killed worker leaves goes with the scratch folder.
         environment = {**_environment(), "TMPDIR": str(folder / "tmp")}
-        if toolchain.preloads and can_preload():
+        if kept is not None:
+            code = kept.run(log, timeout)
+        elif toolchain.preloads and can_preload():
             job = Job(folder, log, environment)
             code = run_preloaded(python, toolchain.worker, job, timeout)
         else:
-            command = [str(python), "-I", str(_BOOTSTRAP), str(toolchain.worker), str(folder)]
-            code = _run(command, folder / "work", log, timeout, environment)
+            code = _run([*command, str(folder)], folder / "work", log, timeout, environment)
         result_path = folder / "result.json"
         if not result_path.exists():
             cause = _how_it_died(code, timeout)
@@ -212,6 +228,7 @@ def kill_running() -> None:
     for process in tuple(_running):
         _kill(process)
     kill_preloaded()
+    kill_kept()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

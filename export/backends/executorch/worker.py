@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import operator
 import os
@@ -62,13 +63,17 @@ def convert(arguments, arrays):
     return {"portable_ops": portable}, {}
 
 
-def run(arguments, arrays):
-    torch = _import_torch(arguments["packages"])
+@functools.lru_cache(maxsize=1)
+def _open(path):
     from executorch.runtime import Runtime
 
+    return Runtime.get().load_program(path).load_method("forward")
+
+
+def run(arguments, arrays):
+    torch = _import_torch(arguments["packages"])
     torch.set_num_threads(1)
-    path = os.path.join(arguments["folder"], arguments["files"][0])
-    method = Runtime.get().load_program(path).load_method("forward")
+    method = _open(os.path.join(arguments["folder"], arguments["files"][0]))
     parts, seconds = [], []
     for inputs in _inputs(arrays["images"], arguments["settings"]):
         tensors = [torch.from_numpy(x) for x in inputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import importlib
 import os
 import re
@@ -49,7 +50,7 @@ def convert(arguments, arrays):
 def run(arguments, arrays):
     settings = arguments["settings"]
     path = os.path.join(arguments["folder"], arguments["files"][0])
-    runner = _Runner(path, settings["layout"])
+    runner = _open(path, settings["layout"])
     parts, seconds = [], []
     for x in _inputs(arrays["images"], settings):
         answers, took = runner(x)
@@ -91,6 +92,11 @@ def list_operators(arguments, arrays):
             for operator in runner._get_ops_details()
         ]
     }, {}
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path, layout):
+    return _Runner(path, layout)
 
 
 class _Runner:

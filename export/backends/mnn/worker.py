@@ -6,6 +6,7 @@ Never import ``MNN.tools``, nor run MNN's command line tools, which do: on impor
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -41,7 +42,7 @@ def convert(arguments, arrays):
 def run(arguments, arrays):
     path = os.path.join(arguments["folder"], arguments["files"][0])
     settings, images = arguments["settings"], arrays["images"]
-    forward = _load(path, settings["inputs"], settings["outputs"])
+    forward = _load(path, tuple(settings["inputs"]), tuple(settings["outputs"]))
     prepare = _fields if images.dtype.names else _normalizer(settings, images.shape)
     parts, seconds = [], []
     for pixels in images:
@@ -53,11 +54,14 @@ def run(arguments, arrays):
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
 
 
+@functools.lru_cache(maxsize=1)
 def _load(path, input_names, output_names):
     """A function from arrays to arrays, on one thread."""
     runtime = nn.create_runtime_manager(({"backend": "CPU", "numThread": 1, "precision": "high"},))
     runtime.set_hint(_WINOGRAD_MEMORY_LEVEL, 1)  # the default costs three digits of accuracy
-    network = nn.load_module_from_file(path, input_names, output_names, runtime_manager=runtime)
+    network = nn.load_module_from_file(
+        path, list(input_names), list(output_names), runtime_manager=runtime
+    )
 
     def forward(*inputs):
         entries = [expr.placeholder(list(x.shape), expr.NCHW, expr.float) for x in inputs]
@@ -113,7 +117,7 @@ def _quantize(source, path, images, settings):
     quantized.leave_input_in_float()
     quantized.leave_choices_in_float()
     names = quantized.names()
-    forward = _load(source, settings["inputs"], names)
+    forward = _load(source, tuple(settings["inputs"]), tuple(names))
     normalize = _normalizer(settings, images.shape)
     ranges = _choose_ranges(lambda pixels: forward(*normalize(pixels)), images)
     quantized.set_ranges(dict(zip(names, ranges)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -36,7 +37,7 @@ def convert(arguments, arrays):
 def run(arguments, arrays):
     settings = arguments["settings"]
     paths = [os.path.join(arguments["folder"], name) for name in arguments["files"]]
-    network = _load(*paths, fp16=arguments["precision"] == "float16")
+    network = _open(*paths, arguments["precision"] == "float16")
     parts, seconds = [], []
     for pixels in arrays["images"]:
         start = time.perf_counter()
@@ -55,6 +56,11 @@ def _find_pnnx():
 def _number(name):
     """pnnx calls the outputs out0, out1 ..., in the network's order."""
     return int(name[len("out") :])
+
+
+@functools.lru_cache(maxsize=1)
+def _open(param, weights, fp16):
+    return _load(param, weights, fp16)
 
 
 def _load(param, weights, fp16):

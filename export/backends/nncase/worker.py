@@ -1,5 +1,6 @@
 """nncase 1.9: ONNX or TFLite to a kmodel v5 for the K210, and its own simulator of that chip."""
 
+import functools
 import glob
 import os
 import time
@@ -45,9 +46,7 @@ def convert(arguments, arrays):
 
 def run(arguments, arrays):
     """Simulate, image by image."""
-    simulator = nncase.Simulator()
-    with open(os.path.join(arguments["folder"], arguments["files"][0]), "rb") as file:
-        simulator.load_model(file.read())
+    simulator = _open(os.path.join(arguments["folder"], arguments["files"][0]))
     parts, seconds = [], []
     for image in arrays["images"]:
         start = time.perf_counter()
@@ -58,6 +57,14 @@ def run(arguments, arrays):
         parts.append([np.array(answer.to_numpy()) for answer in answers])
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path):
+    simulator = nncase.Simulator()
+    with open(path, "rb") as file:
+        simulator.load_model(file.read())
+    return simulator
 
 
 def _read_operators():

@@ -1,15 +1,21 @@
 """ONNX Runtime in a process of its own: an ONNX file that somebody else may have made."""
 
+import functools
 import time
 
 import numpy as np
 import onnxruntime as ort
 
 
-def run(arguments, arrays):
+@functools.lru_cache(maxsize=1)
+def _open(path):
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(arguments["model"], options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(arguments, arrays):
+    session = _open(arguments["model"])
     names = [entry.name for entry in session.get_inputs()]
     if len(names) != len(arrays):
         raise ValueError(f"the file takes {len(names)} inputs, the manifest {len(arrays)}")

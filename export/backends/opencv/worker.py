@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
@@ -19,12 +20,7 @@ def convert(arguments, arrays):
 
 def run(arguments, arrays):
     settings = arguments["settings"]
-    cv2.setNumThreads(1)
-    path = os.path.join(arguments["folder"], arguments["files"][0])
-    network = cv2.dnn.readNetFromONNX(path)
-    network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)  # not whatever this build prefers
-    network.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
-    network.enableWinograd(False)  # it costs 4.x up to a digit of accuracy; 5.x has none
+    network = _open(os.path.join(arguments["folder"], arguments["files"][0]))
     set_inputs = _set_tensors if arrays["images"].dtype.names else _image_setter(settings)
     parts, seconds = [], []
     for sample in arrays["images"]:
@@ -35,6 +31,16 @@ def run(arguments, arrays):
         parts.append([np.array(answer) for answer in answers])  # the network reuses its memory
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path):
+    cv2.setNumThreads(1)
+    network = cv2.dnn.readNetFromONNX(path)
+    network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)  # not whatever this build prefers
+    network.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+    network.enableWinograd(False)  # it costs 4.x up to a digit of accuracy; 5.x has none
+    return network
 
 
 def _image_setter(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -89,12 +90,8 @@ def _least_arena(content, fails, loads):
 def run(arguments, arrays):
     settings = arguments["settings"]
     path = os.path.join(arguments["folder"], arguments["files"][0])
-    content = Path(path).read_bytes()
-    interpreter, said = _load(content, settings["arena_bytes"])
-    if interpreter is None:
-        raise RuntimeError(_reason(said))
+    interpreter, places = _open(path, settings["arena_bytes"])
     feed = interpreter.get_input_details(0)
-    places = _output_places(_read(content))
     details = [interpreter.get_output_details(place) for place in places]
     mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
     parts, seconds = [], []
@@ -109,6 +106,16 @@ def run(arguments, arrays):
         parts.append([_nchw(_dequantized(*pair)) for pair in zip(answers, details)])
     outputs = {f"output{i}": np.concatenate(values) for i, values in enumerate(zip(*parts))}
     return {"ms_per_image": float(np.median(seconds)) * 1e3}, outputs
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path, arena_bytes):
+    """The interpreter, and the places of the outputs."""
+    content = Path(path).read_bytes()
+    interpreter, said = _load(content, arena_bytes)
+    if interpreter is None:
+        raise RuntimeError(_reason(said))
+    return interpreter, _output_places(_read(content))
 
 
 def _load(content, arena_bytes):

@@ -18,7 +18,7 @@ from edgeark.export.bundle.facts import BundleError
 from edgeark.export.bundle.write import HERE, _copy_network, write_bundle
 from edgeark.export.results.folder import MANIFEST
 from edgeark.export.results.interface import ResizeFacts, head_facts, resize_facts
-from edgeark.export.run import answer_image
+from edgeark.export.run import open_network, read_image
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Precision
 from edgeark.export.tasks import get_task
@@ -66,8 +66,10 @@ def test_a_program_answers_as_edgeark_does(
     assert ran.status == 0, ran.err
     documents = [each for each in ran.documents() if "source" in each]
     assert [each["source"] for each in documents] == [photo.name for photo in photos]
-    for photo, document in zip(photos, documents, strict=True):
-        wanted = answer_image(str(folder), photo).meaning
+    with open_network(str(folder)) as network:  # one process for both
+        answers = [*network.answers(map(read_image, photos), live=True)]
+    for photo, document, answer in zip(photos, documents, answers, strict=True):
+        wanted = answer.meaning
         drawn = np.asarray(Image.open(tmp_path / "drawn" / photo.name))
         assert drawn.shape[:2] == np.asarray(Image.open(photo)).shape[:2]
         assert set(document["ms"]) == {"capture", "prepare", "infer", "read"}
