@@ -11,7 +11,7 @@ from ..core.catalog import NETWORK_FILES
 from ..core.scratch import scratch_folder
 from ..core.settings import go_offline
 from ..errors import EdgearkError
-from .console import err, print_json, print_table, working
+from .console import err, out, print_json, print_table, working
 from .options import (
     Int8Flag,
     JsonFlag,
@@ -32,7 +32,7 @@ def bundle(
     out_dir: Annotated[Path, typer.Option("--out", help="The bundle: a new folder.")],
     to: Annotated[
         Optional[str],  # noqa: UP045 (typer reads the annotation at run time, on Python 3.10 too)
-        typer.Option("--to", help="The target; of an export it is known."),
+        typer.Option("--to", help="The target: onnxruntime, rknn:rk3588 ... Known of an export."),
     ] = None,
     languages: Annotated[
         str,
@@ -59,9 +59,12 @@ def bundle(
     wanted = [name.strip().lower() for name in languages.split(",") if name.strip()]
     path = Path(str(request.network))
     is_other_file = path.is_file() and path.suffix.lower() not in NETWORK_FILES
+    if path.suffix.lower() == ".safetensors":
+        raise EdgearkError(f"{path} holds weights: edgeark bundle NETWORK --weights {path}")
     if is_export(path) or is_other_file:
         if int8 or request != NetworkRequest(request.network):
             raise EdgearkError("options of a network are not for an export, which has its own")
+        _require_one_export(path)
         _require_target(path, to)
         written = write_bundle(path, out_dir, wanted, nn_archive=nn_archive)
     else:
@@ -70,6 +73,17 @@ def bundle(
         return print_json(written.to_dict())
     rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
     print_table(str(written.folder), ["file", "bytes"], rows)
+    out.print(f"{out_dir}/README.md says what to copy and what to run there", soft_wrap=True)
+
+
+def _require_one_export(path: Path) -> None:
+    """Not a folder of several."""
+    from ..export.results.folder import MANIFEST
+
+    if path.is_dir() and not (path / MANIFEST).exists():
+        below = sorted(file.parent for file in path.rglob(MANIFEST))
+        if below:
+            raise EdgearkError(f"{path} holds {len(below)} exports: name one, as {below[0]}")
 
 
 def _require_target(export: Path, to: str | None) -> None:
@@ -83,20 +97,25 @@ def _require_target(export: Path, to: str | None) -> None:
 def _export_first(
     request: NetworkRequest,
     to: str | None,
-    out: Path,
+    folder: Path,
     languages: list[str],
     nn_archive: bool,
     int8: bool,
     limit: int | None,
 ) -> Bundle:
     """Export a network, and write the bundle of that."""
-    from ..export.bundle.write import require_new_folder, write_bundle
+    from ..export.bundle.write import require_new_folder, require_program, write_bundle
     from ..export.pipeline import export_request
+    from ..export.targets import find_targets
 
     model = str(request.network)
     if to is None:
         raise EdgearkError(f"which target for {model}? --to onnxruntime, --to rknn:rk3588 ...")
-    require_new_folder(out)
+    target, *others = find_targets(to)
+    if others:
+        raise EdgearkError(f"a bundle is for one target, not for {to}")
+    require_new_folder(folder)
+    require_program(target, languages, nn_archive=nn_archive)
     with scratch_folder("bundle") as scratch, working() as say:
         rows = export_request(
             *(request, to),
@@ -111,4 +130,4 @@ def _export_first(
         if row.status == "failed":
             err.print(f"{row.target} {row.precision} failed: {row.message}", soft_wrap=True)
             raise typer.Exit(1)
-        return write_bundle(row.artifact, out, languages, nn_archive=nn_archive)
+        return write_bundle(row.artifact, folder, languages, nn_archive=nn_archive)

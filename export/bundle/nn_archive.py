@@ -21,6 +21,7 @@ from ..verify import Reopened
 from .facts import BundleError
 
 ARCHIVE = "model.tar.xz"
+NO_ARCHIVE = "an NN Archive is made of a float32 ONNX file, as of --to onnxruntime without --int8"
 _VERSION = "1.0"
 _NETWORK = "model.onnx"
 _FRAMES = {"rgb": "RGB888p", "bgr": "BGR888p", "gray": "GRAY8"}  # DepthAI's, planes
@@ -39,10 +40,7 @@ def write_nn_archive(folder: Path, export: Reopened) -> None:
     manifest = export.manifest
     path = export.folder / manifest.files[0].name
     if path.suffix != ".onnx" or manifest.precision != "float32":
-        found = f"{manifest.target} {manifest.precision}"
-        raise BundleError(
-            f"an NN Archive is made of a float32 ONNX file, --to onnxruntime: {found}"
-        )
+        raise BundleError(NO_ARCHIVE)
     proto = onnx.load(path)
     if manifest.head.decoder == "yolov5":
         _end_with_sigmoids(proto)

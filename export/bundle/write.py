@@ -12,13 +12,13 @@ import numpy as np
 from ..results.folder import staged_folder
 from ..results.manifest import Manifest
 from ..targets import find_target
-from ..targets.base import Precision
+from ..targets.base import Precision, Target
 from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
 from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
 from .cpp_program import write_cpp
 from .facts import BundleError, Facts, GoldenFacts, facts_of
-from .nn_archive import ARCHIVE, write_nn_archive
+from .nn_archive import ARCHIVE, NO_ARCHIVE, write_nn_archive
 from .verifiable import make_verifiable
 from .web_page import write_page
 
@@ -45,16 +45,11 @@ def write_bundle(
     """
     out = require_new_folder(out)
     found = reopen(export)
-    own = None if nn_archive else found.target.write_bundle(export, out)
+    require_program(found.target, languages, nn_archive=nn_archive)
+    own = found.target.write_bundle(export, out)
     if own is not None:
         return own
-    board = found.target.board
-    if board is None:
-        raise BundleError(
-            f"no board program for {found.target.full_name}; there are ones for the targets with a "
-            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, web, k210"
-        )
-    wanted = _require_languages(board, languages, found.target.full_name)
+    board, wanted = _program_of(found.target, languages)
     if changed := found.changed_files():
         raise BundleError(f"not the files that the manifest describes: {', '.join(changed)}")
     vectors = found.golden()
@@ -94,16 +89,38 @@ def require_new_folder(out: Path) -> Path:
     return out
 
 
-def _require_languages(
-    board: BoardRuntime, languages: Sequence[str], target: str
-) -> tuple[Language, ...]:
+def require_program(target: Target, languages: Sequence[str], *, nn_archive: bool = False) -> None:
+    """Whether there is a program for a target: known before anything is exported.
+
+    Raises:
+        BundleError: there is none, or none in one of the languages, or no NN Archive.
+    """
+    if nn_archive and target.board is None:
+        raise BundleError(NO_ARCHIVE)
+    if type(target).write_bundle is Target.write_bundle:
+        _program_of(target, languages)
+    elif languages:
+        raise BundleError(f"{target.full_name} has a program of its own kind: leave out --lang")
+
+
+def _program_of(
+    target: Target, languages: Sequence[str]
+) -> tuple[BoardRuntime, tuple[Language, ...]]:
+    board = target.board
+    if board is None:
+        raise BundleError(
+            f"no board program for {target.full_name}; there are ones for the targets with a "
+            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, web, k210"
+        )
     known = board.languages
     for language in languages:
         if language not in LANGUAGES:
             raise BundleError(f"no language {language!r}; there are {', '.join(LANGUAGES)}")
         if language not in known:
-            raise BundleError(f"no {language} program for {target}; there is {', '.join(known)}")
-    return tuple(each for each in known if each in languages) or known[:1]
+            raise BundleError(
+                f"no {language} program for {target.full_name}; there is {', '.join(known)}"
+            )
+    return board, tuple(each for each in known if each in languages) or known[:1]
 
 
 def _write_golden(folder: Path, vectors: Golden, precision: Precision) -> GoldenFacts:

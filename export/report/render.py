@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
+from urllib.parse import quote
 
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -107,7 +109,9 @@ def _write(
     made: Mapping[str, str],
 ) -> None:
     every_row = [row for section in sections for row in section.rows]
-    page = _environment().get_template("report.html")
+    environment = _environment()
+    environment.filters["link"] = partial(_link, home=Path(path).resolve().parent)
+    page = environment.get_template("report.html")
     html = page.render(
         sections=sections,
         conclusions={section.name: conclude(section.rows) for section in sections},
@@ -125,8 +129,18 @@ def _write(
         plot_width=plots.PLOT_WIDTH,
         plot_height=plots.PLOT_HEIGHT,
     )
-    with atomic_path(Path(path)) as partial:
-        partial.write_text(html, encoding="utf-8")
+    with atomic_path(Path(path)) as staged:
+        staged.write_text(html, encoding="utf-8")
+
+
+def _link(artifact: Path | None, home: Path) -> str:
+    """The folder of an export, relative to the report's; '' where there is none."""
+    if artifact is None or not artifact.exists():
+        return ""
+    try:
+        return quote(Path(os.path.relpath(artifact.resolve().parent, home)).as_posix())
+    except ValueError:  # on another drive
+        return ""
 
 
 def _environment() -> Environment:

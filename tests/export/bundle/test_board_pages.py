@@ -35,23 +35,21 @@ def test_the_commands_of_a_page_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((40, 50, 3), 200, np.uint8)).save("photo.png")
-    lines, bundle = commands(page), Path()
-    export = next(line for line in lines if line.startswith("edgeark export"))
-    model, name = shlex.split(export)[2], re.findall(r"--to (\S+)", export)[0]
+    lines = commands(page)
+    made = next(line for line in lines if line.startswith("edgeark bundle"))
+    model, name = shlex.split(made)[2], re.findall(r"--to (\S+)", made)[0]
+    bundle = tmp_path / re.findall(r"--out (\S+)", made)[0]
     target = installed_target(name)
     for line in lines:
         _, *words = shlex.split(line.replace(model, SMALLER))
-        if line.startswith("edgeark export"):
+        if line == made:
             done = run(*words, "--limit", "20")
             assert done.status == 0, done.err
-        elif line.startswith("edgeark verify"):
-            if Path("board.json").exists():  # else only a board writes it
-                assert run(*words).status == 0
         elif line.startswith("edgeark"):
-            done = run(*words)
-            assert done.status == 0, done.err
-            if "bundle" in words:
-                bundle = tmp_path / words[words.index("--out") + 1]
+            # Only a board writes board.json.
+            if "--board" not in words or Path("board.json").exists():
+                done = run(*words)
+                assert done.status == 0, done.err
         elif line.startswith("python3 python/run.py") and name == "onnxruntime":
             found = run_program(bundle, target, *words[1:])
             assert found.status == 0, found.err

@@ -356,12 +356,21 @@ def test_bad_input_of_a_program(
 
 
 def test_bad_bundles(exported: tuple[Path, Path, Path], run: Run, tmp_path: Path) -> None:
-    made, out = exported[0], tmp_path / "out"
+    made, out, weights = exported[0], tmp_path / "out", tmp_path / "best.safetensors"
+    weights.touch()
     for arguments, message in (
         ((made, "--to", "mnn"), "is an export to onnxruntime, not to mnn"),
         ((made, "--lang", "ada"), "no language 'ada'; there are python"),
         ((tmp_path / "none",), "there is no"),
+        ((made.parent,), "holds 2 exports: name one, as"),
+        ((made, "--to", "onnxruntime", "--lang", "web"), "no web program for onnxruntime"),
         (("mnist",), "which target for mnist?"),
+        (("mnist", "--to", "mnn,opencv"), "a bundle is for one target"),
+        (("mnist", "--to", "mnn", "--lang", "ada"), "no language 'ada'"),
+        (("mnist", "--to", "coreml"), "no board program for coreml"),
+        (("mnist", "--to", "k210", "--lang", "python"), "leave out --lang"),
+        (("mnist", "--to", "k210", "--nn-archive"), "an NN Archive is made of a float32 ONNX file"),
+        ((weights, "--to", "mnn"), "edgeark bundle NETWORK --weights"),
     ):
         shown = run("bundle", *arguments, "--out", out)
         assert shown.status == 2 and message in " ".join(shown.err.split()) and not out.exists()

@@ -118,6 +118,9 @@ def test_exports_that_are_there_are_reported(exports: Path, tmp_path: Path, run:
     sources = [attributes["src"] or "" for _, attributes in tags if "src" in attributes]
     assert len(sources) == 3 * 2 + 2 * 2 * 2  # the inputs; of two tasks answers are drawn too
     assert all(source.startswith("data:image/") for source in sources)
+    folders = [attributes["href"] or "" for tag, attributes in tags if tag == "a"]
+    folders = [folder for folder in folders if not folder.startswith("#")]
+    assert [(out.parent / folder / "model.onnx").exists() for folder in folders] == [True] * 3
     answers = [rows for rows in Tables(page).tables if rows[1:] and rows[1][0].startswith("PyTor")]
     assert len(answers) == 4, "three of answers, and the versions"
     for lines in answers[:3]:
