@@ -6,7 +6,8 @@ inputs, ``--golden``, in the environment of its runtime, and ``edgeark verify FO
 board.json`` judges what it wrote; of the others ``edgeark verify FOLDER`` runs the network in the
 target's simulator. A network is a model of the zoo, or ``SCRIPT.py:WEIGHTS:DATA`` for the
 ``bundle.py`` of a project that ``edgeark new`` has made. Prints a Markdown table, and after it why
-what failed has failed; the exit status is 1 where something has.
+what failed has failed; the exit status is 1 where something has. ``--file`` keeps what was found,
+and leaves out what is there: an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -128,17 +129,23 @@ def main() -> int:
     parser.add_argument("networks", nargs="*", default=MODELS)
     parser.add_argument("--to", default=",".join(TARGETS), help="targets, comma-separated")
     parser.add_argument("--limit", default="20", help="test images of each export")
+    parser.add_argument("--file", type=Path, help="JSON, to go on with")
     parser.add_argument("--int8", action="store_true", help="in int8, where the target has it")
     chosen = parser.parse_args()
     targets = chosen.to.split(",")
     options = ["--limit", chosen.limit, *(["--int8"] if chosen.int8 else [])]
     found: dict[str, dict[str, Outcome]] = {name: {} for name in chosen.networks}
+    known = json.loads(chosen.file.read_text()) if chosen.file and chosen.file.exists() else {}
     with tempfile.TemporaryDirectory(prefix="edgeark-bundles-") as folder:
         for index, network in enumerate(chosen.networks):
             for target in targets:
                 out = Path(folder, str(index), target.replace(":", "-"))
-                outcome = bundle(network, target, out, options)
-                found[network][target] = outcome
+                kept = known.setdefault(network, {})
+                if target not in kept:
+                    kept[target] = asdict(bundle(network, target, out, options))
+                    if chosen.file:
+                        chosen.file.write_text(json.dumps(known, indent=1) + "\n")
+                outcome = found[network][target] = Outcome(**kept[target])
                 sys.stderr.write(f"{network} to {target}: {outcome.cell} {outcome.words}\n")
     sys.stdout.write("\n".join([*table(found, targets), ""]))
     return 1 if any(each.words for outcomes in found.values() for each in outcomes.values()) else 0
