@@ -24,7 +24,8 @@ from edgeark.zoo import registry
 def commands(readme: Path, section: str) -> list[list[str]]:
     """The indented commands under a heading."""
     part = readme.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
-    found = [shlex.split(line) for line in part.splitlines() if line.startswith("    python ")]
+    lines = part.replace("\\\n", " ").splitlines()
+    found = [shlex.split(line) for line in lines if line.startswith("    python ")]
     assert found, section
     return found
 
