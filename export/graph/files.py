@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,8 @@ from torch import nn
 from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
-from .network import Network, capture_network
+from .adaptive_pools import ADAPTIVE_POOLS
+from .network import Network, capture_network, export_program
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -112,6 +114,18 @@ class Graph:
         other._lock, other._clock = self._lock, self._clock
         return other
 
+    def with_sizes_as_numbers(self) -> Graph:
+        """This network as torch.export captures it: what it computes from ``x.shape`` is constant.
+
+        A trace computes it anew, which not every converter can follow; it has lost its modules.
+
+        Raises:
+            LintError: it cannot be captured.
+        """
+        with self._timed():
+            program = export_program(self.model, *self.spec.input_shapes)
+            return self.variant("sizes-as-numbers", _Captured(program.module()))
+
     @property
     def network(self) -> Network:
         """The operators as the linter's rules see them."""
@@ -169,6 +183,22 @@ class Graph:
                 answers = answer if isinstance(answer, (tuple, list)) else (answer,)
                 chunks.append([a.float().numpy() for a in answers])
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+class _Captured(nn.Module):
+    """What torch.export makes of a network, which is in evaluation mode and refuses to be asked."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        for each in self.modules():
+            each.training = False
+
+    def train(self, mode: bool = True) -> _Captured:
+        return self
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.module(*inputs)
 
 
 @torch.inference_mode()
@@ -250,6 +280,7 @@ def write_onnx(
                 input_names=list(input_names),
                 output_names=outputs,
                 dynamo=dynamo,
+                custom_translation_table=ADAPTIVE_POOLS if dynamo else None,
                 verbose=False,
                 external_data=False,
             )
