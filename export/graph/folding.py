@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -16,8 +16,22 @@ def fold_constants(graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> dict[fx
     """``constants``, and every node that is computed of constants alone, with its value.
 
     Of what is large, random in appearance or written in place, the value is the fake tensor of the
-    trace: its shape and type are right.
+    trace: its shape and type are right. What the network writes into is no constant, and no view
+    of it is.
     """
+    filled: set[fx.Node] = set()
+    while True:
+        known = _fold(graph, constants, filled)
+        found = {_root(node.args[0]) for node in graph.nodes if _writes_more(node, known)}
+        if found <= filled:
+            return known
+        filled |= found
+
+
+def _fold(
+    graph: fx.Graph, constants: Mapping[fx.Node, Any], filled: Collection[fx.Node]
+) -> dict[fx.Node, Any]:
+    """Where nothing but what is in ``filled`` is written into."""
     known = dict(constants)
     written = _written(graph)
     for node in graph.nodes:
@@ -27,7 +41,7 @@ def fold_constants(graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> dict[fx
         is_aten = isinstance(target, torch._ops.OpOverload)
         if is_aten and torch.Tag.nondeterministic_seeded in target.tags:
             continue
-        if not is_aten and target is not operator.getitem:
+        if node in filled or (not is_aten and target is not operator.getitem):
             continue
         is_plain = not (is_aten and target._schema.is_mutable)
         inputs = node.all_input_nodes
@@ -36,6 +50,26 @@ def fold_constants(graph: fx.Graph, constants: Mapping[fx.Node, Any]) -> dict[fx
         else:
             known[node] = node.meta.get("val")
     return known
+
+
+def _writes_more(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
+    """Whether an operator in place writes what is computed from the input over a constant."""
+    target = node.target
+    if not (isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable and node.args):
+        return False
+    over = node.args[0]
+    is_constant = isinstance(over, fx.Node) and over in known and _root(over).op == "call_function"
+    return is_constant and any(one not in known for one in node.all_input_nodes)
+
+
+def _root(node: Any) -> fx.Node:
+    """Of a view, what it is a view of."""
+    while node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+        is_view = any(one.alias_info is not None for one in node.target._schema.returns)
+        if not (is_view and node.args and isinstance(node.args[0], fx.Node)):
+            break
+        node = node.args[0]
+    return node
 
 
 def _written(graph: fx.Graph) -> set[fx.Node]:

@@ -51,6 +51,23 @@ class Net(nn.Module):
         return self.head(interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=True))
 
 
+class Filled(nn.Module):
+    """What it writes into is made in ``forward()``, by slices."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.zeros(1, 3, 16, 16)
+        y[:, 1:2] = x[:, 1:2].relu()
+        return interpolate(y + torch.zeros(1, 3, 16, 16), scale_factor=2.0, mode="bicubic")
+
+
+def test_what_the_network_writes_into_is_no_constant() -> None:
+    """Else nothing behind it is seen."""
+    network = capture_network(Filled(), (1, 3, 16, 16))
+    resized = only(network, "upsample_bicubic2d")
+    assert resized.is_output and resized.input_shapes == ((1, 3, 16, 16),)
+    assert [op.shape for op in network.of_kind("zeros")] == [(1, 3, 16, 16)]  # not the other one
+
+
 @pytest.fixture(scope="module")
 def network() -> Network:
     return capture_network(Net(), (1, 3, 16, 16))
