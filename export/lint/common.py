@@ -12,6 +12,16 @@ def antialias(*kinds: str, reason: str, predicate: Predicate = predicates.antial
     return op_rule(*kinds, name="antialias", reason=reason, fix=fix)(predicate)
 
 
+def average_ceil_mode(
+    reason: str,
+    fix: str = "choose kernel, stride and padding that fit the map, or count_include_pad=False",
+    predicate: Predicate = predicates.ceiled_average,
+) -> Rule:
+    """Of averages that count their padding, but not what lies past it."""
+    kinds = ("avg_pool1d", "avg_pool2d", "avg_pool3d")
+    return op_rule(*kinds, name="average-ceil-mode", reason=reason, fix=fix)(predicate)
+
+
 def circular_padding(reason: str) -> Rule:
     fix = "pad with a constant, or reflect or replicate"
     return op_rule("pad", name="circular-padding", reason=reason, fix=fix)(
@@ -58,3 +68,9 @@ def negative_padding(reason: str) -> Rule:
     return op_rule("pad", name="negative-padding", reason=reason, fix=fix)(
         predicates.negative_padding
     )
+
+
+def uneven_pool(reason: str) -> Rule:
+    kinds = (f"adaptive_{kind}_pool{dims}d" for kind in ("avg", "max") for dims in (1, 2, 3))
+    fix = "choose sizes that divide the map's, or a pool with a kernel"
+    return op_rule(*kinds, name="uneven-pool", reason=reason, fix=fix)(predicates.uneven_pool)

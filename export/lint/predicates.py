@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, fx
 
+from ...core.messages import format_shape
 from ..graph.folding import is_fake
 from ..graph.network import Op
 
@@ -110,10 +111,29 @@ def ceiled_average(op: Op) -> str | None:
     return "an average pool with ceil_mode" if is_past else None
 
 
+def uneven_pool(op: Op) -> str | None:
+    """An adaptive pool whose windows differ in size."""
+    before, after = op.input_shapes[0][2:], op.shape[2:]
+    if all(n % m == 0 for n, m in zip(before, after, strict=True)):
+        return None
+    return f"an adaptive pool of {format_shape(before)} to {format_shape(after)}"
+
+
 def expand_to_ntuple(value: int | list[int], dims: int) -> list[int]:
     """Of what torch takes as one number or as several: one for each side of a map."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [*values] * (dims // len(values)) if values else []
+
+
+def axis_order(op: Op) -> tuple[int, ...]:
+    """Which axis of a transposed tensor comes first, which second, and so on."""
+    count = len(op.shape)
+    if op.kind == "permute":
+        return tuple(axis % count for axis in op.arguments["dims"])
+    order = list(range(count))
+    first, second = op.arguments["dim0"] % count, op.arguments["dim1"] % count
+    order[first], order[second] = second, first
+    return tuple(order)
 
 
 def is_mean_of_map(op: Op) -> bool:

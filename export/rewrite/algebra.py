@@ -286,9 +286,7 @@ def squeeze(x: Tensor) -> Tensor:
     return x.reshape([n for n in x.shape if n != 1])
 
 
-@rewrite_rule(
-    "add.Tensor", done="both made as large first", serves=("sum-behind-convolution", "two-tensors")
-)
+@rewrite_rule("add.Tensor", done="both made as large first", serves=("two-tensors",))
 def expanded_sum(x: Tensor, y: Tensor | float, alpha: float) -> Tensor | None:
     if not isinstance(y, Tensor) or x.shape == y.shape or alpha != 1:
         return None

@@ -200,7 +200,6 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "uncounted-padding", nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.AvgPool2d(3, 1, 1)
     ),
-    Example("uneven-pool", nn.AdaptiveAvgPool2d(7), nn.AdaptiveAvgPool2d(4)),
     Example(
         "reduction-of-all",
         lambda x: x - x.mean((1, 2, 3), True),

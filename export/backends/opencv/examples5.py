@@ -22,17 +22,6 @@ def unpool(x: Tensor) -> Tensor:
     return f.max_unpool2d(*f.max_pool2d(x, 2, return_indices=True), [2, 2])
 
 
-class Squeezed(nn.Module):
-    """A sum of a map and of a normalised convolution of its mean."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(pooled(x)) + x
-
-
 EXAMPLES: tuple[Example, ...] = (
     *BOTH,
     Example(
@@ -86,21 +75,6 @@ EXAMPLES: tuple[Example, ...] = (
         "average-ceil-mode",
         lambda x: f.avg_pool3d(x[:, None], 3, 2, ceil_mode=True)[:, 0],
         lambda x: f.avg_pool3d(x[:, None], 2, 2, ceil_mode=True)[:, 0],
-    ),
-    Example(
-        "sum-behind-convolution",
-        lambda x: x + f.conv2d(pooled(x), SAME),
-        lambda x: x + f.conv2d(pooled(x), SAME).expand(-1, -1, 24, 40),
-    ),
-    Example(
-        "sum-behind-convolution",
-        nn.Sequential(Squeezed(), nn.ReLU()),
-        lambda x: x + f.conv2d(pooled(x), SAME).relu(),
-    ),
-    Example(
-        "sum-behind-convolution",
-        lambda x: f.conv2d(x.mean(3, True), SAME) + f.conv2d(x.mean(2, True), SAME),
-        lambda x: x * f.conv2d(pooled(x), SAME),
     ),
     Example(
         "norm-behind-reshape", lambda x: f.group_norm(x.flatten(2), 2), lambda x: f.group_norm(x, 2)

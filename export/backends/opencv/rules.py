@@ -126,18 +126,6 @@ rules.op(
 
 
 @rules.op(
-    "adaptive_avg_pool2d",
-    name="uneven-pool",
-    reason=REFUSED,
-    fix="choose sizes that divide the map's, or a pool with a kernel",
-)
-def uneven_pool(op: Op) -> str | None:
-    before, after = op.input_shapes[0][2:], op.shape[2:]
-    is_even = all(n % m == 0 for n, m in zip(before, after, strict=True))
-    return None if is_even else f"pooling {format_shape(before)} to {format_shape(after)}"
-
-
-@rules.op(
     *("amax", "amin", "mean", "std", "sum", "var", "linalg_vector_norm"),
     name="reduction-of-all",
     reason=WRONG,

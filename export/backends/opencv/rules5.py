@@ -78,31 +78,11 @@ def _is_zero_pad(op: Op | None) -> bool:
     return not op.arguments["value"] and any(side > 0 for side in sides)
 
 
-rules.op(
-    *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    name="average-ceil-mode",
-    reason="OpenCV divides the last windows by another number: the values are wrong",
-    fix="leave ceil_mode, or say count_include_pad=False, which is the same without padding",
-)(predicates.ceiled_average)
-
-
-@rules.op(
-    "add",
-    name="sum-behind-convolution",
-    reason="OpenCV adds only what has the convolution's own size",
-    fix="make it as large first: y.expand(-1, -1, H, W)",
+rules.add(
+    common.average_ceil_mode(
+        "OpenCV divides the last windows by another number: the values are wrong"
+    )
 )
-def sum_behind_convolution(op: Op) -> str | None:
-    """Where an activation or another reader lies between, the two are not fused."""
-    sizes = dict.fromkeys(op.input_shapes)
-    if len(sizes) != 2 or op.arguments["alpha"] != 1:
-        return None
-    for term in op.inputs:
-        last = term.before if term is not None and term.kind == "batch_norm" else term
-        is_conv = last is not None and last.kind in ("conv1d", "conv2d", "conv3d")
-        if is_conv and term is not None and len(term.users) == 1:
-            return f"a convolution in a sum of {' and '.join(map(format_shape, sizes))}"
-    return None
 
 
 @rules.op(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
+from ...graph.files import Graph
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
+from .gates import widen_gates
 from .rules import rules as rules_of_4
 from .rules5 import rules as rules_of_5
 
@@ -31,11 +35,15 @@ class OpenCv(IsolatedTarget):
         return rules_of_4.of()
 
     def convert(self, job: Conversion) -> Artifact:
-        source, path = job.graph.onnx(18), job.out / "model.onnx"
+        source, path = self._source(job.graph), job.out / "model.onnx"
         settings = {**job.normalization, "outputs": output_names(source)}
         arguments = {"onnx": str(source), "out": str(path), "settings": settings}
         self.call("convert", arguments, log=job.log)
         return Artifact(self.full_name, job.precision, job.out, (path.name,), settings)
+
+    def _source(self, graph: Graph) -> Path:
+        """The ONNX file that is to be converted."""
+        return graph.onnx(18)
 
 
 class OpenCv5(OpenCv):
@@ -59,3 +67,9 @@ class OpenCv5(OpenCv):
 
     def rules(self) -> tuple[Rule, ...]:
         return rules_of_5.of()
+
+    def _source(self, graph: Graph) -> Path:
+        source = super()._source(graph)
+        path = source.with_stem("opencv5")
+        onnx.save(widen_gates(onnx.load(source)), path)
+        return path
