@@ -54,6 +54,12 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: x * x.mean((2, 3), keepdim=True),
         lambda x: x + f.max_pool2d(x, 3, 1, 1),
     ),
+    _Example("slice", lambda x: x[:, :, 1:], lambda x: x[:, :, 0:]),
+    _Example(
+        "transpose",
+        lambda x: x.permute(0, 2, 3, 1),
+        lambda x: f.avg_pool2d(x, (16, 24)).permute(0, 2, 3, 1),
+    ),
     _Example("concat", lambda x: torch.cat((x, x), 2), lambda x: torch.cat((x, x), 1)),
     _Example("upsample-factor", nn.Upsample(size=(20, 30)), nn.Upsample(scale_factor=2.0)),
     _Example(

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from ...graph.network import Network, Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...kpu.layer import KpuTensor
-from ...lint.predicates import depth_multiplier
+from ...lint.predicates import axis_order, depth_multiplier
 
 KERNELS = ((1, 1), (3, 3))
 _POOL_SIDES = (2, 4)
@@ -43,6 +43,18 @@ NOTHING = frozenset(
         "lift_fresh_copy",
     }
 )
+_MOVES = frozenset({"expand", "expand_as", "narrow", "repeat", "select", "slice", "tile"})
+
+
+def moves_nothing(op: Op) -> bool:
+    """Whether an operator that moves or repeats leaves every number where it is."""
+    before = next(iter(op.input_shapes), ())
+    if op.kind in _MOVES:
+        return prod(before) == prod(op.shape)
+    if op.kind in ("permute", "transpose"):
+        long = [axis for axis in axis_order(op) if before[axis] > 1]
+        return long == sorted(long)
+    return op.kind in ("pad", "constant_pad_nd") and not any(op.arguments["pad"])
 
 
 def shape_in(op: Op) -> tuple[int, ...]:

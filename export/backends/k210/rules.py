@@ -17,6 +17,7 @@ from ...kpu.layer import KPU_ROWS, MAIN_BYTES, MAIXPY_BYTES, ROW_BYTES
 from ...lint.rule import Match, Severity
 from ...lint.rule_set import RuleSet
 from . import predicates as kpu
+from .limits import kpu_limits
 
 rules = RuleSet(examples=f"{__package__}.examples")
 
@@ -44,60 +45,22 @@ _KNOWN = frozenset(
         *(kind for kinds in _MISSING.values() for kind in kinds),
     }
 )
-rules.op(
-    "conv2d",
-    name="kernel",
-    reason="the KPU has 1x1 and 3x3",
-    fix=ADVICE["kernel"],
-)(kpu.other_kernel)
-rules.op(
-    "conv2d",
-    name="groups",
-    reason="the KPU has dense and depthwise convolutions",
-    fix=ADVICE["groups"],
-)(kpu.grouped)
-rules.op(
-    "conv2d",
-    name="dilation",
-    reason="the KPU's kernels have no holes",
-    fix=ADVICE["dilation"],
-)(kpu.dilated)
-rules.op(
-    "conv2d",
-    name="stride",
-    reason="the KPU has 1 and 2, the same both ways",
-    fix=ADVICE["stride"],
-)(kpu.other_stride)
-rules.op(
-    "conv2d",
-    name="odd-map",
-    reason="the KPU keeps one pixel of each 2x2, and drops the last line",
-    fix=ADVICE["odd-map"],
-)(kpu.odd_halving)
-rules.op(
-    "conv2d",
-    name="padding",
-    reason="the KPU pads a 3x3 kernel by one pixel on all sides, and a 1x1 by none",
-    fix=ADVICE["padding"],
-)(kpu.other_padding)
-rules.op(
-    "conv2d",
-    name="channels",
-    reason=f"the KPU ends at {MAX_CHANNELS}",
-    fix=ADVICE["channels"],
-)(kpu.many_channels)
-rules.op(
-    *("conv2d", "max_pool2d", "avg_pool2d"),
-    name="small-map",
-    reason=f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}",
-    fix=ADVICE["small-map"],
-)(kpu.small_map)
-rules.op(
-    "conv2d",
-    name="large-map",
-    reason=f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
-    fix=ADVICE["large-map"],
-)(kpu.large_map)
+rules.include(
+    kpu_limits(
+        {
+            "kernel": "the KPU has 1x1 and 3x3",
+            "groups": "the KPU has dense and depthwise convolutions",
+            "dilation": "the KPU's kernels have no holes",
+            "stride": "the KPU has 1 and 2, the same both ways",
+            "odd-map": "the KPU keeps one pixel of each 2x2, and drops the last line",
+            "padding": "the KPU pads a 3x3 kernel by one pixel on all sides, and a 1x1 by none",
+            "channels": f"the KPU ends at {MAX_CHANNELS}",
+            "small-map": f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}",
+            "large-map": f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
+            "normalization-inside": "a convolution's table has one function for all channels",
+        }
+    )
+)
 
 
 @rules.op(
@@ -140,17 +103,6 @@ def mean(op: Op) -> str | None:
     if size == (1, 1) or ((kernel <= {2} or kernel <= {4}) and min(size) >= 4):
         return None
     return f"an adaptive pool to {format_shape(size)}"
-
-
-@rules.op(
-    *kpu.ARITHMETIC,
-    "batch_norm",
-    name="normalization-inside",
-    reason="a convolution's table has one function for all channels",
-    fix=ADVICE["normalization-inside"],
-)
-def normalization_inside(op: Op) -> str | None:
-    return kpu.channel_constants(op)
 
 
 @rules.op(
@@ -218,7 +170,7 @@ for _name, _kinds in _MISSING.items():
         name=_name,
         reason="neither the KPU nor the firmware's interpreter has it",
         fix=ADVICE[_name],
-    )(lambda op: op.kind)
+    )(lambda op: None if kpu.moves_nothing(op) else op.kind)
 
 
 @rules.op(
@@ -228,8 +180,7 @@ for _name, _kinds in _MISSING.items():
 )
 def unknown(op: Op) -> str | None:
     told = op.kind in _KNOWN or op.kind.startswith(("_assert", "<"))
-    is_nothing = op.kind in ("expand", "expand_as") and op.input_shapes[:1] == [op.shape]
-    return None if told or is_nothing else op.kind
+    return None if told or kpu.moves_nothing(op) else op.kind
 
 
 @rules.network(
@@ -275,26 +226,16 @@ def pool_of_a_skip(op: Op) -> str | None:
     return kpu.pool_of_a_skip(op) if kpu.pool_place(op) == "KPU" else None
 
 
-@rules.op(
-    "conv2d",
-    name="depthwise-stride",
-    severity="warning",
-    reason="the KPU cannot stride it; the compiler adds a 1x1 layer that does",
-    fix="let a dense 1x1 convolution follow, as in MobileNet: it takes the stride for nothing",
+rules.include(
+    kpu_limits(
+        {
+            "depthwise-stride": "the KPU cannot stride it; the compiler adds a 1x1 layer that does",
+            "large-linear": f"above {MAX_CHANNELS} it is the CPU's, in float32 with four bytes a "
+            "weight",
+        },
+        "warning",
+    )
 )
-def depthwise_stride(op: Op) -> str | None:
-    return kpu.lonely_depthwise_stride(op)
-
-
-@rules.op(
-    *("conv2d", "linear"),
-    name="large-linear",
-    severity="warning",
-    reason=f"above {MAX_CHANNELS} it is the CPU's, in float32 with four bytes a weight",
-    fix="pool to a mean first, or use a 1x1 convolution in front of the pool",
-)
-def large_linear(op: Op) -> str | None:
-    return kpu.many_features(op)
 
 
 @rules.op(

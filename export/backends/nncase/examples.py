@@ -39,6 +39,7 @@ EXAMPLES: tuple[Example, ...] = (
     _Example("padding-layer", nn.ZeroPad2d((0, 1, 0, 1)), conv(8), cpu_ops=("Pad",)),
     _Example("padding-value", nn.ConstantPad2d(1, 0.5), nn.ReflectionPad2d(1)),
     _Example("max-unpool", unpool, upsample_pooled),
+    _Example("uneven-pool", nn.AdaptiveAvgPool2d((5, 6)), nn.AdaptiveAvgPool2d((8, 10))),
     _Example("dilated-pool", nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2)),
     _Example("pool-ceil-mode", nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True)),
     _Example(

@@ -7,19 +7,19 @@ of the KPU are warnings here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ....core.messages import format_shape
 from ...graph.network import Op
+from ...kpu.compiler.advice import ADVICE
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...lint import common, onnx_file, predicates
-from ...lint.rule import Predicate
 from ...lint.rule_set import RuleSet
 from ..k210 import predicates as kpu
+from ..k210.limits import kpu_limits
 
 rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(onnx_file.rules)
 
+_NOT_WRITTEN = "PyTorch cannot write it at opset 11"
 _RESIZES = (
     *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
     "_upsample_nearest_exact2d",
@@ -40,7 +40,7 @@ def gelu(op: Op) -> str | None:
     "conv_transpose2d",
     name="transposed-convolution",
     reason="nncase has no emitter for it but with a 3x3 kernel and stride 2",
-    fix="upsample by nearest and convolve: nn.Upsample(scale_factor=2), then a 3x3",
+    fix=ADVICE["transposed-convolution"],
 )
 def transposed(op: Op) -> str | None:
     if op.kernel == (3, 3) and op.stride == (2, 2):
@@ -53,11 +53,10 @@ def transposed(op: Op) -> str | None:
     name="padding-layer",
     severity="warning",
     reason="the CPU pads, with maps copied to it and back",
-    fix="give the next convolution padding=1, the same on all sides; edgeark rewrite finds equal "
-    "ones for (0,1,0,1)",
+    fix=ADVICE["padding-layer"],
 )
 def padding_layer(op: Op) -> str | None:
-    return "a padding between layers"
+    return None if kpu.moves_nothing(op) else "a padding between layers"
 
 
 @rules.op(
@@ -104,7 +103,8 @@ def depthwise_multiplier(op: Op) -> str | None:
 
 
 rules.add(common.dilated_pool("nncase stops (Shapes must be same)"))
-rules.add(common.max_unpool("PyTorch cannot write it at opset 11"))
+rules.add(common.max_unpool(_NOT_WRITTEN))
+rules.add(common.uneven_pool(_NOT_WRITTEN))
 
 
 @rules.op(
@@ -166,30 +166,6 @@ def pool_of_a_skip(op: Op) -> str | None:
 
 
 @rules.op(
-    "conv2d",
-    name="depthwise-stride",
-    severity="warning",
-    reason="the KPU cannot stride it, and nncase drops the pixels on the CPU",
-    fix="let a dense 1x1 convolution follow, as in MobileNet: it takes the stride for nothing",
-)
-def depthwise_stride(op: Op) -> str | None:
-    return kpu.lonely_depthwise_stride(op)
-
-
-@rules.op(
-    *kpu.ARITHMETIC,
-    "batch_norm",
-    name="normalization-inside",
-    severity="warning",
-    reason="arithmetic with a number for each channel is the CPU's, in float",
-    fix="batch normalisation belongs right behind a convolution; an image's mean and std in the "
-    "spec, which folds them into the first layer",
-)
-def normalization_inside(op: Op) -> str | None:
-    return kpu.channel_constants(op)
-
-
-@rules.op(
     name="cpu-operator",
     severity="warning",
     reason="the CPU does it, with maps copied to it and back",
@@ -200,69 +176,29 @@ def cpu_operator(op: Op) -> str | None:
     if kind in kpu.ARITHMETIC and kpu.different_tensors(op):
         return f"{kind} of two tensors"
     listed = ("prelu", "cat", "permute", "transpose", "pixel_shuffle", "slice", "chunk", "split")
-    return kind if kind in (*listed, *_RESIZES) else None
+    is_moved = kind in (*listed, *_RESIZES) and not kpu.moves_nothing(op)
+    return kind if is_moved else None
 
 
-def _on_the_cpu(
-    name: str, predicate: Predicate, reason: str, fix: str, kinds: Sequence[str] = ("conv2d",)
-) -> None:
-    """Register a limit of the KPU's, where the CPU takes the operator."""
-    rules.op(*kinds, name=name, severity="warning", reason=reason, fix=fix)(predicate)
-
-
-_on_the_cpu(
-    "kernel",
-    kpu.other_kernel,
-    "the KPU has 1x1 and 3x3, so the CPU convolves in float",
-    "use 3x3 ones in its place: two reach as far as a 5x5",
-)
-_on_the_cpu(
-    "groups",
-    kpu.grouped,
-    "the KPU has dense and depthwise convolutions, so the CPU convolves in float",
-    "use groups=1, or as many as channels",
-)
-_on_the_cpu(
-    "dilation",
-    kpu.dilated,
-    "the CPU rearranges the map before and behind it",
-    "use dilation=1, with a stride before it",
-)
-_on_the_cpu(
-    "stride",
-    kpu.other_stride,
-    "the KPU computes every pixel, and the CPU drops most",
-    "use stride 1 or 2",
-)
-_on_the_cpu(
-    "padding",
-    kpu.other_padding,
-    "the KPU pads a 3x3 kernel by one pixel on all sides, so the map is cut or copied",
-    "use padding=1 with 3x3 and padding=0 with 1x1",
-)
-_on_the_cpu(
-    "channels",
-    kpu.many_channels,
-    f"the KPU ends at {MAX_CHANNELS}, so the CPU convolves in float",
-    "make it narrower",
-)
-_on_the_cpu(
-    "large-linear",
-    kpu.many_features,
-    f"the KPU ends at {MAX_CHANNELS} features, so the CPU multiplies in float",
-    "pool to a mean first, or use a 1x1 convolution in front of the pool",
-    ("conv2d", "linear"),
-)
-_on_the_cpu(
-    "small-map",
-    kpu.small_map,
-    f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}, so the CPU computes in float",
-    "use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
-    ("conv2d", "max_pool2d", "avg_pool2d"),
-)
-_on_the_cpu(
-    "large-map",
-    kpu.large_map,
-    f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
-    "use a smaller input",
+rules.include(
+    kpu_limits(
+        {
+            "depthwise-stride": "the KPU cannot stride it, and nncase drops the pixels on the CPU",
+            "normalization-inside": "arithmetic with a number for each channel is the CPU's, in "
+            "float",
+            "kernel": "the KPU has 1x1 and 3x3, so the CPU convolves in float",
+            "groups": "the KPU has dense and depthwise convolutions, so the CPU convolves in float",
+            "dilation": "the CPU rearranges the map before and behind it",
+            "stride": "the KPU computes every pixel, and the CPU drops most",
+            "padding": "the KPU pads a 3x3 kernel by one pixel on all sides, so the map is cut or "
+            "copied",
+            "channels": f"the KPU ends at {MAX_CHANNELS}, so the CPU convolves in float",
+            "large-linear": f"the KPU ends at {MAX_CHANNELS} features, so the CPU multiplies in "
+            "float",
+            "small-map": f"the KPU's smallest is {SMALLEST_MAP}x{SMALLEST_MAP}, so the CPU "
+            "computes in float",
+            "large-map": f"the KPU's largest is {MAX_HEIGHT}x{MAX_WIDTH} (height x width)",
+        },
+        "warning",
+    )
 )

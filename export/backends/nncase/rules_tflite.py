@@ -5,6 +5,7 @@ litert-torch in front of it, knows more or less. Each was seen in nncase's simul
 from __future__ import annotations
 
 from ...graph.network import Op
+from ...kpu.compiler.advice import ADVICE
 from ...lint import onnx_file, predicates
 from ...lint.rule_set import RuleSet
 from ..litert import rules as litert
@@ -37,7 +38,7 @@ rules.op(
     "conv_transpose2d",
     name="transposed-convolution",
     reason="litert-torch or nncase stops at it, but for a stride of 1",
-    fix="upsample by nearest and convolve: nn.Upsample(scale_factor=2), then a 3x3",
+    fix=ADVICE["transposed-convolution"],
 )
 def transposed(op: Op) -> str | None:
     return None if op.stride == (1, 1) else f"a transposed convolution of stride {op.stride[0]}"
@@ -59,6 +60,7 @@ rules.add(litert.fractional)
 
 _ONNX_ALONE = (
     *("gelu", "half-pixel-bilinear", "padded-average", "padding-value", "pool-ceil-mode"),
+    "uneven-pool",
     "depthwise-multiplier",  # one of its own ``groups``
 )
 _REPLACED = {*_ONNX_ALONE, *(rule.name for rule in (*rules, *onnx_file.rules))}

@@ -12,6 +12,9 @@ ADVICE = {
     "channels": "make it narrower",
     "small-map": "use a larger input or fewer strides; a head's 1x1 belongs in front of the pool",
     "large-map": "use a smaller input",
+    "large-linear": "pool to a mean first, or use a 1x1 convolution in front of the pool",
+    "depthwise-stride": "let a dense 1x1 convolution follow, as in MobileNet: it takes the stride "
+    "for nothing",
     "transposed-convolution": "upsample by nearest and convolve: nn.Upsample(scale_factor=2), then "
     "a 3x3",
     "prelu": "use ReLU or LeakyReLU, whose slope is one number",

@@ -35,6 +35,7 @@ _POOLS = {
 }
 _MEANS = (Pool.MEAN_2, Pool.MEAN_4)
 _RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_MOVES = ("Expand", "Gather", "Slice", "Tile")  # of one place and as many numbers: of all
 _KPU_FEATURES = 1024
 
 
@@ -112,8 +113,16 @@ class _Lowering:
         """Whether a node leaves every number where it is: all of them are float32."""
         if node.op_type == "Cast":
             return attributes["to"] == TensorProto.FLOAT and node.input[0] in self._lazy
-        is_same = self._shapes.get(node.output[0]) == self._shapes.get(node.input[0])
-        return node.op_type == "Expand" and is_same
+        before, after = (self._shapes.get(n, ()) for n in (node.input[0], node.output[0]))
+        if node.op_type in _MOVES:
+            return node.input[0] in self._lazy and prod(before) == prod(after)
+        if node.op_type == "Transpose":
+            order = attributes.get("perm") or range(len(before), -1, -1)
+            long = [axis for axis in order if axis and before[axis - 1] > 1]
+            return order[0] == 0 and long == sorted(long)
+        return (
+            node.op_type == "Pad" and before == after and not self._constants[node.input[1]].any()
+        )
 
     def _step(self, step: Step, shape: Shape) -> str:
         self._steps.append(step)
