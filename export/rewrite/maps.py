@@ -268,7 +268,8 @@ def _picking(operator: str, find: Callable[..., Tensor | None]) -> None:
         return f.conv2d(x, kernel)
 
     done = "a 1x1 convolution that picks channels"
-    rewrite_rule(operator, done=done, serves=("host-operator",), suits_warnings=True)(picked)
+    serves = ("host-operator", "unknown-operator")
+    rewrite_rule(operator, done=done, serves=serves, suits_warnings=True)(picked)
 
 
 def _flipped_channels(x: Tensor, axes: list[int]) -> Tensor | None:
@@ -283,7 +284,13 @@ def _listed_channels(x: Tensor, lists: list[Tensor | None]) -> Tensor | None:
     return places if is_alone and is_plain else None
 
 
+def _selected_channels(x: Tensor, axis: int, places: Tensor) -> Tensor | None:
+    is_known = axis % 4 == 1 and not isinstance(places, FakeTensor)
+    return places if is_known else None
+
+
 _picking("flip", _flipped_channels)
+_picking("index_select", _selected_channels)
 _picking("index.Tensor", _listed_channels)
 
 

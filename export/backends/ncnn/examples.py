@@ -33,6 +33,15 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: x.mean((2, 3)),
     ),
     _Example("unknown-operator", nn.ChannelShuffle(2), nn.PixelShuffle(2)),
+    _Example("unknown-operator", lambda x: torch.lerp(x, 2 * x, 0.3), lambda x: x + 0.3 * x),
+    _Example("unknown-operator", lambda x: x.tile(1, 2, 1, 1), lambda x: x.repeat(1, 2, 1, 1)),
+    _Example("unread-pattern", nn.Tanhshrink(), lambda x: x + -1.0 * x.tanh()),
+    _Example(
+        "unread-pattern",
+        lambda x: x / (x.abs() + 1.0),
+        lambda x: x * (x.abs() + 1.0).reciprocal(),
+    ),
+    _Example("unread-pattern", nn.Softmin(1), lambda x: (-1.0 * x).softmax(1)),
     _Example(
         "unknown-operator",
         lambda x: f.interpolate(x, size=(20, 23), mode="nearest-exact"),
@@ -47,7 +56,17 @@ EXAMPLES: tuple[Example, ...] = (
     _Example(
         "average-ceil-mode",
         lambda x: f.avg_pool2d(x, 3, 2, ceil_mode=True),
-        lambda x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda x: f.avg_pool2d(x, 3, 2, ceil_mode=True, count_include_pad=False),
+    ),
+    _Example(
+        "average-ceil-mode",
+        lambda x: f.avg_pool1d(x.flatten(2), 7, 5, ceil_mode=True),
+        lambda x: f.avg_pool1d(x.flatten(2), 4, 4, ceil_mode=True),
+    ),
+    _Example(
+        "average-ceil-mode",
+        lambda x: f.avg_pool3d(x[:, None], 3, 2, 1, ceil_mode=True)[:, 0],
+        lambda x: f.avg_pool3d(x[:, None], 3, 2, 1)[:, 0],
     ),
     _Example(
         "circular-padding",

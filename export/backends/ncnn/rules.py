@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from torch import fx
+
 from ....core.messages import format_shape
 from ...graph.network import Network, Op
 from ...lint import common, predicates
@@ -34,6 +36,10 @@ rules.op(
 @rules.op(
     *_DECISIONS,
     *("channel_shuffle", "index", "unbind", "var", "std", "bmm"),
+    *("addcmul", "argsort", "cdist", "cosine_similarity", "diagonal", "embedding", "exp2"),
+    *("frac", "gather", "hypot", "index_select", "isfinite", "isinf", "isnan", "lerp", "log2"),
+    *("masked_fill", "movedim", "pairwise_distance", "repeat_interleave", "rot90", "rrelu"),
+    *("scatter", "threshold", "tile", "tril", "triu", "unfold", "var_mean"),
     *_COMPARISONS,
     name="unknown-operator",
     reason=_NOT_LOADED,
@@ -44,20 +50,38 @@ def unknown(op: Op) -> str | None:
     return op.kind
 
 
+# What pnnx takes for an activation: the last operator, and those of its other argument.
+_PATTERNS = {"div": ("add", "abs"), "sub": ("tanh",)}
+
+
+@rules.op(
+    *("div", "softmax", "sub"),
+    name="unread-pattern",
+    reason=f"pnnx makes one layer of several operators: {_NOT_LOADED}",
+    fix="give them in another form: (-1.0 * x).softmax(1), x + -1.0 * x.tanh(), "
+    "x * (x.abs() + 1).reciprocal()",
+)
+def unread_pattern(op: Op) -> str | None:
+    """Softmin, x - tanh(x) and x / (|x| + 1)."""
+    if op.kind == "softmax":
+        before = op.before
+        return "a softmax of a negative" if before is not None and before.kind == "neg" else None
+    node, kinds = op.arguments["other"], _PATTERNS[op.kind]
+    for kind in kinds:
+        part = op.network.by_node.get(node) if isinstance(node, fx.Node) else None
+        if part is None or part.kind != kind:
+            return None
+        node = part.node.args[0]
+    return f"{op.kind} behind {' and '.join(kinds)}" if node is op.node.args[0] else None
+
+
 rules.add(common.dilated_pool(_NOT_LOADED))
 
 
 rules.add(common.max_unpool("PyTorch cannot trace it, and pnnx reads traces"))
 
 
-@rules.op(
-    "avg_pool2d",
-    name="average-ceil-mode",
-    reason=f"it does not fill the last window: {_WRONG}",
-    fix="choose kernel, stride and padding that fit the map, without ceil_mode",
-)
-def average_ceil_mode(op: Op) -> str | None:
-    return "an average pool with ceil_mode" if op.arguments["ceil_mode"] else None
+rules.add(common.average_ceil_mode(f"it divides the last windows by another number: {_WRONG}"))
 
 
 rules.add(common.circular_padding(_WRONG))

@@ -86,13 +86,14 @@ def _normalized(pixels, settings):
 
 
 def _forward(network, image, settings):
-    """One array an output, without a batch axis: ncnn has none."""
+    """One array an output, without a batch axis: ncnn has none, and no tensor without axes."""
     extractor = network.create_extractor()
     extractor.input(settings["input"], image)
     answers = []
-    for name in settings["outputs"]:
+    for name, is_scalar in zip(settings["outputs"], settings["scalars"]):
         status, answer = extractor.extract(name)
         if status != 0:
             raise RuntimeError(f"ncnn cannot compute {name}: status {status}")
-        answers.append(np.array(answer))
+        value = np.array(answer)
+        answers.append(value.reshape(()) if is_scalar else value)
     return answers
