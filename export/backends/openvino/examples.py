@@ -23,6 +23,16 @@ EXAMPLES: tuple[Example, ...] = (
         nn.AvgPool2d(4, 3, 1, ceil_mode=True, count_include_pad=False),
     ),
     Example(
+        "average-ceil-mode",
+        lambda x: f.avg_pool1d(x.flatten(2), 3, 2, 1, ceil_mode=True),
+        lambda x: f.avg_pool1d(x.flatten(2), 7, 5, ceil_mode=True),
+    ),
+    Example(
+        "average-ceil-mode",
+        lambda x: f.avg_pool3d(x[:, None], 3, 2, (1, 0, 0), ceil_mode=True)[:, 0],
+        lambda x: f.avg_pool3d(x[:, None], 3, 2, ceil_mode=True)[:, 0],
+    ),
+    Example(
         "pool-across-activation",
         nn.Sequential(nn.MaxPool2d(2), nn.GELU(), nn.MaxPool2d(2)),
         nn.Sequential(nn.MaxPool2d(2), nn.ELU(), nn.MaxPool2d(2)),

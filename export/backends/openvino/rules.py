@@ -26,15 +26,17 @@ rules.add(
 )
 
 
-@rules.op(
-    "avg_pool2d",
-    name="average-ceil-mode",
-    reason="OpenVINO divides the last windows by another number: the values are wrong",
-    fix="leave ceil_mode, or pad with count_include_pad=False",
+def _padded_average(op: Op) -> str | None:
+    is_padded = any(predicates.expand_to_ntuple(op.arguments["padding"], len(op.shape) - 2))
+    return predicates.ceiled_average(op) if is_padded else None
+
+
+rules.add(
+    common.average_ceil_mode(
+        "OpenVINO divides the last windows by another number: the values are wrong",
+        predicate=_padded_average,
+    )
 )
-def average_ceil_mode(op: Op) -> str | None:
-    """Only with padding."""
-    return None if op.pair("padding", 0) == (0, 0) else predicates.ceiled_average(op)
 
 
 @rules.op(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ....core.messages import format_shape
 from ...graph.network import Op
-from ...lint import common, onnx_file, predicates
+from ...lint import common, onnx_file
 from ...lint.rule_set import RuleSet
 
 rules = RuleSet(examples=f"{__package__}.examples")
@@ -65,17 +65,7 @@ def later(op: Op) -> str | None:
     return op.kind
 
 
-@rules.op(
-    *("adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    name="uneven-pool",
-    reason="its windows differ in size, for which opset 11 has no operator",
-    fix="choose sizes that divide the map's, or a pool with a kernel",
-)
-def uneven_pool(op: Op) -> str | None:
-    before, after = op.input_shapes[0][2:], op.shape[2:]
-    if all(n % m == 0 for n, m in zip(before, after, strict=True)):
-        return None
-    return f"pooling {format_shape(before)} to {format_shape(after)}"
+rules.add(common.uneven_pool("PyTorch cannot write it at opset 11"))
 
 
 @rules.op(
@@ -92,12 +82,7 @@ rules.add(common.dilated_pool("PPLNN stops with an error"))
 rules.add(common.max_unpool("PyTorch cannot write it at opset 11"))
 
 
-rules.op(
-    "avg_pool2d",
-    name="average-ceil-mode",
-    reason=f"the last window's border is wrong: {_WRONG}",
-    fix="choose kernel, stride and padding that fit the map, or count_include_pad=False",
-)(predicates.ceiled_average)
+rules.add(common.average_ceil_mode(f"the last window's border is wrong: {_WRONG}"))
 
 
 @rules.op(

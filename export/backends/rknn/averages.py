@@ -2,7 +2,7 @@
 
 Up to rknn-toolkit2 2.5.0 at least, the NPU computes the last row and column of an average with
 ``ceil_mode`` wrongly where the channels are a multiple of 16 (4 dB), without a word; with
-``count_include_pad=False`` it is the CPU that averages.
+``count_include_pad=False`` it is the CPU that averages; of padded volumes the compiler dies.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ def write_out_averages(model: ir.Model) -> None:
         if before is None or after is None:
             continue
         factors, margins = _sides(node, before[2:], after[2:])
-        if any((side != 1).any() for side in factors):
-            _write_out(model.graph, node, factors, margins)
+        is_weighted = any((side != 1).any() for side in factors)
+        is_padded_volume = len(margins) == 3 and any(map(any, margins))
+        if is_weighted or is_padded_volume:
+            _write_out(model.graph, node, factors if is_weighted else (), margins)
 
 
 def _sides(
@@ -58,16 +60,19 @@ def _write_out(
     factors: Sequence[np.ndarray],
     margins: Sequence[tuple[int, int]],
 ) -> None:
+    """Without ``factors``, the windows count alike."""
     name = node.name or node.outputs[0].name
     pads = [0, 0, *(first for first, _ in margins), 0, 0, *(last for _, last in margins)]
     widths = add_constant(graph, f"{name}/pads", np.array(pads, np.int64))
-    factor = add_constant(graph, f"{name}/factor", functools.reduce(np.multiply.outer, factors))
     kernel, strides = (node.attributes.get_ints(n, None) for n in ("kernel_shape", "strides"))
     shape = {"kernel_shape": kernel, "strides": strides, "count_include_pad": 1}
     tape = ir.tape.Tape()
     # Without a value: the toolkit fails at one, even at 0.
     padded = tape.op("Pad", [node.inputs[0], widths], {"mode": "constant"}, name=f"{name}/pad")
     given = {key: value for key, value in shape.items() if value is not None}
-    pooled = tape.op("AveragePool", [padded], given, name=f"{name}/pool")
-    weighted = tape.op("Mul", [pooled, factor], name=node.name)
-    replace_node(node, tape.nodes, [weighted])
+    result = tape.op("AveragePool", [padded], given, name=f"{name}/pool")
+    if factors:
+        product = functools.reduce(np.multiply.outer, factors)
+        factor = add_constant(graph, f"{name}/factor", product)
+        result = tape.op("Mul", [result, factor], name=node.name)
+    replace_node(node, tape.nodes, [result])

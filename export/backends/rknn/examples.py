@@ -10,7 +10,8 @@ from torch.nn import functional as f
 
 from ...lint.examples import Example
 from ...lint.shared_examples import unpool, upsample_pooled
-from .rules import FLAT_ON_CPU, MINI_CHIPS, SMALL_TRANSPOSES
+from .chips import MINI_CHIPS
+from .rules import FLAT_ON_CPU, SMALL_TRANSPOSES
 
 _Example = partial(Example, shape=(8, 32, 32), precision="int8")
 
@@ -37,8 +38,22 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _Example(
         "pool-of-volumes",
-        lambda x: f.avg_pool3d(x.unflatten(1, (2, 4)), 3, 1, 1),
+        lambda x: f.adaptive_max_pool3d(x.unflatten(1, (2, 4)), (2, 4, 8)),
+        lambda x: f.adaptive_avg_pool3d(x.unflatten(1, (2, 4)), (2, 4, 8)),
+    ),
+    _Example(
+        "maximum-of-a-volume",
         lambda x: f.adaptive_max_pool3d(x.unflatten(1, (2, 4)), 1),
+        nn.AdaptiveMaxPool2d(1),
+        cpu_ops=("ReduceMax",),
+        head=0,
+    ),
+    _Example(
+        "uneven-maximum",
+        nn.AdaptiveMaxPool2d(7),
+        nn.AdaptiveMaxPool2d(8),
+        cpu_ops=("Gather",),
+        chips=MINI_CHIPS,
     ),
     _Example(
         "resize-of-volumes",
@@ -171,6 +186,5 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x, (64, 64), mode="bicubic"),
         lambda x: f.interpolate(x, (64, 64), mode="bilinear"),
     ),
-    _Example("uneven-pool", nn.AdaptiveAvgPool2d(5), nn.AdaptiveAvgPool2d(8)),
     _Example("joined-outputs", Decoded(True), Decoded(False), head=0),
 )

@@ -26,6 +26,7 @@ EXAMPLES: tuple[Example, ...] = (
         shape=(48, 32, 32),
         good_shape=(24, 32, 32),
     ),
+    _Example("uneven-pool", nn.AdaptiveAvgPool2d(5), nn.AdaptiveAvgPool2d(8)),
     _Example(
         "grouped-transposed",
         nn.ConvTranspose2d(8, 16, 4, 2, 1, groups=4),

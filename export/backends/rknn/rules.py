@@ -16,14 +16,15 @@ from ...graph.network import Network, Op
 from ...lint import common, onnx_file, predicates
 from ...lint.rule import Match, Predicate, Rule, op_rule
 from ...lint.rule_set import RuleSet
+from .chips import CPU, MINI_CHIPS
 from .fixes import OVERFLOW_MEND
 from .pools import is_misread, is_splittable
+from .rules_volumes import volume_rules
 
 rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(onnx_file.rules)
+rules.include(volume_rules)
 
-MINI_CHIPS = ("rv1103", "rv1106", "rv1103b", "rv1106b")  # int8 alone, and few CPU operators
-CPU = "it runs on the CPU"
 _MOST_TRANSPOSED = 8192  # pixels of a map
 SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
 FLAT_ON_CPU = ("rk3588",)
@@ -72,52 +73,15 @@ def broken_resize(op: Op) -> str | None:
     return f"bilinear resizing of {format_shape(before)} to {format_shape(after)}"
 
 
-@rules.op(
-    *("avg_pool3d", "max_pool3d", "max_pool3d_with_indices"),
-    name="pool-of-volumes",
-    reason="the compiler dies with SIGABRT",
-    fix="pool each plane by a 2-D pool, or average without padding",
-)
-def pool_of_volumes(op: Op) -> str | None:
-    """Averages that are not padded, and pools of the whole volume, are right."""
-    if "max" in op.kind:
-        return "a 3-D max pool"
-    paddings = predicates.expand_to_ntuple(op.arguments["padding"], 3)
-    return "a padded 3-D average pool" if any(paddings) else None
-
-
-@rules.op(
-    *("upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_trilinear3d"),
-    name="resize-of-volumes",
-    reason="the compiler dies with SIGABRT",
-    fix="resize the planes one by one: fold the depth into the channels",
-)
-def resize_of_volumes(op: Op) -> str | None:
-    return "a 3-D resize"
-
-
-@rules.network(
-    name="output-of-six-axes",
-    reason="the compiler dies with SIGABRT",
-    fix="join two axes: x.flatten(1, 2)",
+rules.op(
+    *("adaptive_max_pool1d", "adaptive_max_pool2d"),
+    name="uneven-maximum",
+    reason=f"a Gather in front of it, and {CPU}",
+    fix="choose sizes that divide the map's, or a pool with a kernel",
+    severity="warning",
+    error_on=MINI_CHIPS,
     chips=MINI_CHIPS,
-)
-def output_of_six_axes(network: Network) -> Iterator[Match]:
-    for op in network.ops:
-        if op.is_output and len(op.shape) > 5:
-            yield Match(op, f"an output of {len(op.shape)} axes")
-
-
-@rules.op(
-    "adaptive_avg_pool2d",
-    name="uneven-pool",
-    reason="the toolkit dies with SIGABRT",
-    fix="choose sizes that divide the map's, or pool with a fixed kernel",
-)
-def uneven_pool(op: Op) -> str | None:
-    before, after = op.input_shapes[0][-2:], op.shape[-2:]
-    is_even = all(n % m == 0 for n, m in zip(before, after, strict=True))
-    return None if is_even else f"an adaptive pool to {format_shape(after)}"
+)(predicates.uneven_pool)
 
 
 @rules.op(
@@ -184,7 +148,8 @@ _MINI_HOST = ("im2col", "linalg_vector_norm", "pixel_unshuffle", "reciprocal", "
 # these stay on its NPU, but for what other rules say.
 _MINI_NPU = frozenset(
     {
-        *("_adaptive_avg_pool2d", "_to_copy", "abs", "adaptive_avg_pool2d", "add", "alias"),
+        *("_adaptive_avg_pool2d", "_to_copy", "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
+        *("adaptive_avg_pool3d", "add", "alias", "avg_pool1d", "avg_pool3d", "conv3d"),
         *("avg_pool2d", "batch_norm", "bmm", "cat", "channel_shuffle", "chunk", "clamp"),
         *("clamp_max", "clamp_min", "clone", "contiguous", "conv1d", "conv2d"),
         *("conv_transpose2d", "detach", "detach_copy", "dropout", "elu", "expand"),
@@ -274,20 +239,9 @@ def _large_transpose(chips: tuple[str, ...], orders: tuple[tuple[int, ...], ...]
         """Behind a transpose the compiler finds a layout; at an output it has to move the map."""
         shape = next(iter(op.input_shapes), ())
         is_large = len(shape) == 4 and shape[2] * shape[3] > _MOST_TRANSPOSED
-        if not (is_large and op.is_output and _order(op) in orders):
+        if not (is_large and op.is_output and predicates.axis_order(op) in orders):
             return None
         return f"a {op.kind} of {format_shape(shape)}"
-
-
-def _order(op: Op) -> tuple[int, ...]:
-    """Which axis of a transposed tensor comes first, which second, and so on."""
-    count = len(op.shape)
-    if op.kind == "permute":
-        return tuple(axis % count for axis in op.arguments["dims"])
-    order = list(range(count))
-    first, second = op.arguments["dim0"] % count, op.arguments["dim1"] % count
-    order[first], order[second] = second, first
-    return tuple(order)
 
 
 _MOVED = ((0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3))

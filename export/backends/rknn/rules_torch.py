@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from ...graph.network import Op
-from ...lint import predicates
+from ...lint import common, predicates
 from ...lint.rule_set import RuleSet
-from .rules import CPU, MINI_CHIPS, global_max_pool, misread_pool, rules
+from .chips import CPU, MINI_CHIPS
+from .rules import global_max_pool, misread_pool, rules
 
 torch_rules = RuleSet(examples=f"{__package__}.examples_torch")
 """Of the route by TorchScript, on which no max pool is split."""
-torch_rules.include(rule for rule in rules if rule.name != "global-max-pool")
+_MENDED = ("global-max-pool", "uneven-maximum")  # in part, on the other route
+torch_rules.include(rule for rule in rules if rule.name not in _MENDED)
 torch_rules.add(global_max_pool(misread_pool))
 
 
-@torch_rules.op(
-    "avg_pool2d",
-    name="average-ceil-mode",
-    reason="the toolkit computes its last row and column wrongly, without a word",
-    fix="export to rknn, by way of ONNX, where edgeark writes it out; or choose kernel, stride and "
-    "padding that fit the map",
-)
-def average_ceil_mode(op: Op) -> str | None:
+def _ceiled_average(op: Op) -> str | None:
     """Of 16, 32 and 48 channels; 3, 8, 17 and 24 are right."""
     return predicates.ceiled_average(op) if op.shape[1] % 16 == 0 else None
+
+
+torch_rules.add(
+    common.average_ceil_mode(
+        "the toolkit computes its last row and column wrongly, without a word",
+        "export to rknn, by way of ONNX, where edgeark writes it out; or choose kernel, stride and "
+        "padding that fit the map",
+        _ceiled_average,
+    )
+)
+torch_rules.add(common.uneven_pool("the toolkit dies of it"))
 
 
 @torch_rules.op(

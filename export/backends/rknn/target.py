@@ -32,6 +32,7 @@ from ...targets.isolated import (
 )
 from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from .averages import write_out_averages
+from .chips import MINI_CHIPS
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
 from .log import (
     RknnLogError,
@@ -41,9 +42,10 @@ from .log import (
     parse_placement,
 )
 from .pools import split_misread_pools
-from .rules import MINI_CHIPS, rules
+from .rules import rules
 from .rules_torch import torch_rules
 from .transposed import densify_transposed_groups
+from .volumes import split_volume_pads
 
 HERE = Path(__file__).resolve().parent
 
@@ -173,7 +175,7 @@ class Rknn(IsolatedTarget):
         network = onnx.load(graph.onnx(_OPSET))
         if any(node.op_type in _RECURRENT for node in network.graph.node):
             network = onnx.load(graph.onnx(_RECURRENT_OPSET))
-        network = write_out_averages(split_misread_pools(network))
+        network = split_volume_pads(write_out_averages(split_misread_pools(network)))
         onnx.save(densify_transposed_groups(network) if precision == "int8" else network, path)
 
     def _modules(self, artifact: Artifact) -> ModuleNames:

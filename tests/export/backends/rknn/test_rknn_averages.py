@@ -12,6 +12,7 @@ import torch
 from edgeark.export.backends.rknn import target as rknn_target
 from edgeark.export.backends.rknn.averages import write_out_averages
 from edgeark.export.graph.onnx_session import open_session
+from edgeark.export.lint import check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion
 from support.rknn_cases import SPEC, make_graph
@@ -62,6 +63,46 @@ class Pools(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(x)
         return tuple(pool(x) for pool in self.pools)
+
+
+class Volumes(nn.Module):
+    """Of a depth, and adaptive pools whose windows differ in size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.pools = nn.ModuleList(
+            [
+                nn.AvgPool3d(3, 1, 1),
+                nn.AvgPool3d(3, 2, 1, ceil_mode=True),
+                nn.AvgPool3d(3, 1, 1, count_include_pad=False),
+                nn.AdaptiveAvgPool3d((3, 5, 7)),
+                nn.AdaptiveAvgPool3d((2, 4, 8)),
+            ]
+        )
+        self.flat = nn.ModuleList([nn.AdaptiveAvgPool2d((5, 7)), nn.AdaptiveMaxPool2d(8)])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.stem(x)
+        volume = x.unflatten(1, (4, 4))
+        volumes = [pool(volume).flatten(1, 2) for pool in self.pools]
+        return (*volumes, *(pool(x) for pool in self.flat))
+
+
+def test_pools_of_volumes_and_adaptive_ones_stay_on_the_npu(tmp_path: Path) -> None:
+    """On a chip that may refuse the CPU's operators, to which padding of both sides went."""
+    target = installed_target("rknn:rv1106")
+    torch.manual_seed(0)
+    graph = make_graph(Volumes(), tmp_path, replace(SPEC, input_size=(32, 32)))
+    rules = {finding.rule for finding in check(graph.network, target.rules(), "rknn:rv1106")}
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    log = tmp_path / "log.txt"
+    artifact = target.convert(Conversion(graph, "int8", tmp_path, log, images))
+    placement = target.placement(artifact)
+    assert placement is not None
+    assert not rules and {row["target"] for row in placement.layers} == {"NPU"}
+    pairs = zip(graph.reference(images), target.run(artifact, images, log).outputs, strict=True)
+    assert min(compare([wanted], [got]).sqnr_db for wanted, got in pairs) > 20
 
 
 def test_the_toolkit_needs_them_written_out(

@@ -14,11 +14,9 @@ from edgeark.export.backends.rknn import target as rknn_target
 from edgeark.export.backends.rknn.examples import EXAMPLES, Decoded
 from edgeark.export.lint import Example, check
 from edgeark.export.results.compare import compare
-from edgeark.export.rewrite import rewrite
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Precision
 from edgeark.export.targets.isolated import WorkerTarget
-from edgeark.export.toolchains import ToolchainError
 from support.rknn_cases import SPEC, make_graph
 from support.target_base import installed_target
 from support.tries import try_networks
@@ -212,26 +210,3 @@ def test_the_toolkit_leaves_scores_a_few_steps_beside_boxes(
         steps.append(len(np.unique(scores)))
     assert steps[0] < 8
     assert steps[1] > 32
-
-
-def test_the_toolkit_fails_at_uneven_pools_and_takes_what_is_rewritten(
-    tmp_path: Path, images: np.ndarray
-) -> None:
-    target = installed_target("rknn:rk3588")
-    (example,) = (one for one in EXAMPLES if one.rule == "uneven-pool")
-    spec, network = replace(SPEC, input_size=SIZE), example.network("bad")
-    done = rewrite(network, example.input_shape("bad"), [target])
-    assert done.changes and not done.left
-    found = []
-    for name, model in (("bad", network), ("rewritten", done.model)):
-        folder = tmp_path / name
-        folder.mkdir()
-        graph, log = make_graph(model, folder, spec), folder / "log.txt"
-        try:
-            artifact = target.convert(Conversion(graph, "float16", folder, log))
-        except ToolchainError:
-            found.append(False)
-            continue
-        outputs = target.run(artifact, images, log).outputs
-        found.append(compare(graph.reference(images), outputs).sqnr_db > 40)
-    assert found == [False, True]
