@@ -90,7 +90,8 @@ def _forward(network, image, settings):
     extractor = network.create_extractor()
     extractor.input(settings["input"], image)
     answers = []
-    for name, is_scalar in zip(settings["outputs"], settings["scalars"]):
+    scalars = settings.get("scalars") or [False] * len(settings["outputs"])
+    for name, is_scalar in zip(settings["outputs"], scalars):
         status, answer = extractor.extract(name)
         if status != 0:
             raise RuntimeError(f"ncnn cannot compute {name}: status {status}")
