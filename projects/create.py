@@ -58,6 +58,7 @@ TEMPLATES = {
     "unet": Template("unet_16", "mask_folder", "magnetic_tile", 16, 2e-3),
     "yolov5": Template("yolov5n_bccd", "yolo_txt", "bccd", 16, 2e-3),
     "yolo11": Template("yolo11n_bccd", "yolo_txt", "bccd", 8, 1.5e-3),
+    "yolox": Template("yolox_nano_bccd", "yolo_txt", "bccd", 8, 2e-3),
 }
 
 

@@ -99,7 +99,7 @@ class Recipe(Section):
 
     model: str
     dataset: str
-    script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolov8"]
+    script: Literal["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolov8", "yolox"]
     epochs: int = Field(gt=0, le=_MOST)
     batch_size: int = Field(gt=1, le=_MOST, description="of all processes together")
     accumulate: int = Field(

@@ -17,35 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import log_softmax
-from torchvision.ops import complete_box_iou_loss
 
-from .yolo_loss import elementwise_iou
+from .cells import Places, box_loss, elementwise_iou, owns_cell, rows_of_maps
 
 _SCORE_EXPONENT, _IOU_EXPONENT = 0.5, 6.0
 _CANDIDATES = 10  # cells that answer for one box, at most
 _BOX, _CLASS, _BINS = 7.5, 0.5, 1.5
-_LEAST_HALF = 0.01  # pixels that each box is larger by, on every side
-
-
-@dataclass(frozen=True)
-class Places:
-    """The ``P`` cells of all maps: centres ``[P, 2]`` and strides ``[P]`` in input pixels."""
-
-    centres: Tensor
-    strides: Tensor
-
-    @classmethod
-    def of(cls, class_maps: Sequence[Tensor], strides: Sequence[int]) -> Places:
-        """Those of maps ``[N, C, h, w]``, row by row, one map after another."""
-        centres, sides = [], []
-        for output, stride in zip(class_maps, strides, strict=True):
-            height, width = output.shape[2:]
-            rows = torch.arange(height, device=output.device) + 0.5
-            columns = torch.arange(width, device=output.device) + 0.5
-            y, x = torch.meshgrid(rows, columns, indexing="ij")
-            centres.append(torch.stack([x, y], 2).view(-1, 2) * stride)
-            sides.append(torch.full((height * width,), float(stride), device=output.device))
-        return cls(torch.cat(centres), torch.cat(sides))
 
 
 @dataclass(frozen=True)
@@ -90,17 +67,13 @@ def assign(targets: Tensor, scores: Tensor, boxes: Tensor, places: Places) -> As
     last = table.topk(count, 1).values[:, -1] if len(targets) else table.new_zeros(0)
     chosen = aligned >= last[box]
 
-    # Of several boxes at one cell, the one that it overlaps most; of equals the first.
-    cell = image * len(places.strides) + place
-    best = overlap.new_full((len(scores) * len(places.strides),), -1.0)
-    best.scatter_reduce_(0, cell[chosen], overlap[chosen], "amax")
-    chosen &= overlap == best[cell]
-    first = torch.full_like(best, len(targets), dtype=torch.long)
-    first.scatter_reduce_(0, cell[chosen], box[chosen], "amin")
-    chosen &= box == first[cell]
-
     image, place, box = image[chosen], place[chosen], box[chosen]
     aligned, overlap = aligned[chosen], overlap[chosen]
+
+    cell = image * len(places.strides) + place
+    kept = owns_cell(cell, box, overlap, len(scores) * len(places.strides))
+    image, place, box = image[kept], place[kept], box[kept]
+    aligned, overlap = aligned[kept], overlap[kept]
     # A box's best cell is taught the overlap that it reached, the others in proportion.
     highest, widest = (
         value.new_zeros(len(targets)).scatter_reduce_(0, box, value, "amax")
@@ -152,12 +125,8 @@ def loss_parts(outputs: Sequence[Tensor], targets: Tensor, strides: Sequence[int
         strides: input pixels per cell.
     """
     places = Places.of(outputs[1::2], strides)
-    # Cells become rows: [N, P, 4, bins] and [N, P, classes].
-    logits, raw = (
-        torch.cat([output.float().flatten(2) for output in maps], 2).transpose(1, 2)
-        for maps in (outputs[::2], outputs[1::2])
-    )
-    logits = logits.unflatten(2, (4, -1))
+    raw = rows_of_maps(outputs[1::2])
+    logits = rows_of_maps(outputs[::2]).unflatten(2, (4, -1))
     with torch.no_grad():
         boxes = decode_sides(logits, places.centres, places.strides)
         found = assign(targets, raw.sigmoid(), boxes, places)
@@ -170,13 +139,10 @@ def loss_parts(outputs: Sequence[Tensor], targets: Tensor, strides: Sequence[int
     chosen = logits[found.image, found.place]
     centres, sizes = places.centres[found.place], places.strides[found.place]
     true = targets[found.box, 1:5]
-    # A side of 0 would have a finite loss and a gradient that is none.
-    edge = true.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
     drawn = decode_sides(chosen, centres, sizes)
-    box_loss = complete_box_iou_loss(drawn + edge, true + edge, reduction="none")
     distances = torch.cat([centres - true[:, :2], true[:, 2:] - centres], 1) / sizes[:, None]
     return LossParts(
-        (box_loss * found.score).sum() / total,
+        (box_loss(drawn, true) * found.score).sum() / total,
         (bin_loss(chosen, distances) * found.score).sum() / total,
         class_loss,
     )

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import one_hot
-from torchvision.ops import complete_box_iou_loss
 
 from .anchors import MAX_RATIO
+from .cells import box_loss, elementwise_iou
 
 # The published weights of the parts, for three scales, images of 640 and 80 classes.
 _BOX, _OBJECT, _CLASS = 0.05, 1.0, 0.5
 _BALANCE = (4.0, 1.0, 0.4)  # of objectness: fine maps have more cells and fewer objects in each
-_LEAST_HALF = 0.01  # pixels that each box is larger by, on every side
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,6 @@ def decode_boxes(values: Tensor, match: Match, anchors: Tensor, stride: int) -> 
     return torch.cat([centre - half, centre + half], 1)
 
 
-def elementwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of pairs, ``[m, 4]`` and ``[m, 4]`` to ``[m]``."""
-    low = torch.maximum(first[:, :2], second[:, :2])
-    high = torch.minimum(first[:, 2:], second[:, 2:])
-    common = (high - low).clamp(min=0).prod(dim=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (first, second)]
-    return common / (areas[0] + areas[1] - common).clamp(min=1e-9)
-
-
 @dataclass(frozen=True)
 class LossParts:
     """Unweighted means, summed over the scales; ``objectness`` is balanced between them."""
@@ -108,7 +98,7 @@ def loss_parts(
         anchors: ``[scales, A, 2]`` in input pixels.
         strides: input pixels per cell.
     """
-    box_loss, object_loss, class_loss = (outputs[0].new_zeros((), dtype=torch.float32),) * 3
+    drawn_loss, object_loss, class_loss = (outputs[0].new_zeros((), dtype=torch.float32),) * 3
     for output, sides, stride, balance in zip(outputs, anchors, strides, _BALANCE, strict=True):
         count, _, height, width = output.shape
         raw = output.float().view(count, len(sides), -1, height, width)
@@ -117,10 +107,7 @@ def loss_parts(
         if len(match.boxes):
             values = raw[match.image, match.anchor, :, match.row, match.column]
             boxes = decode_boxes(values[:, :4], match, sides, stride)
-            # A side of 0 would have a finite loss and a gradient that is none.
-            edge = boxes.new_tensor([-1, -1, 1, 1]) * _LEAST_HALF
-            pairs = boxes + edge, match.boxes + edge
-            box_loss = box_loss + complete_box_iou_loss(*pairs, reduction="mean")
+            drawn_loss = drawn_loss + box_loss(boxes, match.boxes).mean()
             # Where a place answers for two boxes, the one that it fits better counts.
             place = (match.image * len(sides) + match.anchor) * height + match.row
             place = place * width + match.column
@@ -129,7 +116,7 @@ def loss_parts(
             right = one_hot(match.classes, values.shape[1] - 5).float()
             class_loss = class_loss + bce(values[:, 5:], right)
         object_loss = object_loss + balance * bce(raw[:, :, 4], wanted)
-    return LossParts(box_loss, object_loss, class_loss)
+    return LossParts(drawn_loss, object_loss, class_loss)
 
 
 def yolo_loss(

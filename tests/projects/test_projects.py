@@ -38,7 +38,9 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("model", None)
 
 
-@pytest.mark.parametrize("template", ["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolo11"])
+@pytest.mark.parametrize(
+    "template", ["mnist", "vgg", "mobilenet", "unet", "yolov5", "yolo11", "yolox"]
+)
 @pytest.mark.usefixtures("own_models")
 def test_the_readmes_commands_train_and_export(
     template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

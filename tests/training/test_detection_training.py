@@ -1,4 +1,4 @@
-"""A tiny YOLOv5 on rectangles and discs: it learns, goes on after a stop, and is exported."""
+"""Tiny detectors on rectangles and discs: they learn, go on after a stop, and are exported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from edgeark.export.pipeline import export_model
-from edgeark.training import detection, loop, scripts, yolov5
+from edgeark.training import detection, loop, scripts, yolov5, yolox
 from edgeark.training.config import Recipe, load_recipe
 from edgeark.training.data import ImageSet
 from edgeark.training.loop import TrainingError
@@ -98,6 +98,45 @@ def test_it_learns_and_is_exported(recipe: Callable[[int], Recipe], tmp_path: Pa
     assert manifest["strides"] == [8, 16, 32]
     assert manifest["anchors"] == json.loads(json.dumps(spec_of(model).anchors))
     assert manifest["input"]["letterbox"] == {"grey": 114, "centred": True}
+
+
+@pytest.mark.usefixtures("shapes")
+def test_yolox_trains(recipe: Callable[[int], Recipe], tmp_path: Path) -> None:
+    settings = recipe(2).model_copy(
+        update={
+            "model": "yolox_nano",
+            "script": "yolox",
+            "model_args": {"input_size": [SIDE, SIDE], "width": 0.125, "act": "relu"},
+        }
+    )
+    outcome = yolox.train(settings, tmp_path / "run")
+    first, last = (row["loss"] for row in outcome.result.history)
+    assert last < first
+    assert outcome.test is not None
+    assert set(outcome.details) == {"map50_95", "map50 rectangle", "map50 disc"}
+    spec = spec_of(create_model("yolox_nano", weights=outcome.result.weights))
+    assert (spec.classes, spec.head, spec.color) == (CLASSES, "yolox", "bgr")
+
+
+def test_yolox_learns_a_batch_by_heart() -> None:
+    """As it learns: with the normalisation of this very batch."""
+    torch.manual_seed(0)
+    images, size = make_images(8, SIDE), (SIDE, SIDE)
+    model = create_model("yolox_nano", input_size=size, width=0.125, spec={"classes": CLASSES})
+    spec, pictures = spec_of(model), torch.from_numpy(images.images).float()
+    rows = [np.insert(boxes, 0, place, axis=1) for place, boxes in enumerate(images.labels)]
+    targets = torch.from_numpy(np.concatenate(rows).astype(np.float32))
+    optimizer, losses = torch.optim.AdamW(model.parameters(), 1e-2), []
+    for _ in range(40):
+        loss = yolox.loss(model(pictures), targets, spec)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 3
+    with torch.no_grad():
+        outputs = [output.numpy() for output in model(pictures)]
+    assert mean_average_precision(spec, outputs, images.labels)["map50"] > 0.9
 
 
 def test_two_processes_train_as_well_as_one(

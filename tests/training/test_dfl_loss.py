@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from edgeark.training.cells import Places
 from edgeark.training.dfl_loss import (
-    Places,
     assign,
     bin_loss,
     decode_sides,
