@@ -24,7 +24,8 @@ _LISTED = 12  # names that a table lists
 def print_model(document: Mapping[str, Any]) -> None:
     """The facts of a model, its layers, and the feature maps of its encoder."""
     hidden = ("layers", "stages", "name", "arguments", "strides", "anchors", "trained")
-    facts = {**{k: v for k, v in document.items() if k not in hidden}, **document["trained"]}
+    facts = {key: value for key, value in document.items() if key not in hidden}
+    facts |= {f"trained: {key}": value for key, value in document["trained"].items()}
     rows = [[key, _listed(value)] for key, value in facts.items()]
     print_table(
         document["name"], ["what", "value"], [row for row in rows if row[1] not in ("", None)]

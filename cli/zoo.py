@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ..core.catalog import packaged_weights, shipped_models
+from ..core.catalog import packaged_weights, shipped_models, trained_facts
 from ..core.messages import format_shape
 from ..errors import EdgearkError
 from .console import print_json, print_table
@@ -20,18 +20,26 @@ if TYPE_CHECKING:
 
 def models(json: JsonFlag = False) -> None:
     """List the models of the zoo."""
-    known = [
-        {"name": name, "trained": packaged_weights(name).exists(), **spec}
+    found = [
+        {"name": name, "trained": packaged_weights(name).exists(), "weights": trained_facts(name)}
+        | spec
         for name, spec in shipped_models().items()
     ]
     if json:
-        return print_json(known)
+        return print_json(found)
     rows = [
         [m["name"], m["task"], format_shape((len(m["mean"]), *m["input_size"])), m["description"],
-         "yes" if m["trained"] else "no"]
-        for m in known
+         _describe_weights(m["weights"])]
+        for m in found
     ]  # fmt: skip
-    print_table("models", ["name", "task", "input", "what", "trained"], rows)
+    print_table("models", ["name", "task", "input", "what", "trained on"], rows)
+
+
+def _describe_weights(facts: dict[str, Any] | None) -> str:
+    if facts is None:
+        return "-"
+    size = format_shape(facts["input_size"])
+    return f"{facts['dataset']}: {len(facts['classes'])} classes, {size}"
 
 
 @takes_network()

@@ -15,11 +15,26 @@ INDEX = Path(__file__).resolve().parents[1] / "zoo" / "index.json"  # `make docs
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "weights"
 NETWORK_FILES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript", ".ts")
 HUBS = ("timm", "torchvision")
+SPEC_KEY = "edgeark_spec"  # of a safetensors file's header: what it knows of its network
 
 
 def packaged_weights(name: str) -> Path:
     """Path of the weights that ship for model ``name``; it may not exist."""
     return WEIGHTS_DIR / f"{name}.safetensors"
+
+
+def trained_facts(name: str) -> dict[str, Any] | None:
+    """What the weights that ship for ``name`` know: ``dataset``, ``classes`` and ``input_size``.
+
+    None where no weights ship.
+    """
+    path = packaged_weights(name)
+    if not path.exists():
+        return None
+    with path.open("rb") as file:  # the library would import NumPy
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    said = json.loads(header["__metadata__"][SPEC_KEY])
+    return {key: said[key] for key in ("dataset", "classes", "input_size")}
 
 
 @functools.cache

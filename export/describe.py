@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..core.catalog import packaged_weights
@@ -10,7 +11,7 @@ from ..zoo.registry import create_model
 from ..zoo.spec import spec_of
 from ..zoo.stages import measure_stages
 from ..zoo.summary import summarize
-from ..zoo.weights import read_header
+from ..zoo.weights import read_header, read_spec_overrides
 from .graph.onnx_graph import OnnxNetwork
 from .request import NetworkRequest
 from .sources import SourceError
@@ -47,5 +48,14 @@ def describe_network(request: NetworkRequest) -> dict[str, Any]:
         "outputs": list(outputs),
         "stages": [asdict(stage) for stage in measure_stages(model)],
         "weights": None if file is None else str(file),
-        "trained": read_header(file) if file is not None and file == packaged_weights(name) else {},
+        "trained": {} if file is None else _known(Path(file)),
     }
+
+
+def _known(file: Path) -> dict[str, Any]:
+    """What weights say of themselves: data set, classes and size that they know, epoch, seed ..."""
+    if file.suffix != ".safetensors":
+        return {}
+    said = read_spec_overrides(file)
+    facts = {key: said[key] for key in ("dataset", "classes", "input_size") if key in said}
+    return {**facts, **read_header(file)}

@@ -121,7 +121,8 @@ def create_backbone(
         name: one of :func:`list_models`.
         out_indices: which feature maps to return, in this order; negative ones count from the
             deepest. All of them unless given.
-        pretrained: start from the weights that ship with edgeark.
+        pretrained: start from the weights that ship with edgeark, or else from published ones, as
+            :func:`create_model` does.
         weights: start from this safetensors file (a whole model's, as training writes it).
         in_channels: 1 (gray) or 3 (colour); the model's own unless given.
         **kwargs: the builder's own arguments (``act``, ``width`` ...).

@@ -21,7 +21,7 @@ from ..core.catalog import note_model, packaged_weights, unknown_model
 from ..errors import EdgearkError, ModelError
 from .spec import ModelSpec, name_of, spec_of
 from .transfer import Transfer, transfer_weights
-from .weights import load_weights, read_spec_overrides, read_state
+from .weights import load_state, read_spec_overrides, read_state, require_shipped
 
 Builder = Callable[..., nn.Module]
 
@@ -102,9 +102,10 @@ def create_model(
     Args:
         name: one of :func:`list_models`.
         pretrained: load the weights that ship with edgeark (their spec comes with them: classes,
-            input size).
+            input size), or else the ImageNet weights that torchvision or timm publish for the same
+            layers; their loaders fetch those.
         weights: load this safetensors file instead (its spec comes with it). With another
-            ``num_classes`` than the file's, all tensors but the head's are loaded.
+            ``num_classes`` than the weights', all tensors but the head's are loaded.
         spec: spec fields to replace, for a network of your own: ``{"classes": (...)}``.
         **kwargs: the builder's own arguments (``num_classes``, ``in_channels``, ``input_size``,
             ``act``, ``width`` ...). ``input_size`` is ``(height, width)`` in pixels and is fixed
@@ -116,10 +117,10 @@ def create_model(
     """
     entry = model_entry(name)
     changes = dict(spec or {})
-    source = packaged_weights(name) if pretrained and weights is None else weights
+    trained = _find_trained(name, weights) if pretrained or weights is not None else None
     has_other_classes = False  # than the weights
-    if source is not None and Path(source).exists():
-        stored = read_spec_overrides(source)
+    if trained is not None:
+        stored = dict(trained.facts)
         count = len(stored.get("classes", ()))
         if count and kwargs.get("num_classes", count) != count:
             has_other_classes = True
@@ -137,12 +138,39 @@ def create_model(
         raise ModelError(f"{name} cannot be made with these arguments: {said}") from error
     model.name = name  # type: ignore[assignment]
     model.spec = merged  # type: ignore[assignment]
-    if source is not None and has_other_classes:
-        transfer = transfer_features(model, read_state(source), Path(source).name)
+    if trained is not None and has_other_classes:
+        transfer = transfer_features(model, trained.read(), trained.source)
         logger.info("%s: %s", name, transfer.describe())
-    elif pretrained or weights is not None:
-        load_weights(model, weights)
+    elif trained is not None:
+        load_state(model, trained.read(), trained.source)
     return model
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Where weights come from, what they say of the spec, and how their tensors are read."""
+
+    source: str
+    facts: Mapping[str, Any]
+    read: Callable[[], Mapping[str, Tensor]]
+
+
+def _find_trained(name: str, weights: str | Path | None) -> _Trained:
+    """A file of the user's, the weights that ship for ``name``, or those that are published.
+
+    Raises:
+        WeightsError: there are none, or they cannot be read.
+    """
+    from .published import fetch_published, is_published  # which builds models itself
+
+    path = packaged_weights(name) if weights is None else Path(weights)
+    if weights is None and not path.exists() and is_published(name):
+        published = fetch_published(name)
+        return _Trained(published.source, published.facts, lambda: published.state)
+    if weights is None:
+        require_shipped(name)
+    facts = read_spec_overrides(path)
+    return _Trained(str(path), facts, lambda: read_state(path))
 
 
 def _build(entry: Entry, spec: ModelSpec) -> nn.Module:

@@ -17,12 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..core.catalog import WEIGHTS_DIR, packaged_weights
+from ..core.catalog import SPEC_KEY, WEIGHTS_DIR, packaged_weights
 from ..core.scratch import held_file
 from ..errors import EdgearkError
 from .spec import name_of
 
-_SPEC_KEY = "edgeark_spec"
 # What a trained file says of its network; the rest of the spec is the family's.
 _SPEC_FIELDS = (
     *("input_size", "color", "mean", "std", "classes", "dataset"),
@@ -40,23 +39,38 @@ def load_weights(model: nn.Module, path: str | Path | None = None) -> nn.Module:
     Raises:
         WeightsError: no such file, not a safetensors file, or tensors of other names or shapes.
     """
-    if path is None:
-        name = name_of(model)
-        path = packaged_weights(name)
-        if not path.exists():
-            raise WeightsError(f"no trained weights ship for {name}; train it or give a file")
-        _check_digest(path)
-    state, _ = _read(Path(path))
-    wanted = model.state_dict()
-    if problem := _mismatch(wanted, state):
-        raise WeightsError(f"{path} does not fit this network: {problem}")
-    require_finite(state, path)
+    path = require_shipped(name_of(model)) if path is None else Path(path)
+    return load_state(model, read_state(path), str(path))
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> nn.Module:
+    """Load tensors by name into ``model``, all of them, and return it; ``source`` names them.
+
+    Raises:
+        WeightsError: tensors of other names or shapes, or undefined values.
+    """
+    if problem := _mismatch(model.state_dict(), state):
+        raise WeightsError(f"{source} does not fit this network: {problem}")
+    require_finite(state, source)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:  # values that this network refuses, for instance anchors
         reason = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{path} does not fit this network: {reason}") from None
+        raise WeightsError(f"{source} does not fit this network: {reason}") from None
     return model
+
+
+def require_shipped(name: str) -> Path:
+    """Path of the weights that ship for ``name``, whole.
+
+    Raises:
+        WeightsError: there are none, or the file is damaged.
+    """
+    path = packaged_weights(name)
+    if not path.exists():
+        raise WeightsError(f"no trained weights ship for {name}; train it or give a file")
+    _check_digest(path)
+    return path
 
 
 def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | None = None) -> Path:
@@ -75,7 +89,7 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     header = {"format": "pt", **(info or {})}
     if (spec := getattr(model, "spec", None)) is not None:
         fields = spec.to_dict()
-        header[_SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS}, allow_nan=False)
+        header[SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS}, allow_nan=False)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with held_file(path, f".partial{path.suffix}") as partial:
         try:
@@ -99,16 +113,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 def read_header(path: str | Path) -> dict[str, str]:
     """What a weights file says of itself: epoch, metric, seed ...; without the spec."""
     _, header = _read(Path(path), tensors=False)
-    return {k: v for k, v in header.items() if k not in (_SPEC_KEY, "format")}
+    return {k: v for k, v in header.items() if k not in (SPEC_KEY, "format")}
 
 
 def read_spec_overrides(path: str | Path) -> dict[str, Any]:
     """The spec fields stored in a weights file; empty for a file of another origin."""
     _, header = _read(Path(path), tensors=False)
-    if _SPEC_KEY not in header:
+    if SPEC_KEY not in header:
         return {}
     try:
-        fields = json.loads(header[_SPEC_KEY])
+        fields = json.loads(header[SPEC_KEY])
         if Path(path).parent != WEIGHTS_DIR:  # the files that ship are known by their digests
             from .stored_spec import check_stored
 

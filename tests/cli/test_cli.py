@@ -32,7 +32,24 @@ def test_models_lists_names_tasks_and_inputs(run: Run) -> None:
     rows = run("models", "--json").json
     assert {row["name"] for row in rows} >= {"mnist", "mnist_kpu"}
     assert {row["name"] for row in rows if row["trained"]} >= {"mnist", "mnist_kpu"}
-    assert "mnist_kpu" in run("models").out
+    known = {row["name"]: row["weights"] for row in rows}
+    assert known["mobilenet_v1_100"] is None
+    signs = known["mobilenet_v1_025"]  # what the weights know, and the network was not made for
+    assert (signs["dataset"], signs["input_size"]) == ("sign_digits", [128, 128])
+    table = run("models").out
+    assert "mnist_kpu" in table and "bccd: 3 classes" in " ".join(table.split())
+
+
+def test_info_says_what_a_file_of_weights_knows(run: Run, tmp_path: Path) -> None:
+    spec = {"classes": ("ok", "scratch"), "dataset": "image_folder"}
+    model = create_model("mobilenet_v1_025", input_size=(128, 160), spec=spec)
+    path = save_weights(model, tmp_path / "mine.safetensors", {"seed": "7"})
+    document = run("info", "mobilenet_v1_025", "--weights", str(path), "--json").json
+    assert (document["classes"], document["input_size"]) == (["ok", "scratch"], [128, 160])
+    assert document["trained"] == {**spec, "classes": ["ok", "scratch"], "input_size": [128, 160],
+                                   "seed": "7"}  # fmt: skip
+    lines = run("info", "mobilenet_v1_025", "--weights", str(path)).out.splitlines()
+    assert any(line.split() == ["trained:", "classes", "ok,", "scratch"] for line in lines)
 
 
 def test_info_counts_and_quotes(run: Run) -> None:

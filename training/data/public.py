@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from ...core.network import network_timeout
 from ...core.settings import is_offline
 from ...errors import DataError, MissingPartError
 from .catalog import Catalog
@@ -18,7 +19,7 @@ from .idx import read_idx
 from .images import ImageSet, Shape, Split
 from .masks import MaskRule
 from .pixels import ImageHeader
-from .sources import candidate_folders, download_folder, find_dataset, network_timeout
+from .sources import candidate_folders, download_folder, find_dataset
 from .voc import list_voc
 
 _DIGITS = tuple(str(digit) for digit in range(10))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ...core.settings import cache_folder
@@ -47,14 +44,3 @@ def find_dataset(name: str, marker: str, data: Path | None = None) -> Path | Non
 def download_folder(name: str) -> Path:
     """The cache folder for a data set that is fetched."""
     return cache_folder() / "data" / name
-
-
-@contextmanager
-def network_timeout(seconds: float) -> Iterator[None]:
-    """Bound every connection made inside: torchvision's downloads have no limit of their own."""
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(previous)
