@@ -50,6 +50,13 @@ def train(
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
+    log: Annotated[
+        str,
+        typer.Option(
+            help="Where the figures of every epoch go: csv, tensorboard, mlflow, wandb; several "
+            "with commas."
+        ),
+    ] = "csv,tensorboard",
     qat: Annotated[
         Optional[Literal["int8", "k210"]],  # noqa: UP045
         typer.Option(
@@ -62,6 +69,7 @@ def train(
     """Train a model by its recipe, on its data set or, with --dataset and --data, on your own."""
     from ..training.config import load_recipe
     from ..training.distributed import is_first_process
+    from ..training.logs import parse_logs
     from ..training.progress import Progress
     from ..training.scripts import train as run_training
 
@@ -92,6 +100,7 @@ def train(
         resume=resume,
         progress=Progress(),
         device=device,
+        log=parse_logs(log),
     )
     if not is_first_process():
         return
@@ -145,7 +154,9 @@ def _interrupted(report: TrainingReport, folder: Path) -> str:
 
 def new(
     folder: Annotated[Path, typer.Argument(help="The project: a new folder.")],
-    template: Annotated[str, typer.Option(help="mnist, vgg, mobilenet, unet, yolov5 or yolo11.")],
+    template: Annotated[
+        str, typer.Option(help="mnist, vgg, mobilenet, unet, yolov5, yolo11 or yolox.")
+    ],
     example: Annotated[
         bool, typer.Option("--example", help="With generated images, to try it at once.")
     ] = False,

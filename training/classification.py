@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .config import AugmentConfig, Recipe
 from .data import ImageSet
 from .distributed import is_first_process
 from .fitting import fit_to_data
+from .logs import DEFAULT_LOGS
 from .loop import Batch, Outcome, Task, fit
 from .network import start_network
 from .parts import load_parts
@@ -67,6 +68,7 @@ def train_classifier(
     resume: bool = False,
     progress: Progress | None = None,
     device: str = "auto",
+    log: Sequence[str] = DEFAULT_LOGS,
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' top-1 on the test images."""
     parts = load_parts(recipe, data, share=12)
@@ -79,7 +81,16 @@ def train_classifier(
     task = ClassificationTask(recipe, spec, train_set, parts.val, augment)
     if recipe.whiten and weights is None and transfer is None:
         start_whitened(model, train_set.images, task.normalize)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
+    result = fit(
+        model,
+        task,
+        recipe,
+        out,
+        resume=resume,
+        progress=progress,
+        accelerator=device,
+        log=log,
+    )
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)

@@ -20,6 +20,7 @@ from .data.mosaic import AugmentedImages
 from .data.store import Array, chunks
 from .distributed import is_first_process
 from .fitting import fit_to_data
+from .logs import DEFAULT_LOGS
 from .loop import Batch, Outcome, Task, fit
 from .metrics import find_boxes, mean_average_precision, true_boxes
 from .network import start_network
@@ -77,6 +78,7 @@ def train_detector(
     resume: bool = False,
     progress: Progress | None = None,
     device: str = "auto",
+    log: Sequence[str] = DEFAULT_LOGS,
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mAP at an overlap of 0.5.
 
@@ -95,7 +97,16 @@ def train_detector(
         facts["anchors"] = choose_anchors(train_set.labels, family.anchors)
     model, spec, transfer = start_network(recipe, facts, weights)
     task = DetectionTask(recipe, spec, train_set, parts.val, box_loss)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
+    result = fit(
+        model,
+        task,
+        recipe,
+        out,
+        resume=resume,
+        progress=progress,
+        accelerator=device,
+        log=log,
+    )
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)

@@ -15,7 +15,6 @@ optimizer, the EMA and the history.
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric, seed_everything
-from tensorboardX import SummaryWriter
 from timm.optim._param_groups import param_groups_weight_decay
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
@@ -47,6 +45,7 @@ from .config import Recipe
 from .data.findings import Finding
 from .distributed import is_distributed, leave_group, local_processes, machines
 from .fitting import supported_precision
+from .logs import DEFAULT_LOGS, Log, open_logs
 from .plots import save_curves
 from .progress import Progress
 from .qat import plain_network
@@ -113,8 +112,9 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     accelerator: str = "auto",
+    log: Sequence[str] = DEFAULT_LOGS,
 ) -> FitResult:
-    """Train ``model``; ``out`` then holds ``best.safetensors``, ``last.ckpt``, a log and curves.
+    """Train ``model``; ``out`` then holds ``best.safetensors``, ``last.ckpt``, curves, and logs.
 
     With ``resume`` the run continues after the last complete epoch, with the weights that an
     uninterrupted run would have had. Ctrl-C ends the run in the same state as a kill would, but
@@ -143,13 +143,15 @@ def fit(
     fabric.barrier()  # before the first process writes what the others have looked for
     bar = progress if progress and fabric.is_global_zero else Progress(enabled=False)
     interrupted = False
-    alone = only_writer(out) if fabric.is_global_zero else nullcontext()
+    first = fabric.is_global_zero
+    alone = only_writer(out) if first else nullcontext()
     with alone, bar.training(recipe.epochs, run.epoch, recipe.model):
         try:
-            while run.epoch < recipe.epochs and not run.out_of_patience():
-                run.train_epoch(bar)
-                run.finish_epoch()
-                bar.epoch_done(run.history[-1])
+            with open_logs(log if first else (), out, recipe) as logs:
+                while run.epoch < recipe.epochs and not run.out_of_patience():
+                    run.train_epoch(bar)
+                    run.finish_epoch(logs)
+                    bar.epoch_done(run.history[-1])
             fabric.barrier()  # the others read the weights that the first process writes
             leave_group()
         except KeyboardInterrupt:
@@ -249,7 +251,7 @@ class _Run:
                 "lower optim.lr or look at the data"
             )
 
-    def finish_epoch(self) -> None:
+    def finish_epoch(self, logs: Sequence[Log]) -> None:
         """Evaluate the EMA weights, keep them if they are the best, and make the epoch durable."""
         first = self.fabric.is_global_zero
         found = self.task.evaluate(self.ema.module, self.fabric.device) if first else math.nan
@@ -263,7 +265,10 @@ class _Run:
             if better:
                 self.keep_best(metric)
             save_checkpoint(self.state(), self.checkpoint_path)
-            self.write_log()
+            for log in logs:
+                log.write(self.history)
+            with atomic_path(self.out / "curves.png") as path:
+                save_curves(self.history, self.task.metric, path)
 
     def keep_best(self, metric: float) -> None:
         info = {
@@ -303,18 +308,6 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.history = state["epoch"], state["history"]
         self.best_metric, self.best_epoch = state["best_metric"], state["best_epoch"]
-
-    def write_log(self) -> None:
-        """The whole history, each time: so a resumed run leaves no row twice."""
-        with atomic_path(self.out / "log.csv") as path, path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-        with atomic_path(self.out / "curves.png") as path:
-            save_curves(self.history, self.task.metric, path)
-        with SummaryWriter(str(self.out / "tensorboard"), purge_step=self.epoch) as board:
-            for key, value in self.history[-1].items():
-                board.add_scalar(key, value, self.epoch)
 
 
 def _make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

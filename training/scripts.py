@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from .config import Recipe
 from .data.findings import Finding, log_findings, raise_errors
 from .data.inspect import inspect_before_training
 from .distributed import is_first_process
+from .logs import DEFAULT_LOGS
 from .progress import Progress
 
 # Findings on the data that a result must be read with.
@@ -75,6 +77,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     device: str = "auto",
+    log: Sequence[str] = DEFAULT_LOGS,
 ) -> TrainingReport:
     """Run the recipe's script and write its result beside the weights.
 
@@ -86,6 +89,7 @@ def train(
         resume: go on with the run that is in ``out``.
         progress: shows how it goes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        log: where the figures of every epoch go; see :func:`edgeark.training.logs.parse_logs`.
     """
     findings = () if resume else _look_first(recipe, data)
     script = import_module(f".{recipe.script}", __package__)
@@ -97,6 +101,7 @@ def train(
         resume=resume,
         progress=progress,
         device=device,
+        log=log,
     )
     result, test = outcome.result, outcome.test
     verdicts = [*outcome.verdicts, *(f for f in findings if f.code in _LASTING)]

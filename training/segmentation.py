@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from .data import ImageSet
 from .data.store import Array, chunks
 from .distributed import is_first_process
 from .fitting import fit_to_data
+from .logs import DEFAULT_LOGS
 from .loop import Batch, Outcome, Task, fit
 from .losses import mask_loss
 from .metrics import mask_figures
@@ -98,6 +99,7 @@ def train_segmenter(
     resume: bool = False,
     progress: Progress | None = None,
     device: str = "auto",
+    log: Sequence[str] = DEFAULT_LOGS,
 ) -> Outcome:
     """Run ``recipe``; the outcome's test is the best weights' mean Dice over marked test images.
 
@@ -120,7 +122,16 @@ def train_segmenter(
         init_foreground_prior(model, train_set.labels)
         if recipe.whiten and transfer is None:
             start_whitened(model, train_set.images, task.normalize)
-    result = fit(model, task, recipe, out, resume=resume, progress=progress, accelerator=device)
+    result = fit(
+        model,
+        task,
+        recipe,
+        out,
+        resume=resume,
+        progress=progress,
+        accelerator=device,
+        log=log,
+    )
     if result.interrupted or not is_first_process():  # one process tests and draws
         return Outcome(result, task.metric)
     best = create_model(recipe.model, weights=result.weights)
