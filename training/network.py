@@ -12,8 +12,13 @@ from torch import Tensor, nn
 
 from ..core.catalog import packaged_weights
 from ..zoo.importers import import_weights
-from ..zoo.published import fetch_published, is_published
-from ..zoo.registry import create_model, list_models, model_entry, transfer_features
+from ..zoo.registry import (
+    create_model,
+    fetch_published,
+    list_models,
+    model_entry,
+    transfer_features,
+)
 from ..zoo.spec import ModelSpec, spec_of
 from ..zoo.transfer import Transfer
 from ..zoo.weights import WeightsError, read_spec_overrides, read_state
@@ -116,10 +121,10 @@ def _of_model(name: str) -> Features | None:
     path = packaged_weights(name)
     if path.exists():
         return Features(f"the weights of {name}", read_state(path), read_spec_overrides(path))
-    if not is_published(name):
-        return None
     published = fetch_published(name)
-    return Features(published.source, published.state, published.facts)
+    if published is None:
+        return None
+    return Features(published.source, published.read(), published.facts)
 
 
 def _take(model: nn.Module, features: Features, recipe: Recipe) -> Transfer | None:

@@ -1,6 +1,16 @@
 """Models in export-safe PyTorch. This package needs torch alone (weights: safetensors)."""
 
-from . import mnist, mobilenet, unet, vgg, yolo11, yolov5, yolov8, yolox  # noqa: F401  (they register)
+from . import (  # noqa: F401  (they register)
+    mnist,
+    mobilenet,
+    published,
+    unet,
+    vgg,
+    yolo11,
+    yolov5,
+    yolov8,
+    yolox,
+)
 from .registry import create_model, list_models, model_entry, register_model
 from .spec import ModelSpec, name_of, spec_of
 from .weights import WeightsError, load_weights, save_weights

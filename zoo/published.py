@@ -6,19 +6,17 @@ fetched before somebody asks for it. The weights keep the licence that they were
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..core.network import network_timeout
 from ..core.settings import is_offline
 from .importers.timm import from_timm
 from .importers.torchvision import from_torchvision
-from .registry import create_model
+from .registry import Trained, create_model, register_published
 from .weights import WeightsError
 
 _TORCHVISION = {
@@ -31,26 +29,8 @@ _TORCHVISION = {
 _TIMM = {"mobilenet_v1_100": "mobilenetv1_100", "mobilenet_v2_050": "mobilenetv2_050"}
 
 
-@dataclass(frozen=True)
-class Published:
-    """Weights as they were published, by our names.
-
-    ``facts`` are those of the spec: the 1000 classes, and the mean and std that the weights were
-    trained with.
-    """
-
-    source: str
-    state: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
-
-
-def is_published(name: str) -> bool:
-    """Whether ImageNet weights are published for the model ``name``."""
-    return name in _TORCHVISION or name in _TIMM
-
-
-def fetch_published(name: str) -> Published:
-    """Fetch the weights for ``name``, one that :func:`is_published`, or read them from the cache.
+def _fetch(name: str) -> Trained:
+    """Fetch the weights for ``name``, or read them from the cache; by our names, 1000 classes.
 
     Raises:
         WeightsError: in one line: they are neither in the cache nor to be reached, or damaged.
@@ -65,7 +45,7 @@ def fetch_published(name: str) -> Published:
         raise WeightsError(f"cannot get {hub}'s ImageNet weights for {name}: {said}") from error
 
 
-def _from_timm(name: str) -> Published:
+def _from_timm(name: str) -> Trained:
     import timm  # slow to import
     from huggingface_hub import hf_hub_download
     from timm.data.imagenet_info import ImageNetInfo
@@ -77,10 +57,10 @@ def _from_timm(name: str) -> Published:
     theirs = timm.create_model(_TIMM[name], pretrained=True, pretrained_cfg_overlay=overlay)
     facts = _facts(config.mean, config.std, ImageNetInfo().label_descriptions())
     ours = from_timm(create_model(name), theirs.state_dict())
-    return Published(f"timm's {_TIMM[name]}", ours.state_dict(), facts)
+    return Trained(f"timm's {_TIMM[name]}", facts, ours.state_dict)
 
 
-def _from_torchvision(name: str) -> Published:
+def _from_torchvision(name: str) -> Trained:
     from torchvision.models import get_model_weights  # slow to import
 
     weights = get_model_weights(_TORCHVISION[name])["DEFAULT"]
@@ -91,7 +71,7 @@ def _from_torchvision(name: str) -> Published:
     transforms = weights.transforms()
     facts = _facts(transforms.mean, transforms.std, weights.meta["categories"])
     ours = from_torchvision(create_model(name), state)
-    return Published(f"torchvision's {weights}", ours.state_dict(), facts)
+    return Trained(f"torchvision's {weights}", facts, ours.state_dict)
 
 
 def _facts(mean: Iterable[float], std: Iterable[float], classes: Iterable[str]) -> dict[str, Any]:
@@ -102,3 +82,6 @@ def _facts(mean: Iterable[float], std: Iterable[float], classes: Iterable[str]) 
         "classes": tuple(classes),
         "dataset": "imagenet",
     }
+
+
+register_published((*_TORCHVISION, *_TIMM), _fetch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -37,8 +37,18 @@ class Entry:
     spec: ModelSpec
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Where weights come from, what they say of the spec, and how their tensors are read."""
+
+    source: str
+    facts: Mapping[str, Any]
+    read: Callable[[], Mapping[str, Tensor]]
+
+
 _COMMON_ARGUMENTS = ("num_classes", "in_channels", "input_size")  # the spec states these
 _ENTRIES: dict[str, Entry] = {}
+_PUBLISHED: dict[str, Callable[[str], Trained]] = {}
 
 
 def register_model(spec: ModelSpec) -> Callable[[Builder], Builder]:
@@ -57,6 +67,21 @@ def register_model(spec: ModelSpec) -> Callable[[Builder], Builder]:
         return build
 
     return decorate
+
+
+def register_published(names: Iterable[str], fetch: Callable[[str], Trained]) -> None:
+    """Let ``fetch`` find the weights that others publish for the models ``names``."""
+    _PUBLISHED.update(dict.fromkeys(names, fetch))
+
+
+def fetch_published(name: str) -> Trained | None:
+    """The weights that others publish for the model ``name``; None where there are none.
+
+    Raises:
+        WeightsError: they are neither in the loader's cache nor to be reached.
+    """
+    fetch = _PUBLISHED.get(name)
+    return None if fetch is None else fetch(name)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -146,31 +171,19 @@ def create_model(
     return model
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """Where weights come from, what they say of the spec, and how their tensors are read."""
-
-    source: str
-    facts: Mapping[str, Any]
-    read: Callable[[], Mapping[str, Tensor]]
-
-
-def _find_trained(name: str, weights: str | Path | None) -> _Trained:
+def _find_trained(name: str, weights: str | Path | None) -> Trained:
     """A file of the user's, the weights that ship for ``name``, or those that are published.
 
     Raises:
         WeightsError: there are none, or they cannot be read.
     """
-    from .published import fetch_published, is_published  # which builds models itself
-
     path = packaged_weights(name) if weights is None else Path(weights)
-    if weights is None and not path.exists() and is_published(name):
-        published = fetch_published(name)
-        return _Trained(published.source, published.facts, lambda: published.state)
+    if weights is None and not path.exists() and (published := fetch_published(name)):
+        return published
     if weights is None:
         require_shipped(name)
     facts = read_spec_overrides(path)
-    return _Trained(str(path), facts, lambda: read_state(path))
+    return Trained(str(path), facts, lambda: read_state(path))
 
 
 def _build(entry: Entry, spec: ModelSpec) -> nn.Module:
