@@ -26,7 +26,7 @@ from edgeark.export.verify import reopen, verify_export
 from edgeark.zoo import model_entry
 
 TEST_COUNT = 1000
-COLOR_COUNT = 100  # of networks that a simulator takes 20 ms an image for, and more
+COLOR_COUNT = 200  # of networks that a simulator takes 20 ms an image for, and more
 # Detectors take a hundred times as long: test_engines_multi_output.py has small ones. The figures
 # of every trained network on every target are those of ``edgeark matrix``.
 GRAY_AND_COLOR = ("mnist", "mnist_kpu", "mobilenet_v1_025")

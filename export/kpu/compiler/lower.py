@@ -20,6 +20,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from ..arithmetic import Pool
 from .check import check_convolution, check_map, unsupported
@@ -35,7 +36,7 @@ _POOLS = {
 }
 _MEANS = (Pool.MEAN_2, Pool.MEAN_4)
 _RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
-_MOVES = ("Expand", "Gather", "Slice", "Tile")  # of one place and as many numbers: of all
+_MOVES = ("Expand", "Gather", "Pad", "Slice", "Tile", "Transpose")
 _KPU_FEATURES = 1024
 
 
@@ -62,6 +63,7 @@ class _Lowering:
 
     def __init__(self, proto: ModelProto) -> None:
         graph = self._graph = proto.graph
+        self._opsets = {entry.domain: entry.version for entry in proto.opset_import}
         self._constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         self._shapes: dict[str, Shape] = {}
         for value in (*graph.input, *graph.value_info, *graph.output):
@@ -111,18 +113,23 @@ class _Lowering:
 
     def _is_nothing(self, node: NodeProto, attributes: Mapping[str, Any]) -> bool:
         """Whether a node leaves every number where it is: all of them are float32."""
+        if node.input[0] not in self._lazy:
+            return False
         if node.op_type == "Cast":
-            return attributes["to"] == TensorProto.FLOAT and node.input[0] in self._lazy
+            return attributes["to"] == TensorProto.FLOAT
         before, after = (self._shapes.get(n, ()) for n in (node.input[0], node.output[0]))
-        if node.op_type in _MOVES:
-            return node.input[0] in self._lazy and prod(before) == prod(after)
-        if node.op_type == "Transpose":
-            order = attributes.get("perm") or range(len(before), -1, -1)
-            long = [axis for axis in order if axis and before[axis - 1] > 1]
-            return order[0] == 0 and long == sorted(long)
-        return (
-            node.op_type == "Pad" and before == after and not self._constants[node.input[1]].any()
-        )
+        constants = [name for name in node.input[1:] if name]
+        if (
+            node.op_type not in _MOVES
+            or prod(before) != prod(after)
+            or not all(name in self._constants for name in constants)
+        ):
+            return False
+        places = np.arange(prod(before), dtype=np.float32)
+        given = {name: self._constants[name] for name in constants}
+        given[node.input[0]] = places.reshape(1, *before)
+        (moved,) = ReferenceEvaluator(node, opsets=self._opsets).run(None, given)
+        return np.array_equal(moved.flatten(), places)
 
     def _step(self, step: Step, shape: Shape) -> str:
         self._steps.append(step)

@@ -18,7 +18,7 @@ from edgeark.export.graph.fold_normalization import fold_normalization
 from edgeark.export.kpu.compiler.compile import compile_kmodel
 from edgeark.export.kpu.compiler.lower import lower
 from edgeark.export.lint import Example, Finding, capture_network, check
-from edgeark.export.lint.examples import Which
+from edgeark.export.lint.examples import ExampleNetwork, Which
 from edgeark.zoo import create_model
 from edgeark.zoo.spec import ModelSpec
 from hypothesis import assume, example, given, settings
@@ -65,6 +65,21 @@ def test_an_error_is_what_the_compiler_refuses(example: Example) -> None:
     bad, good = (example.network(which) for which in ("bad", "good"))
     assert refusal(bad, spec_of(example, "bad"))
     assert refusal(good, spec_of(example, "good")) == ""
+
+
+MOVES = {
+    "flip": lambda x: x.flip(3),
+    "flip of channels": lambda x: x.flip(1),
+    "channels in another order": lambda x: x[:, [1, 0, 2, 3, 4, 5, 6, 7]],
+    "transpose": lambda x: x.transpose(1, 2),
+    "roll": lambda x: x.roll(1, 3),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_as_many_numbers_elsewhere_are_refused(name: str) -> None:
+    model = ExampleNetwork(MOVES[name], (8, 16, 16), 3)
+    assert refusal(model) and errors_of(model)
 
 
 def steps_of(model: nn.Module) -> str:
