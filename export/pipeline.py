@@ -319,7 +319,7 @@ def _prove(
     judged = [Judged(source_limits, *found) for found in sources.values()]
     if parity:
         judged.append(Judged(target.limits(row.precision), parity, metric))
-    is_short = parity is not None and parity.sqnr_db < FLOAT16_LIMITS_DB
+    is_short = any(one.parity.sqnr_db < FLOAT16_LIMITS_DB for one in judged)
     half_db = context.half_db if is_short and row.precision == "float16" else None
     status, missed = judge_row(
         judged,

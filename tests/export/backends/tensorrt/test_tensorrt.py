@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from edgeark.export.graph.files import Graph
-from edgeark.export.pipeline import export_one
+from edgeark.export.pipeline import export_model, export_one
 from edgeark.export.prepare import EvalContext
+from edgeark.export.sources import InputOptions
 from edgeark.export.targets import find_target
 from edgeark.export.targets.base import Conversion, Precision
 from edgeark.export.targets.tools import set_tools
@@ -25,6 +27,7 @@ from support import tensorrt_double
 from support.target_base import prepared
 from support.toolkit_pythons import make_python
 from support.zoo_cases import create_small, one_per_family, ready
+from torch import Tensor, nn
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 
@@ -58,6 +61,27 @@ def test_a_row_claims_nothing_that_was_not_run(
     ast.parse(text, feature_version=(3, 8))
     assert text.isascii() and str(tmp_path) not in text + readme
     assert "trtexec --onnx=model.onnx --saveEngine=model.engine --stronglyTyped" in readme
+
+
+class Rounding(nn.Module):
+    """The difference of weights around 64, which have steps of 1/16 in float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        for conv in (self.first, self.second):
+            nn.init.uniform_(conv.weight, 63.9, 64.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x) - self.second(x)
+
+
+def test_float16_is_held_against_half_of_the_same_network(tmp_path: Path) -> None:
+    inputs = InputOptions(shapes="3x16x16")
+    rows = export_model(Rounding(), ["tensorrt"], inputs=inputs, out=tmp_path)
+    (row,) = (row for row in rows if row.precision == "float16")
+    (source,) = row.source_results
+    assert source.sqnr_db < 40 and row.status == "ok", row.message
 
 
 def types_of(proto: onnx.ModelProto) -> set[int]:
