@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from edgeark.export.graph.files import Graph
 from edgeark.export.pipeline import export_model, export_one
 from edgeark.export.prepare import EvalContext
