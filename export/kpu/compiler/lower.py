@@ -129,7 +129,7 @@ class _Lowering:
         given = {name: self._constants[name] for name in constants}
         given[node.input[0]] = places.reshape(1, *before)
         (moved,) = ReferenceEvaluator(node, opsets=self._opsets).run(None, given)
-        return np.array_equal(moved.flatten(), places)
+        return np.array_equal(np.ravel(moved), places)
 
     def _step(self, step: Step, shape: Shape) -> str:
         self._steps.append(step)
