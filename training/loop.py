@@ -154,11 +154,24 @@ def fit(
                     bar.epoch_done(run.history[-1])
             fabric.barrier()  # the others read the weights that the first process writes
             leave_group()
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not is_of_ctrl_c(error):
+                raise
             interrupted = True
     return FitResult(
         run.weights_path, run.best_metric, run.best_epoch, run.epoch, interrupted, run.history
     )
+
+
+def is_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether it is a KeyboardInterrupt, or what a library made of one, as modules in C++ do."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Run:

@@ -313,6 +313,24 @@ class LineTask:
         return 0.0
 
 
+class InterruptedTask(LineTask):
+    """A library that meets Ctrl-C and raises an error of its own."""
+
+    def evaluate(self, model: torch.nn.Module, device: torch.device) -> float:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("KeyboardInterrupt: ") from error
+
+
+def test_ctrl_c_in_a_library_ends_a_run_as_any_other(write_recipe: Write, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe())
+    line = torch.nn.Linear(1, 1)
+    assert loop.fit(
+        line, InterruptedTask(), recipe, tmp_path / "run", accelerator="cpu"
+    ).interrupted
+
+
 def one_epoch(write_recipe: Write, out: Path, optim: str = "", **fields: object) -> torch.Tensor:
     """The weight of a line after one epoch of SGD."""
     path = write_recipe(**fields)
