@@ -22,33 +22,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from edgeark.export.targets import find_target
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # that run bundles likewise
+from support.programs import run_program
 
 MODELS = ("mnist", "vgg_kpu", "mobilenet_v1_050", "unet_8", "unet_16", "yolov5n", "yolov5n_relu")
 TARGETS = (
     *("onnxruntime", "opencv", "openvino", "mnn", "ncnn", "litert", "executorch"),
     *("rknn:rk3588", "k210"),
 )
-# What a board's own Python would have: of ExecuTorch PyTorch, last on the path, so that the
-# environment's own packages come first; of rknn-toolkit2 two names, which is all that importing
-# it needs.
-BEFORE = {
-    "executorch": f"import sys; sys.path.append({str(Path(torch.__file__).parents[1])!r})",
-    "rknn": """
-import sys, types
-torch = types.ModuleType("torch")
-torch.no_grad = lambda: lambda function: function
-torch.nn = types.ModuleType("torch.nn")
-torch.nn.Module = object
-sys.modules.update({"torch": torch, "torch.nn": torch.nn})
-""",
-}
-START = """
-import runpy, sys
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @dataclass(frozen=True)
@@ -70,10 +53,11 @@ def bundle(network: str, target: str, folder: Path, options: Sequence[str]) -> O
         return Outcome("no bundle", last_line(made.stderr))
     board = ()
     if (folder / "python" / "run.py").exists():
-        ran = run_golden(folder, target)
-        if ran.returncode:
-            return Outcome("the program fails", last_line(ran.stderr or ran.stdout))
-        board = ("--board", str(folder / "board.json"))
+        report = folder / "board.json"
+        ran = run_program(folder, find_target(target), "--golden", report)
+        if ran.status:
+            return Outcome("the program fails", last_line(ran.err or ran.out))
+        board = ("--board", str(report))
     verify = [sys.executable, "-m", "edgeark", "verify", str(folder), *board, "--json"]
     verified = call(verify)
     if verified.returncode == 2:
@@ -85,19 +69,9 @@ def bundle(network: str, target: str, folder: Path, options: Sequence[str]) -> O
     return Outcome(f"{away}, {'program' if board else 'simulator'}")
 
 
-def call(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=clean, cwd=folder
-    )
-
-
-def run_golden(folder: Path, target: str) -> subprocess.CompletedProcess[str]:
-    """The bundle's program, in the environment where edgeark has the runtime."""
-    found = find_target(target)
-    python = sys.executable if found.toolchain is None else str(found.toolchain.ensure())
-    start = BEFORE.get(found.name, "") + START
-    return call([python, "-c", start, "python/run.py", "--golden"], folder)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
 
 
 def last_line(text: str) -> str:

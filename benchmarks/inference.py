@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -39,6 +38,7 @@ from edgeark.export.graph.onnx_passes import count_macs
 from edgeark.export.targets.base import Conversion
 from edgeark.zoo import create_model, spec_of
 from edgeark.zoo.importers import from_timm, from_torchvision, from_ultralytics
+from in_turn import ratio_quartiles, time_in_turn
 from onnx import shape_inference
 from torch import Tensor, nn
 from ultralytics_onnx import settle
@@ -205,23 +205,13 @@ def measure(pair: Pair, threads: int, seconds: float) -> str:
     answers = [run() for run in runs]
     if pair.equal:
         check_equal(pair.name, *answers)
-    times: list[np.ndarray] = []  # each [ours or theirs, wall or CPU]
-    end = time.perf_counter() + seconds
-    while len(times) < 10 or time.perf_counter() < end:
-        row = np.zeros((2, 2))
-        for i in (0, 1) if len(times) % 2 else (1, 0):
-            before = time.perf_counter(), time.process_time()
-            runs[i]()
-            row[i] = time.perf_counter() - before[0], time.process_time() - before[1]
-        times.append(row)
-    rounds = np.stack(times)
-    ratios = rounds[:, 0] / rounds[:, 1]
+    rounds = time_in_turn(runs, seconds)
     wall, cpu = (
         f"**{middle:.3f}** ({low:.3f}-{high:.3f})"
-        for low, middle, high in np.quantile(ratios, (0.25, 0.5, 0.75), axis=0).T
+        for low, middle, high in ratio_quartiles(rounds).T
     )
     ours, theirs = np.median(rounds[:, :, 0], axis=0) * 1e3
-    return f"{threads} | {ours:.1f} | {theirs:.1f} | {wall} | {cpu} | {len(times)}"
+    return f"{threads} | {ours:.1f} | {theirs:.1f} | {wall} | {cpu} | {len(rounds)}"
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from in_turn import ratio_quartiles, time_in_turn
 from torch import Tensor, nn
 from ultralytics_onnx import settle
 
@@ -153,17 +153,8 @@ def measure(pair: dict[str, Any], seconds: float) -> dict[str, Any]:
             np.abs(a.ravel() - b.ravel()).max() / np.abs(b).max()
             for a, b in zip(ours, theirs, strict=True)
         )
-    times = []
-    end = time.perf_counter() + seconds
-    while len(times) < 10 or time.perf_counter() < end:
-        row = np.zeros((2, 2))
-        for i in (0, 1) if len(times) % 2 else (1, 0):
-            before = time.perf_counter(), time.process_time()
-            runs[i]()
-            row[i] = time.perf_counter() - before[0], time.process_time() - before[1]
-        times.append(row)
-    rounds = np.stack(times)
-    ratios = np.quantile(rounds[:, 0] / rounds[:, 1], (0.25, 0.5, 0.75), axis=0)
+    rounds = time_in_turn(runs, seconds)
+    ratios = ratio_quartiles(rounds)
     return {
         "ms": (np.median(rounds[:, :, 0], axis=0) * 1e3).tolist(),
         "wall": ratios[:, 0].tolist(),

@@ -8,7 +8,6 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from edgeark.export.toolchains import Toolchain, ToolchainError, call, kept
 from edgeark.export.toolchains.confine import can_confine
 from edgeark.export.toolchains.kept import KeptWorker, keep_workers
 from support.exports import export
+from support.local_toolchain import LocalToolchain
 
 WORKER = textwrap.dedent(
     """
@@ -46,20 +46,6 @@ WORKER = textwrap.dedent(
         return {"calls": calls, "pid": os.getpid()}, {}
     """
 )
-
-
-@dataclass(frozen=True)
-class LocalToolchain(Toolchain):
-    """A toolchain whose environment is this one."""
-
-    file: Path = field(default=Path())
-
-    @property
-    def worker(self) -> Path:
-        return self.file
-
-    def ensure(self) -> Path:
-        return Path(sys.executable)
 
 
 @pytest.fixture

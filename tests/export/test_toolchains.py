@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from edgeark.export.toolchains import (
 )
 from edgeark.export.toolchains import environment as env
 from edgeark.export.toolchains.preloaded import can_preload
+from support.local_toolchain import LocalToolchain
 
 WORKER = textwrap.dedent(
     """
@@ -84,20 +84,6 @@ WORKER = textwrap.dedent(
         return {"environment": dict(os.environ), "path": sys.path}, {}
     """
 )
-
-
-@dataclass(frozen=True)
-class LocalToolchain(Toolchain):
-    """A toolchain whose environment is this one."""
-
-    file: Path = field(default=Path())
-
-    @property
-    def worker(self) -> Path:
-        return self.file
-
-    def ensure(self) -> Path:
-        return Path(sys.executable)
 
 
 @pytest.fixture(params=[False, True], ids=["own", "forked"])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from edgeark.training.cells import Places
 from edgeark.training.dfl_loss import (
     assign,
     bin_loss,
@@ -15,27 +12,23 @@ from edgeark.training.dfl_loss import (
     dfl_loss,
     loss_parts,
 )
-from edgeark.training.metrics import mean_average_precision
-from edgeark.zoo import model_entry
 from edgeark.zoo.tasks.boxes import pairwise_iou
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.detector_losses import (
+    CLASSES,
+    SIZES,
+    STRIDES,
+    TARGETS,
+    RandomBoxes,
+    assert_finite_gradient,
+    assert_full_marks,
+    assert_gradients_without_boxes_and_in_any_order,
+    places,
+)
 from torch import Tensor
 
-STRIDES, SIDE, CLASSES, BINS = (8, 16, 32), 128, 3, 16
-SIZES = tuple(SIDE // stride for stride in STRIDES)
-TARGETS = torch.tensor(
-    [
-        [0, 10, 12, 40, 60, 0],
-        [0, 70.5, 64, 110, 100, 2],
-        [1, 3, 80, 23, 100, 1],
-        [1, 40, 8, 120, 70, 2],
-    ]
-)
-
-
-def places() -> Places:
-    return Places.of([torch.zeros(1, CLASSES, size, size) for size in SIZES], STRIDES)
+BINS = 16
 
 
 def slow_assign(
@@ -68,19 +61,10 @@ def slow_assign(
 @settings(max_examples=30)
 @given(count=st.integers(0, 6), seed=st.integers(0, 2**32 - 1))
 def test_cells_are_those_of_the_description(count: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    corners = uniform(0, SIDE - 40, count, 2)
-    facts = [torch.randint(0, top, (count, 1), generator=generator) for top in (2, CLASSES)]
-    targets = torch.cat([facts[0], corners, corners + uniform(12, 40, count, 2), facts[1]], 1)
     cells = places()
-    middle = cells.centres + uniform(-10, 10, 2, len(cells.strides), 2)
-    half = uniform(4, 20, 2, len(cells.strides), 2)
-    boxes = torch.cat([middle - half, middle + half], 2)
-    scores = uniform(0.01, 1, 2, len(cells.strides), CLASSES)
+    drawn = RandomBoxes(count, seed, cells)
+    targets, boxes = drawn.targets, drawn.boxes
+    scores = drawn.uniform(0.01, 1, 2, len(cells.strides), CLASSES)
     found = assign(targets, scores, boxes, cells)
     pairs = zip(found.image, found.place, found.box, found.score, strict=True)
     got = {(int(i), int(p)): (int(b), float(s)) for i, p, b, s in pairs}
@@ -137,18 +121,11 @@ def perfect(targets: Tensor, images: int) -> list[Tensor]:
     return outputs
 
 
-def labels_of(targets: Tensor, images: int) -> list[np.ndarray]:
-    return [targets[targets[:, 0] == i][:, 1:].numpy() for i in range(images)]
-
-
 def test_perfect_maps_draw_the_boxes_and_have_full_marks() -> None:
     outputs = perfect(TARGETS, 2)
     parts = loss_parts(outputs, TARGETS, STRIDES)
     assert parts.box.item() < 1e-3
-    spec = replace(model_entry("yolov8n").spec, input_size=(SIDE, SIDE), classes=("a", "b", "c"))
-    figures = mean_average_precision(spec, [o.numpy() for o in outputs], labels_of(TARGETS, 2))
-    assert figures["map50"] == pytest.approx(1.0, abs=1e-6)
-    assert figures["map50_95"] == pytest.approx(1.0, abs=1e-6)
+    assert_full_marks("yolov8n", outputs)
 
 
 @pytest.mark.parametrize(("kind", "part"), [(0, "box"), (0, "bins"), (1, "classes")])
@@ -185,22 +162,7 @@ def test_bins_are_taught_the_distance(distance: float, seed: int) -> None:
 
 
 def test_gradients_are_finite_without_any_box_and_in_any_memory_order() -> None:
-    torch.manual_seed(0)
-    for targets in (TARGETS, TARGETS[:0]):
-        outputs = [
-            torch.randn(2, channels, size, size)
-            .to(memory_format=torch.channels_last)
-            .requires_grad_()
-            for size in SIZES
-            for channels in (4 * BINS, CLASSES)
-        ]
-        loss = dfl_loss(outputs, targets, STRIDES)
-        plain = [output.detach().contiguous() for output in outputs]
-        torch.testing.assert_close(loss.detach(), dfl_loss(plain, targets, STRIDES))
-        loss.backward()
-        gradients = [output.grad for output in outputs]
-        assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
-        assert all(bool(g.any()) for g in gradients[1::2] if g is not None)
+    assert_gradients_without_boxes_and_in_any_order(dfl_loss, (4 * BINS, CLASSES))
 
 
 def test_a_box_drawn_without_height_has_a_gradient() -> None:
@@ -212,8 +174,4 @@ def test_a_box_drawn_without_height_has_a_gradient() -> None:
     for box in outputs[::2]:
         box[:, ::BINS] = 40.0  # all sides at distance 0
     outputs = [output.requires_grad_() for output in outputs]
-    loss = dfl_loss(outputs, torch.tensor([[0.0, 8, 8, 40, 40, 1]]), STRIDES)
-    loss.backward()
-    assert torch.isfinite(loss)
-    for output in outputs:
-        assert output.grad is not None and torch.isfinite(output.grad).all()
+    assert_finite_gradient(dfl_loss, outputs)
