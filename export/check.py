@@ -20,7 +20,7 @@ from .sources import Source
 from .sources.rewriting import rewrite_source
 from .targets.base import Target
 
-_TRACE_RULE, INPUTS_RULE = "static-graph", "inputs"
+INPUTS_RULE = "inputs"
 
 
 Fit = Literal["fits", "fits after rewrite", "falls back", "does not fit"]
@@ -135,9 +135,8 @@ def _check(
     try:
         network = capture_network(model, *shapes)
     except LintError as error:
-        fix = "let shapes and branches depend on nothing that is computed from the image"
         return [
-            Finding(t.full_name, _TRACE_RULE, "error", "", error.source, str(error), fix)
+            Finding(t.full_name, error.rule, "error", "", error.source, str(error), error.fix)
             for t in targets
         ]
     return [finding for t in targets for finding in check(network, t.rules(), t.full_name)]

@@ -267,10 +267,7 @@ def _require_static(graph: Graph, source: Source) -> None:
         _ = graph.network
     except LintError as error:
         where = f" at {error.source}" if error.source else ""
-        raise SourceError(
-            f"{source.name}{where}: {error}; let shapes and branches depend on nothing that is "
-            "computed from the input"
-        ) from error
+        raise SourceError(f"{source.name}{where}: {error}; {error.fix}") from error
 
 
 @functools.cache

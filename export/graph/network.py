@@ -27,17 +27,30 @@ from .folding import fold_constants
 from .regions import inline_regions
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-# Frames that are nobody's source: torch's, and those that run the nodes of an ONNX file.
+# Frames that are nobody's source: torch's, and edgeark's own that open and run files.
 _HERE = Path(__file__).parent
-_NO_SOURCE = (Path(torch.__file__).parent, _HERE / "onnx_module.py", _HERE / "onnx_operators")
+_NO_SOURCE = (Path(torch.__file__).parent, _HERE, _HERE.with_name("sources"))
+# Of operators that may draw random numbers: the arguments that say whether they do.
+_DRAWS_WHERE = ("train", "training", "dropout_p", "dropout")
 
 
 class LintError(EdgearkError):
     """The network cannot be made into a graph; ``source`` is ``file:line`` where that is known."""
 
+    rule = "static-graph"
+    fix = "let shapes and branches depend on nothing that is computed from the input"
+
     def __init__(self, message: str, source: str = "") -> None:
         super().__init__(message)
         self.source = source
+
+
+class RandomNumbersError(LintError):
+    """``forward()`` draws random numbers, so no two runs give the same answer."""
+
+    rule = "random-numbers"
+    consequence = "each run gives another answer, and no engine can be compared with it"
+    fix = "take them as an input, or make them once and register them as a buffer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +217,28 @@ def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     return Network(program.graph, constants, getattr(model, "wrapper_prefix", ""))
 
 
+def _refuse_random_numbers(graph: fx.Graph) -> None:
+    """Look at every node: one that reads no activation would else be folded as a constant."""
+    for node in graph.nodes:
+        if _draws_random_numbers(node):
+            name = node.target._schema.name.removeprefix("aten::").removesuffix("_")
+            source = find_source(node.meta.get("stack_trace") or "")
+            consequence = RandomNumbersError.consequence
+            raise RandomNumbersError(f"{name} draws random numbers: {consequence}", source)
+
+
+def _draws_random_numbers(node: fx.Node) -> bool:
+    """By PyTorch's own tag; what drops out in training alone draws nothing in evaluation."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    if torch.Tag.nondeterministic_seeded not in node.target.tags:
+        return False
+    declared = node.target._schema.arguments
+    given = dict(zip((a.name for a in declared), node.args, strict=False)) | dict(node.kwargs)
+    values = [given.get(a.name, a.default_value) for a in declared if a.name in _DRAWS_WHERE]
+    return all(values)
+
+
 def constant_names(program: torch.export.ExportedProgram) -> dict[fx.Node, str]:
     """Parameters, buffers and other constants, by their names in the network."""
     signature = program.graph_signature
@@ -220,7 +255,13 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
 
     Raises:
         LintError: the forward pass fails, or depends on the values that it computes.
+        RandomNumbersError: it draws random numbers.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise LintError(
+            "TorchScript that no ONNX file answers for has no graph to look at: give the network's "
+            "code, or save torch.export's program of it"
+        )
     place = next((p.device for p in model.parameters()), None)
     try:
         with _quiet(), evaluating(model):
@@ -228,7 +269,6 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
             program = torch.export.export(model, examples)
             inline_regions(program)
             _drop_detaching(program.graph)
-            return program
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         shown = lines[0].strip() if lines else type(error).__name__
@@ -238,6 +278,10 @@ def export_program(model: nn.Module, *input_shapes: Sequence[int]) -> torch.expo
             f"no static graph for an input of {shapes}: {shown}",
             find_source(trace),
         ) from error
+    for module in program.graph_module.modules():  # the regions of autocast are modules of it
+        if isinstance(module, fx.GraphModule):
+            _refuse_random_numbers(module.graph)
+    return program
 
 
 def _drop_detaching(graph: fx.Graph) -> None:

@@ -79,7 +79,7 @@ def rewrite(
         draft = begin(export_program(model, input_shape), prefix)
     except LintError as error:
         where = f"{error.source}: " if error.source else ""
-        raise RewriteError(f"{where}{error}") from error
+        raise RewriteError(f"{where}{error}; {error.fix}") from error
     draft, changes = _mend(draft, [rule for target in targets for rule in target.rules()])
     rewritten, network = draft.module(), draft.network()
     left = [one for t in targets for one in check(network, t.rules(), t.full_name)]

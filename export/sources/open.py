@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -161,7 +162,9 @@ def _open_torchscript(path: Path, options: InputOptions) -> Source:
     if not trusts_files():
         check_torchscript(path)
     try:
-        model = torch.jit.load(path, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
+            model = torch.jit.load(path, map_location="cpu")
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is not a TorchScript file: {said}") from error

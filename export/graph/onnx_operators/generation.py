@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..network import RandomNumbersError
 from .registry import DTYPES, Function, OnnxNode, operator
 
 
@@ -58,3 +59,17 @@ def eye_like(node: OnnxNode) -> Function:
     node.drop(0)
     diagonal = torch.arange(columns) - torch.arange(rows)[:, None] == offset
     return lambda: diagonal.to(kind)
+
+
+@operator(
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+)
+def random_numbers(node: OnnxNode) -> Function:
+    node.fail(
+        f"it draws random numbers: {RandomNumbersError.consequence}; {RandomNumbersError.fix}"
+    )

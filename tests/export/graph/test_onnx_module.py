@@ -142,6 +142,14 @@ def _renamed(op_type: str) -> onnx.ModelProto:
             lambda: make_model(of("Unique", (3,), opset=11)),
             "node the/node: operator Unique has no .* give the network's PyTorch code",
         ),
+        (
+            lambda: make_model(of("RandomNormalLike", (1, 3))),
+            r"node the/node \(RandomNormalLike\): it draws random numbers: .* buffer",
+        ),
+        (
+            lambda: make_model(of("Bernoulli", (1, 3), opset=15)),
+            r"node the/node \(Bernoulli\): it draws random numbers",
+        ),
         (lambda: _open("n", 3), "input x has sizes that are not fixed; .*--input-shape x="),
         (lambda: make_model(of("NonZero", (3,))), r"node the/node \(NonZero\): .*fixed sizes"),
         (
@@ -153,7 +161,16 @@ def _renamed(op_type: str) -> onnx.ModelProto:
             r"node the/node \(Conv\): ",
         ),
     ],
-    ids=["loop", "unknown", "open", "depends on values", "indices", "wrong weight"],
+    ids=[
+        "loop",
+        "unknown",
+        "random",
+        "draws",
+        "open",
+        "depends on values",
+        "indices",
+        "wrong weight",
+    ],
 )
 def test_what_cannot_be_a_module_says_why(
     proto: Callable[[], onnx.ModelProto], message: str
