@@ -29,6 +29,7 @@ from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
 from .adaptive_pools import ADAPTIVE_POOLS
+from .ceil_mode import settle_ceil_mode, settled_pools
 from .network import Network, capture_network, export_program
 
 INPUT_NAME = "input"
@@ -150,7 +151,7 @@ class Graph:
     def _trace(self, path: Path, frozen: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-            with _said_in_a_line("cannot be traced"):
+            with _said_in_a_line("cannot be traced"), settled_pools():
                 traced = torch.jit.trace(self.model, self._examples)
             torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
             _drop_stack_traces(path)
@@ -293,6 +294,7 @@ def write_onnx(
         path.unlink()
         raise GraphError(f"asked for opset {opset}, the exporter wrote {written}")
     _clean(proto)
+    proto = settle_ceil_mode(proto)
     onnx.checker.check_model(proto)
     onnx.save(onnx.shape_inference.infer_shapes(proto), path)
 

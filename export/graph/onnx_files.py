@@ -24,6 +24,7 @@ from onnx import (
 
 from ...core.messages import format_shape
 from ...core.scratch import scratch_folder
+from .ceil_mode import settle_ceil_mode
 from .onnx_equality import prove_equal
 from .onnx_operators.registry import OnnxError
 from .onnx_opsets import convert_version
@@ -82,7 +83,7 @@ def clean_onnx(proto: ModelProto, seed: int = 0) -> ModelProto:
         except Exception as error:
             raise OnnxError(f"ONNX Runtime cannot read the file: {_first_line(error)}") from error
     _drop_unused_domains(cleaned)
-    cleaned = _infer(cleaned, "the cleaned file")
+    cleaned = settle_ceil_mode(_infer(cleaned, "the cleaned file"))
     prove_equal(proto, cleaned, "the cleaned file", seed)
     return cleaned
 

@@ -98,17 +98,21 @@ def uncounted_padding(op: Op) -> str | None:
 
 def ceiled_average(op: Op) -> str | None:
     """An average that counts padding, where a window reaches past it: that is not to be counted."""
-    given, dims = op.arguments, len(op.shape) - 2
-    if not (given["ceil_mode"] and given["count_include_pad"]):
-        return None
-    kernels, paddings = (
-        expand_to_ntuple(given["kernel_size"], dims),
-        expand_to_ntuple(given["padding"], dims),
+    counts = op.arguments["count_include_pad"]
+    return "an average pool with ceil_mode" if counts and adds_windows(op) else None
+
+
+def adds_windows(op: Op) -> bool:
+    """Whether ``ceil_mode`` makes a pool's answer larger than it is without."""
+    given, dims = op.arguments, len(op.input_shapes[0]) - 2
+    kernels, paddings, dilations = (
+        expand_to_ntuple(given.get(name, 1), dims)
+        for name in ("kernel_size", "padding", "dilation")
     )
     strides = expand_to_ntuple(given["stride"], dims) or kernels
-    along = zip(op.input_shapes[0][2:], kernels, strides, paddings, strict=True)
-    is_past = any((size + 2 * padding - k) % step for size, k, step, padding in along)
-    return "an average pool with ceil_mode" if is_past else None
+    along = zip(op.input_shapes[0][2:], kernels, strides, paddings, dilations, strict=True)
+    floor = [(n + 2 * p - (k - 1) * d - 1) // step + 1 for n, k, step, p, d in along]
+    return bool(given["ceil_mode"]) and [*op.shape[2:]] != floor
 
 
 def uneven_pool(op: Op) -> str | None:

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from ...graph.network import Network, Op
 from ...kpu.compiler.check import MAX_CHANNELS, MAX_HEIGHT, MAX_WIDTH, SMALLEST_MAP
 from ...kpu.layer import KpuTensor
-from ...lint.predicates import axis_order, depth_multiplier
+from ...lint.predicates import adds_windows, axis_order, depth_multiplier
 
 KERNELS = ((1, 1), (3, 3))
 _POOL_SIDES = (2, 4)
@@ -178,12 +178,11 @@ def pool_place(op: Op) -> Literal["KPU", "mean", "CPU", ""]:
     sides = shape_in(op)[1:]
     if average and plain and kernel == sides:
         return "mean"
-    ceil = bool(op.arguments["ceil_mode"])
+    cut = adds_windows(op)
     square = kernel == op.stride and kernel[0] == kernel[1] in _POOL_SIDES
-    cut = ceil and any(side % kernel[0] for side in sides)
     if plain and square and not cut and op.arguments.get("divisor_override") is None:
         return "KPU"
-    return "" if average or ceil or op.pair("dilation") != (1, 1) else "CPU"
+    return "" if average or cut or op.pair("dilation") != (1, 1) else "CPU"
 
 
 def pool_of_a_skip(op: Op) -> str | None:

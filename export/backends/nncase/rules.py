@@ -115,10 +115,7 @@ rules.add(common.uneven_pool(_NOT_WRITTEN))
 )
 def pool_ceil_mode(op: Op) -> str | None:
     """Only where it adds a window."""
-    sides = zip(op.input_shapes[0][-2:], op.kernel, op.stride, op.pair("padding", 0), strict=True)
-    floor = tuple((side + 2 * pad - kernel) // step + 1 for side, kernel, step, pad in sides)
-    is_cut = op.arguments["ceil_mode"] and floor != op.shape[-2:]
-    return "a pool whose last window is cut" if is_cut else None
+    return "a pool whose last window is cut" if predicates.adds_windows(op) else None
 
 
 @rules.op(

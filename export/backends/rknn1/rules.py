@@ -66,7 +66,7 @@ def unlisted(op: Op) -> str | None:
     fix="convert with `convert.py --route pytorch`",
 )
 def pytorch_alone(op: Op) -> str | None:
-    if op.kind == "max_pool2d" and op.arguments["ceil_mode"]:
+    if op.kind == "max_pool2d" and predicates.adds_windows(op):
         return "max pool with ceil_mode"
     if op.kind == "max_pool2d" and op.pair("dilation") != (1, 1):
         return f"max pool with dilation {op.pair('dilation')}"
