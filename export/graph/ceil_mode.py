@@ -7,15 +7,13 @@ pool is written without ``ceil_mode``, and so is one whose windows fit the map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from onnx import ModelProto, NodeProto, helper, shape_inference
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
@@ -123,48 +121,28 @@ def _settle(node: NodeProto, sides: Sequence[Side]) -> None:
     node.attribute.extend(kept)
 
 
-@contextmanager
-def settled_pools() -> Iterator[None]:
-    """Within it, a network that is traced calls such pools without ``ceil_mode``."""
-    with _SettledPools():
-        yield
-
-
-class _SettledPools(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        dims = _DIMS.get(func)
-        if dims is None:
-            return func(*args, **(kwargs or {}))
-        is_average = func in _AVERAGES
-        names = _AVERAGE_ARGUMENTS if is_average else _MAXIMUM_ARGUMENTS
-        given = dict(zip(names, args, strict=False)) | (kwargs or {})
-        x = given.pop(names[0])
-        return _pool_settled(func, x, given, dims)
-
-
-_MAXIMUM_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
-_AVERAGE_ARGUMENTS = (
+_MAXIMUM = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_AVERAGE = (
     *("input", "kernel_size", "stride", "padding", "ceil_mode"),
     *("count_include_pad", "divisor_override"),
 )
 _AVERAGES = {F.avg_pool1d: 1, F.avg_pool2d: 2, F.avg_pool3d: 3}
-_DIMS = {
+POOLS: dict[Callable[..., Any], int] = {
     **{torch.max_pool1d: 1, torch.max_pool2d: 2, torch.max_pool3d: 3},
     **{F.max_pool1d: 1, F.max_pool2d: 2, F.max_pool3d: 3},
     **_AVERAGES,
 }
+"""PyTorch's functions, and over how many axes each pools."""
 
 
-def _pool_settled(
-    pool: Callable[..., Any], x: torch.Tensor, given: dict[str, Any], dims: int
-) -> torch.Tensor:
-    """As given, or along each axis in turn: maxima of maxima, and averages of averages."""
+def settled_pool(pool: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What one of :data:`POOLS` answers, without ``ceil_mode`` where engines misread it.
+
+    As it is called, or along each axis in turn: maxima of maxima, and averages of averages.
+    """
+    names = _AVERAGE if pool in _AVERAGES else _MAXIMUM
+    given = dict(zip(names, args, strict=False)) | kwargs
+    x, dims = given.pop(names[0]), POOLS[pool]
     kernel = _each(given["kernel_size"], dims)
     stride = _each(given.get("stride") or kernel, dims)
     padding, dilation = (_each(given.get(n, d), dims) for n, d in (("padding", 0), ("dilation", 1)))

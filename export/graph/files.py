@@ -29,8 +29,9 @@ from ...errors import EdgearkError
 from ...zoo.spec import ModelSpec
 from ...zoo.tasks.images import network_inputs
 from .adaptive_pools import ADAPTIVE_POOLS
-from .ceil_mode import settle_ceil_mode, settled_pools
+from .ceil_mode import settle_ceil_mode
 from .network import Network, capture_network, export_program
+from .trace_forms import plain_forms
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -151,7 +152,7 @@ class Graph:
     def _trace(self, path: Path, frozen: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing is deprecated; converters need it still
-            with _said_in_a_line("cannot be traced"), settled_pools():
+            with _said_in_a_line("cannot be traced"), plain_forms():
                 traced = torch.jit.trace(self.model, self._examples)
             torch.jit.save(torch.jit.freeze(traced) if frozen else traced, path)
             _drop_stack_traces(path)

@@ -145,6 +145,7 @@ EXAMPLES: tuple[Example, ...] = (
         cpu_ops=("any",),
     ),
     Example("int8-stop", f.softplus, f.silu, precision="int8"),
+    Example("int8-stop", f.logsigmoid, f.silu, precision="int8"),
     Example(
         "int8-grouped-rows",
         nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(8, 4, 4, 2, 1, groups=2)),

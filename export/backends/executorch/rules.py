@@ -196,7 +196,7 @@ def portable_operator(op: Op) -> str | None:
 
 
 @rules.op(
-    *("mish", "softplus"),
+    *("log_sigmoid", "mish", "softplus"),
     name="int8-stop",
     severity="warning",
     reason="XNNPACK does not take it, and in int8 ExecuTorch's runtime stops there",

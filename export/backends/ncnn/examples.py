@@ -90,9 +90,9 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.max_pool2d(x, 4, 4),
     ),
     _Example(
-        "unknown-operator",
-        lambda x: torch.cat(x.flatten(2).unbind(1)[:2], 1),
-        lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+        "unbind-of-the-first-axis",
+        lambda x: torch.cat(x.view(len(x), 2, 4, 16, 16).transpose(0, 1).unbind(0)[::-1], 1),
+        lambda x: torch.cat(x.view(len(x), 2, 4, 16, 16).unbind(1)[::-1], 1),
     ),
     _Example(
         "normalize-axis",
@@ -113,6 +113,51 @@ EXAMPLES: tuple[Example, ...] = (
         "many-axes",
         lambda x: x.view(len(x), 8, 2, 8, 4, 4).permute(0, 2, 4, 3, 5, 1).flatten(1, 2),
         lambda x: x.view(len(x), 8, 2, 8, 16).permute(0, 2, 4, 3, 1),
+    ),
+    _Example(
+        "many-axes",
+        lambda x: x.view(len(x), 8, 4, 4, 4, 4).mean(5).flatten(2),
+        lambda x: x.view(len(x), 8, 16, 4, 4).mean(4).flatten(2),
+    ),
+    _Example(
+        "many-axes",
+        lambda x: torch.stack([x[:, None], x[:, None].relu()], 2).flatten(1, 3),
+        lambda x: torch.stack([x, x.relu()], 2).flatten(1, 2),
+    ),
+    _Example(
+        "normalize-axis",
+        lambda x: f.normalize(x, p=1.0, dim=1),
+        lambda x: x / x.norm(1, 1, keepdim=True),
+    ),
+    _Example(
+        "norm-order",
+        lambda x: x.norm(3, 1, keepdim=True),
+        lambda x: x.abs().pow(3).sum(1, True).pow(1 / 3),
+    ),
+    _Example(
+        "norm-order",
+        lambda x: x.norm(3, (1, 2, 3), keepdim=True),
+        lambda x: x.norm(1, (1, 2, 3), keepdim=True),
+    ),
+    _Example(
+        "resize-of-volumes",
+        lambda x: f.interpolate(x[:, None], scale_factor=2.0)[:, 0],
+        lambda x: f.interpolate(x, scale_factor=2.0),
+    ),
+    _Example(
+        "resize-of-volumes",
+        lambda x: f.interpolate(x[:, :, None], scale_factor=2.0, mode="trilinear")[:, :, 0],
+        lambda x: f.interpolate(x, scale_factor=2.0, mode="bilinear"),
+    ),
+    _Example(
+        "resize-of-volumes",
+        lambda x: f.pixel_shuffle(x.view(len(x), 2, 4, 16, 16), 2).flatten(1, 2),
+        lambda x: f.pixel_shuffle(x, 2),
+    ),
+    _Example(
+        "negative-padding",
+        lambda x: f.pad(x, (-1, 1, 0, 0)),
+        lambda x: f.pad(x, (-1, -1, 0, 0)),
     ),
     _Example(
         "output-without-batch",

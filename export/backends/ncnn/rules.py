@@ -35,7 +35,7 @@ rules.op(
 
 @rules.op(
     *_DECISIONS,
-    *("channel_shuffle", "index", "unbind", "var", "std", "bmm"),
+    *("channel_shuffle", "index", "var", "std", "bmm"),
     *("addcmul", "argsort", "cdist", "cosine_similarity", "diagonal", "embedding", "exp2"),
     *("frac", "gather", "hypot", "index_select", "isfinite", "isinf", "isnan", "lerp", "log2"),
     *("masked_fill", "movedim", "pairwise_distance", "repeat_interleave", "rot90", "rrelu"),
@@ -48,6 +48,17 @@ rules.op(
 )
 def unknown(op: Op) -> str | None:
     return op.kind
+
+
+@rules.op(
+    "unbind",
+    name="unbind-of-the-first-axis",
+    reason=f"pnnx takes it for the batch: {_NOT_LOADED}",
+    fix="divide along another axis: q, k, v = qkv.chunk(3, 2)",
+)
+def unbind_first(op: Op) -> str | None:
+    rank = len(op.input_shapes[0])
+    return f"unbind(0) of {rank} axes" if op.arguments["dim"] % rank == 0 else None
 
 
 # What pnnx takes for an activation: the last operator, and those of its other argument.
@@ -120,8 +131,10 @@ def pool_without_stride(op: Op) -> str | None:
 )
 def normalize_axis(op: Op) -> str | None:
     """What ``F.normalize`` is made of: a norm, its clamp, and a quotient of the same tensor."""
-    if not any(user.kind in ("clamp", "clamp_min") for user in op.users):
+    if not _is_clamped(op):
         return None
+    if op.arguments["ord"] != 2:
+        return f"normalize by a norm of order {op.arguments['ord']}"
     rank, dims = len(next(iter(op.input_shapes), ())), op.arguments["dim"] or ()
     axes = [dim % rank for dim in dims]
     if rank == 2 or (rank == 4 and axes == [1]):
@@ -129,14 +142,55 @@ def normalize_axis(op: Op) -> str | None:
     return f"normalize over axis {', '.join(map(str, axes))} of {rank}"
 
 
+def _is_clamped(op: Op) -> bool:
+    return any(user.kind in ("clamp", "clamp_min") for user in op.users)
+
+
 @rules.op(
-    *("permute", "transpose"),
+    "linalg_vector_norm",
+    name="norm-order",
+    reason=f"pnnx takes it for that of order 2, over all axes: {_WRONG}",
+    fix="write it out: x.abs().pow(3).sum(1, True).pow(1 / 3)",
+)
+def norm_order(op: Op) -> str | None:
+    order = op.arguments["ord"]
+    return None if order in (1, 2) or _is_clamped(op) else f"a norm of order {order}"
+
+
+@rules.op(
+    *("upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_trilinear3d"),
+    *("pixel_shuffle", "pixel_unshuffle"),
+    name="resize-of-volumes",
+    reason="ncnn resizes maps alone: the shape is wrong, or nothing is computed",
+    fix="resize the map of each depth: x.flatten(1, 2), then unflatten",
+)
+def resize_of_volumes(op: Op) -> str | None:
+    rank = len(op.input_shapes[0])
+    return f"{op.kind} of {rank} axes" if rank > 4 else None
+
+
+@rules.op(
+    "pad",
+    name="negative-padding",
+    reason=f"where another side is padded, {_NOT_LOADED}",
+    fix="crop by a slice: x[..., 1:-1], and pad what is left",
+)
+def mixed_padding(op: Op) -> str | None:
+    widths = op.arguments["pad"]
+    return predicates.negative_padding(op) if max(widths) > 0 else None
+
+
+@rules.op(
+    *("permute", "transpose", "view", "reshape", "unflatten", "unsqueeze", "stack"),
     name="many-axes",
     reason=_NOT_LOADED,
     fix="reshape and transpose in steps of at most five axes",
 )
 def many_axes(op: Op) -> str | None:
-    return f"a {op.kind} of {len(op.shape)} axes" if len(op.shape) > 5 else None
+    """An axis of length 1 that goes again at once leaves no layer."""
+    if len(op.shape) <= 5 or (op.users and all(user.kind == "squeeze" for user in op.users)):
+        return None
+    return f"a {op.kind} to {len(op.shape)} axes"
 
 
 @rules.network(

@@ -46,7 +46,7 @@ class Ncnn(IsolatedTarget):
             "pixel_type": "PIXEL_GRAY" if spec.in_channels == 1 else "PIXEL_RGB",
             "mean_vals": list(spec.mean),
             "norm_vals": [1 / value for value in spec.std],
-            "scalars": [len(shape) == 1 for shape in job.graph.output_shapes],
+            "shapes": [list(shape[1:]) for shape in job.graph.output_shapes],
             **names,
         }
         return Artifact(self.full_name, job.precision, job.out, _FILES, settings)

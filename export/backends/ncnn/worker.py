@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +15,7 @@ import ncnn
 import numpy as np
 
 _PROGRAM = "pnnx.exe" if os.name == "nt" else "pnnx"
+_OUTPUT = re.compile(r"out(\d+)")  # as pnnx names them, in the network's order
 _SIDE_FILES = ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnpy")  # pnnx writes them always
 
 
@@ -28,7 +31,8 @@ def convert(arguments, arrays):
         if not os.path.exists(name):
             raise RuntimeError(f"pnnx wrote no {name}")
     network = _load(param, weights, arguments["fp16"])
-    names = sorted(network.output_names(), key=_number)  # ncnn's order is that of computation
+    # ncnn's order is that of computation, and what nothing reads is an output to it.
+    names = sorted(filter(_OUTPUT.fullmatch, network.output_names()), key=_number)
     for name in (param, weights):
         shutil.copyfile(name, os.path.join(arguments["out"], name))
     return {"input": network.input_names()[0], "outputs": names}, {}
@@ -54,8 +58,7 @@ def _find_pnnx():
 
 
 def _number(name):
-    """pnnx calls the outputs out0, out1 ..., in the network's order."""
-    return int(name[len("out") :])
+    return int(_OUTPUT.fullmatch(name)[1])
 
 
 @functools.lru_cache(maxsize=1)
@@ -86,15 +89,19 @@ def _normalized(pixels, settings):
 
 
 def _forward(network, image, settings):
-    """One array an output, without a batch axis: ncnn has none, and no tensor without axes."""
+    """One array an output, without a batch axis: ncnn has none.
+
+    Nor does it keep every axis of length 1, of which it has none where a tensor is one number.
+    """
     extractor = network.create_extractor()
     extractor.input(settings["input"], image)
     answers = []
-    scalars = settings.get("scalars") or [False] * len(settings["outputs"])
-    for name, is_scalar in zip(settings["outputs"], scalars):
+    shapes = settings.get("shapes") or [None] * len(settings["outputs"])  # of an older export
+    for name, shape in zip(settings["outputs"], shapes):
         status, answer = extractor.extract(name)
         if status != 0:
             raise RuntimeError(f"ncnn cannot compute {name}: status {status}")
         value = np.array(answer)
-        answers.append(value.reshape(()) if is_scalar else value)
+        fits = shape is not None and value.size == math.prod(shape)
+        answers.append(value.reshape(shape) if fits else value)
     return answers

@@ -6,14 +6,16 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from edgeark.export.graph.ceil_mode import settle_ceil_mode, settled_pools
+from edgeark.export.graph.ceil_mode import settle_ceil_mode
 from edgeark.export.graph.files import Graph, write_onnx
 from edgeark.export.graph.onnx_session import open_session
+from edgeark.export.graph.trace_forms import plain_forms
 from edgeark.export.lint import check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion
@@ -91,14 +93,14 @@ def test_a_traced_pool_answers_the_same(seed: int) -> None:
     for _ in range(100):
         pool, x = draw_pool(rng)
         wanted = pool(x)
-        with settled_pools():
+        with plain_forms():
             torch.testing.assert_close(pool(x), wanted)
 
 
 def test_a_trace_holds_no_ceil_mode_that_says_nothing() -> None:
     network = nn.Sequential(nn.MaxPool2d(3, 3, 1, ceil_mode=True), nn.MaxPool2d(2, ceil_mode=True))
-    with settled_pools():
-        traced = torch.jit.trace(network, torch.zeros(1, 3, 11, 11))
+    with plain_forms():
+        traced: Any = torch.jit.trace(network, torch.zeros(1, 3, 11, 11))
     graph = traced.inlined_graph
     pools = graph.findAllNodes("aten::max_pool2d")
     flags = [list(node.inputs())[5].toIValue() for node in pools]
@@ -151,3 +153,16 @@ def test_a_ceil_mode_that_adds_windows_stays(tmp_path: Path) -> None:
     )
     (node,) = onnx.load(tmp_path / "m.onnx").graph.node
     assert helper.get_node_attr_value(node, "ceil_mode") == 1
+
+
+@pytest.mark.parametrize("start", [2, -3, torch.tensor(1)], ids=["front", "back", "tensor"])
+def test_a_narrowed_map_is_traced_as_a_slice(start: int | Tensor) -> None:
+    class Narrow(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.narrow(x.narrow(1, start, 3), -1, 1, 2)
+
+    x = torch.randn(1, 8, 4, 4)
+    with plain_forms():
+        traced: Any = torch.jit.trace(Narrow(), x)
+    assert not traced.inlined_graph.findAllNodes("aten::narrow")
+    torch.testing.assert_close(traced(x), Narrow()(x))
