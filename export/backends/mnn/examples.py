@@ -126,4 +126,20 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x[:, None], scale_factor=3, mode="nearest")[:, 0],
     ),
     Example("lstm", lstm, gru),
+    Example(
+        "dilated-conv3d",
+        nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Conv3d(2, 4, 3, 1, 2, 2), nn.Flatten(1, 2)),
+        nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Conv3d(2, 4, 3, 1, 1), nn.Flatten(1, 2)),
+    ),
+    Example(
+        "transposed-conv3d",
+        nn.Sequential(nn.Unflatten(1, (2, 4)), nn.ConvTranspose3d(2, 4, 2, 2), nn.Flatten(1, 2)),
+        nn.Sequential(
+            nn.Unflatten(1, (2, 4)),
+            nn.Upsample(scale_factor=2.0),
+            nn.Conv3d(2, 4, 1),
+            nn.Flatten(1, 2),
+        ),
+    ),
+    Example("negative-padding", lambda x: f.pad(x, (-1, 1, 0, 0)), lambda x: x[..., 1:-1]),
 )

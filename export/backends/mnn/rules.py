@@ -122,6 +122,31 @@ def padded_average_3d(op: Op) -> str | None:
     )
 
 
+@rules.op(
+    "conv3d",
+    name="dilated-conv3d",
+    reason=_WRONG,
+    fix="use a larger kernel, or a stride",
+)
+def dilated_conv3d(op: Op) -> str | None:
+    dilation = op.arguments["dilation"]
+    is_dilated = set(predicates.expand_to_ntuple(dilation, 3)) != {1}
+    return f"a 3-D convolution with dilation {dilation}" if is_dilated else None
+
+
+@rules.op(
+    "conv_transpose3d",
+    name="transposed-conv3d",
+    reason=_WRONG,
+    fix="enlarge by nearest and convolve: f.interpolate(x, scale_factor=2.0), then nn.Conv3d",
+)
+def transposed_conv3d(op: Op) -> str | None:
+    return "a transposed 3-D convolution"
+
+
+rules.add(common.negative_padding(_WRONG))
+
+
 rules.add(common.negative_index(_WRONG))
 
 
