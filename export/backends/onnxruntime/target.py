@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from ...toolchains import ToolchainError
 from .rules import rules
 
 HERE = Path(__file__).resolve().parent
+Configure = Callable[[Path, Any], Any]
+"""Makes a ``StaticQuantConfig`` of a prepared file and a ``CalibrationDataReader``."""
 
 
 class OnnxRuntime(Target):
@@ -79,7 +81,8 @@ def convert_onnx(target: str, job: Conversion) -> Artifact:
     if job.calibration is None:
         onnx.save(optimize_graph(onnx.load(source)), path)
     else:
-        quantize(source, path, network_inputs(job.calibration, **job.normalization), job.log)
+        inputs = network_inputs(job.calibration, **job.normalization)
+        quantize(source, path, inputs, job.log, affine_qdq)
     return Artifact(target, job.precision, job.out, (path.name,), job.normalization)
 
 
@@ -99,24 +102,17 @@ def quantize(
     path: Path,
     inputs: Sequence[np.ndarray],
     log: Path,
-    *,
-    symmetric: bool = False,
+    configure: Configure,
 ) -> None:
     """Post-training static quantisation of an ONNX file with calibration inputs, ``[N, ...]`` each.
 
-    ``symmetric``: activations are int8 around 0 and biases float, as runtimes want it that have
-    neither zero points nor int32 biases.
+    ``configure`` says how: :func:`affine_qdq`, :func:`symmetric_qdq` or another of its kind.
     """
     os.environ.update(NO_TELEMETRY)
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    from onnxruntime import quantization as quantizer
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):
+    class Reader(quantizer.CalibrationDataReader):
         def __init__(self) -> None:
             self._samples = iter(zip(*inputs, strict=True))
 
@@ -132,18 +128,33 @@ def quantize(
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             onnx.save(separate_group_biases(onnx.load(prepared)), prepared)
-            quantize_static(
-                str(prepared),
-                str(path),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                weight_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
-            )
+            config = configure(prepared, Reader())
+            quantizer.quantize(str(prepared), str(path), config)
         finally:
             prepared.unlink(missing_ok=True)
+
+
+def affine_qdq(prepared: Path, reader: Any) -> Any:
+    """8 bits with zero points and int32 biases, weights per channel: for ONNX Runtime's CPU."""
+    return _qdq(reader, is_symmetric=False)
+
+
+def symmetric_qdq(prepared: Path, reader: Any) -> Any:
+    """Int8 around 0 and float biases: for runtimes with neither zero points nor int32 biases."""
+    return _qdq(reader, is_symmetric=True)
+
+
+def _qdq(reader: Any, *, is_symmetric: bool) -> Any:
+    from onnxruntime.quantization import QuantType, StaticQuantConfig
+
+    kind = QuantType.QInt8 if is_symmetric else QuantType.QUInt8
+    return StaticQuantConfig(
+        reader,
+        per_channel=True,
+        activation_type=kind,
+        weight_type=kind,
+        extra_options={"ActivationSymmetric": is_symmetric, "QuantizeBias": not is_symmetric},
+    )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from ...targets.isolated import output_names
 from ...targets.runner import call_runner, require_own_runner, write_runner
 from ...targets.tool_target import ToolTarget
 from ...targets.tools import ExternalTool
-from ..onnxruntime.target import quantize, run_onnx
+from ..onnxruntime.target import quantize, run_onnx, symmetric_qdq
 
 _OPSET = 17
 _MODEL = "model.onnx"
@@ -59,7 +59,7 @@ class TensorRt(ToolTarget):
         source, path, spec = job.graph.onnx(_OPSET), job.out / _MODEL, job.graph.spec
         if job.calibration is not None:
             inputs = network_inputs(job.calibration, **job.normalization)
-            quantize(source, path, inputs, job.log, symmetric=True)
+            quantize(source, path, inputs, job.log, symmetric_qdq)
         elif job.precision == "float16":
             onnx.save(_halve(onnx.load(source)), path)
         else:

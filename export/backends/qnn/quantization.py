@@ -1,0 +1,23 @@
+"""How a network is quantised for the HTP: settings of ONNX Runtime's quantiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+
+def htp_qdq(prepared: Path, reader: Any, *, activation_bits: Literal[8, 16]) -> Any:
+    """The settings that ONNX Runtime has for Qualcomm's provider.
+
+    Weights are int8 around 0, a scale for each filter; activations have zero points.
+    """
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
+
+    return get_qnn_qdq_config(
+        prepared,
+        reader,
+        activation_type=QuantType.QUInt16 if activation_bits == 16 else QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
