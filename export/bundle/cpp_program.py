@@ -27,6 +27,8 @@ def write_cpp(folder: Path, facts: Facts, board: BoardRuntime) -> None:
             shutil.copyfile(source, folder / source.name)
     shutil.copyfile(HERE / "cpp" / f"{facts.task}.cpp", folder / "task.cpp")
     shutil.copyfile(board.home / LANGUAGES["cpp"], folder / "runtime.cpp")
+    for header in board.headers:
+        shutil.copyfile(header, folder / header.name)
     shutil.copyfile(board.home / "build.cmake", folder / "runtime.cmake")
     (folder / "model.h").write_text(model_header(facts), encoding="ascii")
 

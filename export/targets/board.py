@@ -22,6 +22,7 @@ class BoardRuntime:
     ``home`` is the folder with the code: ``runtime.py`` with ``board.md.jinja`` (how the runtime is
     installed), ``runtime.cpp`` with ``build.cmake`` (finds the runtime, links it) and
     ``build.md.jinja`` (how the program is built), or ``runtime.mjs`` with ``page.md.jinja``.
+    ``headers`` are further C++ files that ``runtime.cpp`` includes, perhaps of another backend.
     ``library`` gives the runtime's files that go along, once they are there. The other fields say
     what the runtime's input is there, which may be something else than what the converter's own
     tools take.
@@ -31,6 +32,7 @@ class BoardRuntime:
     input_type: Literal["float32", "uint8"] = "float32"
     input_layout: Literal["NCHW", "NHWC"] = "NCHW"
     normalized_by: Literal["program", "model"] = "program"
+    headers: tuple[Path, ...] = ()
     takes_sources: bool = False  # the export's sources go along, for a simulator on a PC
     library: Callable[[], Mapping[str, Path]] = dict  # by the name in the bundle
 

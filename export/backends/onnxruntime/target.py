@@ -33,6 +33,7 @@ from ...toolchains import ToolchainError
 from .rules import rules
 
 HERE = Path(__file__).resolve().parent
+SESSION = HERE / "board" / "onnxruntime_session.h"
 Configure = Callable[[Path, Any], Any]
 """Makes a ``StaticQuantConfig`` of a prepared file and a ``CalibrationDataReader``."""
 
@@ -50,7 +51,7 @@ class OnnxRuntime(Target):
     precisions = ("float32", "int8")
     normalization = "host"
     takes_tensors = int8_takes_tensors = True
-    board = BoardRuntime(HERE / "board")
+    board = BoardRuntime(HERE / "board", headers=(SESSION,))
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": version("onnxruntime")}

@@ -24,9 +24,10 @@ from ...targets.base import (
     Placement,
     Precision,
 )
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names, read_placement, write_placement
 from ...toolchains import Toolchain
-from ..onnxruntime.target import quantize
+from ..onnxruntime.target import SESSION, quantize
 from .chips import CHIPS, Htp
 from .quantization import htp_qdq
 from .rules import rules
@@ -70,6 +71,7 @@ class Qnn(IsolatedTarget):
     chips = tuple(CHIPS)
     takes_tensors = int8_takes_tensors = True
     toolchain = TOOLCHAIN
+    board = BoardRuntime(HERE / "board", headers=(SESSION,))
 
     @property
     def htp(self) -> Htp:

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ORT_API_VERSION 11
+#define ORT_API_VERSION 22
 #define ORT_API_CALL
 
 typedef struct OrtEnv OrtEnv;
@@ -21,6 +21,7 @@ typedef struct OrtValue OrtValue;
 typedef struct OrtRunOptions OrtRunOptions;
 typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
 typedef struct OrtSessionOptions OrtSessionOptions;
+typedef struct OrtEpDevice OrtEpDevice;
 
 typedef enum OrtLoggingLevel { ORT_LOGGING_LEVEL_WARNING = 2 } OrtLoggingLevel;
 typedef enum OrtAllocatorType { OrtArenaAllocator = 1 } OrtAllocatorType;
@@ -68,6 +69,18 @@ typedef struct OrtApi {
     ORT_UNUSED(97, 98);
     void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo *);
     void (*ReleaseSessionOptions)(OrtSessionOptions *);
+    ORT_UNUSED(101, 129);
+    OrtStatus *(*AddSessionConfigEntry)(OrtSessionOptions *, const char *, const char *);
+    ORT_UNUSED(131, 300);
+    OrtStatus *(*RegisterExecutionProviderLibrary)(OrtEnv *, const char *, const char *);
+    ORT_UNUSED(302, 302);
+    OrtStatus *(*GetEpDevices)(const OrtEnv *, const OrtEpDevice *const **, size_t *);
+    OrtStatus *(*SessionOptionsAppendExecutionProvider_V2)(OrtSessionOptions *, OrtEnv *,
+                                                           const OrtEpDevice *const *, size_t,
+                                                           const char *const *,
+                                                           const char *const *, size_t);
+    ORT_UNUSED(305, 311);
+    const char *(*EpDevice_EpName)(const OrtEpDevice *);
 } OrtApi;
 
 typedef struct OrtApiBase {
