@@ -5,17 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import onnx
+
 
 def htp_qdq(prepared: Path, reader: Any, *, activation_bits: Literal[8, 16]) -> Any:
-    """The settings that ONNX Runtime has for Qualcomm's provider.
+    """The settings that ONNX Runtime has for Qualcomm's provider; ``prepared`` is fused in place.
 
     Weights are int8 around 0, a scale for each filter; activations have zero points.
     """
     from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
+    from onnxruntime.quantization.execution_providers.qnn import (
+        get_qnn_qdq_config,
+        qnn_preprocess_model,
+    )
 
+    network = onnx.load(prepared)
+    del network.metadata_props[:]  # it trips over them
+    qnn_preprocess_model(network, str(prepared))
     return get_qnn_qdq_config(
-        prepared,
+        str(prepared),
         reader,
         activation_type=QuantType.QUInt16 if activation_bits == 16 else QuantType.QUInt8,
         weight_type=QuantType.QInt8,

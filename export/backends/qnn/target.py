@@ -15,6 +15,7 @@ import onnx
 from ....zoo.tasks.images import network_inputs
 from ...graph.module_names import ModuleNames
 from ...graph.onnx_passes import count_macs
+from ...graph.transposed_groups import densify_transposed_groups
 from ...lint.rule import Rule
 from ...targets.base import (
     Artifact,
@@ -100,10 +101,11 @@ class Qnn(IsolatedTarget):
         return rules.of(self.chip or "")
 
     def reproduction_source(self, job: Conversion) -> Path:
-        return job.graph.onnx(_OPSET)
+        return _fixed(job)
 
     def convert(self, job: Conversion) -> Artifact:
-        source, model = job.graph.onnx(_OPSET), job.out / _SOURCE
+        source, model = _fixed(job), job.out / _SOURCE
+        onnx.save(densify_transposed_groups(onnx.load(job.graph.onnx(_OPSET))), source)
         model.parent.mkdir(exist_ok=True)
         is_wide = job.calibration is not None and job.quantization.mixed
         if job.calibration is None:
@@ -145,6 +147,15 @@ class Qnn(IsolatedTarget):
     def max_images(self, artifact: Artifact) -> int:
         cost = _WIDE_COST if artifact.settings["activation_bits"] == 16 else 1
         return max(1, round(_RUN_MACS / max(artifact.settings["macs"], 1) / cost))
+
+
+def _fixed(job: Conversion) -> Path:
+    """The file that is quantised and compiled.
+
+    The compiler is wrong about grouped transposed convolutions: in int8, and in float16 about
+    those with an ``output_padding``.
+    """
+    return job.graph.onnx(_OPSET).with_stem(f"qnn-{job.precision}")
 
 
 def _layers(

@@ -8,8 +8,8 @@ import onnx
 import pytest
 import torch
 from edgeark.export.backends.rknn.target import Rknn
-from edgeark.export.backends.rknn.transposed import densify_transposed_groups
 from edgeark.export.graph.onnx_session import open_session
+from edgeark.export.graph.transposed_groups import densify_transposed_groups
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion
 from support.rknn_cases import make_graph
@@ -29,7 +29,7 @@ def network(outputs: int, groups: int, bias: bool = True) -> nn.Module:
 def test_dense_ones_are_equal(outputs: int, groups: int, bias: bool, tmp_path: Path) -> None:
     model = network(outputs, groups, bias)
     graph = make_graph(model, tmp_path)
-    proto = densify_transposed_groups(onnx.load(graph.onnx()))
+    proto = densify_transposed_groups(onnx.load(graph.onnx()), keeps_depthwise=True)
     x = torch.randn(graph.spec.input_shape)
     (answer,) = open_session(proto).run(None, {proto.graph.input[0].name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(answer), model(x), rtol=1e-4, atol=1e-5)

@@ -1,7 +1,6 @@
-"""Grouped transposed convolutions as dense ones, for int8.
+"""Grouped transposed convolutions as dense ones, for compilers that get them wrong.
 
-Up to rknn-toolkit2 2.5.0 at least, the simulator dies of a quantised one ("scale_inf.shape
-error!") unless it is depthwise. Zeros between the groups give the very same values.
+Zeros between the groups give the very same values.
 """
 
 from __future__ import annotations
@@ -9,19 +8,21 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ...graph.onnx_passes import add_constant, constant_of, onnx_pass, replace_node
+from .onnx_passes import add_constant, constant_of, onnx_pass, replace_node
 
 
 @onnx_pass
-def densify_transposed_groups(model: ir.Model) -> None:
-    """A copy in which each has one group; depthwise ones with one filter a channel stay.
+def densify_transposed_groups(model: ir.Model, *, keeps_depthwise: bool = False) -> None:
+    """A copy in which each has one group; perhaps but depthwise ones with one filter a channel.
 
     The weights, ``[in, out / groups, ...]``, become ``[in, out, ...]``, block by block.
     """
     for node in list(model.graph):
         groups = node.attributes.get_int("group", 1)
         weights = constant_of(node.inputs[1]) if node.op_type == "ConvTranspose" else None
-        if groups == 1 or weights is None or weights.shape[:2] == (groups, 1):
+        if groups == 1 or weights is None:
+            continue
+        if keeps_depthwise and weights.shape[:2] == (groups, 1):
             continue
         inputs, outputs = weights.shape[0] // groups, weights.shape[1]
         dense = np.zeros((len(weights), groups * outputs, *weights.shape[2:]), weights.dtype)
