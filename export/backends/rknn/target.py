@@ -13,6 +13,7 @@ import onnx
 from ...graph.files import Graph
 from ...graph.module_names import ModuleNames
 from ...graph.transposed_groups import densify_transposed_groups
+from ...graph.written_averages import write_out_averages
 from ...lint import Rule
 from ...results.compare import ratio_db
 from ...targets.base import (
@@ -32,7 +33,6 @@ from ...targets.isolated import (
     write_placement,
 )
 from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
-from .averages import write_out_averages
 from .chips import MINI_CHIPS
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
 from .log import (
@@ -175,6 +175,9 @@ class Rknn(IsolatedTarget):
         network = onnx.load(graph.onnx(_OPSET))
         if any(node.op_type in _RECURRENT for node in network.graph.node):
             network = onnx.load(graph.onnx(_RECURRENT_OPSET))
+        # Up to 2.5.0 the NPU computes the last row and column of an average with ceil_mode wrongly
+        # where the channels are a multiple of 16 (4 dB), without a word; with
+        # count_include_pad=False it is the CPU that averages; of padded volumes the compiler dies.
         network = split_volume_pads(write_out_averages(split_misread_pools(network)))
         if precision == "int8":  # 2.5.0's simulator dies of other groups: "scale_inf.shape error!"
             network = densify_transposed_groups(network, keeps_depthwise=True)

@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 from edgeark.export.backends.rknn import target as rknn_target
-from edgeark.export.backends.rknn.averages import write_out_averages
 from edgeark.export.graph.onnx_session import open_session
+from edgeark.export.graph.written_averages import write_out_averages
 from edgeark.export.lint import check
 from edgeark.export.results.compare import compare
 from edgeark.export.targets.base import Conversion

@@ -1,24 +1,26 @@
-"""Averages whose windows do not all count alike, as averages of padded maps times what that costs.
+"""Averages that compilers get wrong, as what they get right: equal on every map.
 
-Up to rknn-toolkit2 2.5.0 at least, the NPU computes the last row and column of an average with
-``ceil_mode`` wrongly where the channels are a multiple of 16 (4 dB), without a word; with
-``count_include_pad=False`` it is the CPU that averages; of padded volumes the compiler dies.
+Those are averages that are padded, or whose windows do not all count alike (``ceil_mode``,
+``count_include_pad=False``).
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from ...graph.onnx_passes import add_constant, onnx_pass, replace_node, static_shape
+from .onnx_passes import add_constant, onnx_pass, replace_node, static_shape
 
 
 @onnx_pass
 def write_out_averages(model: ir.Model) -> None:
-    """A copy in which each of them is a padding, an average and a product.
+    """A copy in which each whose windows differ is a padding, an average and a product.
+
+    So is each padded one of volumes.
 
     Args:
         model: static, every tensor's shape noted.
@@ -34,6 +36,39 @@ def write_out_averages(model: ir.Model) -> None:
         is_padded_volume = len(margins) == 3 and any(map(any, margins))
         if is_weighted or is_padded_volume:
             _write_out(model.graph, node, factors if is_weighted else (), margins)
+
+
+@onnx_pass
+def filter_averages(model: ir.Model) -> None:
+    """A copy in which each of maps is a depthwise convolution; where windows differ, a product too.
+
+    Args:
+        model: static, every tensor's shape noted.
+    """
+    for node in list(model.graph):
+        before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+        if node.op_type != "AveragePool" or before is None or after is None or len(before) != 4:
+            continue
+        factors, margins = _sides(node, before[2:], after[2:])
+        if not any(map(any, margins)) and all((side == 1).all() for side in factors):
+            continue
+        name, channels = node.name or node.outputs[0].name, before[1]
+        kernel = node.attributes.get_ints("kernel_shape", [])
+        weights = np.full((channels, 1, *kernel), 1 / math.prod(kernel), np.float32)
+        given = {
+            "group": channels,
+            "kernel_shape": kernel,
+            "strides": node.attributes.get_ints("strides", [1, 1]),
+            "pads": [*(first for first, _ in margins), *(last for _, last in margins)],
+        }
+        tape = ir.tape.Tape()
+        filters = add_constant(model.graph, f"{name}/filters", weights)
+        result = tape.op("Conv", [node.inputs[0], filters], given, name=name)
+        if any((side != 1).any() for side in factors):
+            product = functools.reduce(np.multiply.outer, factors)
+            factor = add_constant(model.graph, f"{name}/factor", product)
+            result = tape.op("Mul", [result, factor], name=f"{name}/product")
+        replace_node(node, tape.nodes, [result])
 
 
 def _sides(
