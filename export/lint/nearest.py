@@ -52,11 +52,17 @@ def by_ratio(pixels: np.ndarray, before: int, after: int, _: float | None) -> np
     return pixels * (np.float32(before) / np.float32(after))
 
 
+def by_size_quotient(pixels: np.ndarray, before: int, after: int, _: float | None) -> np.ndarray:
+    """Divided by the ratio of the sizes: Qualcomm's HTP."""
+    return pixels / np.float32(after / before)
+
+
 _WAYS = {
     by_quotient: "divides by the factor where PyTorch multiplies by its inverse",
     by_inverse: "inverts the factor in single precision, PyTorch in double",
     by_double_ratio: "goes by the ratio of the sizes, in double precision",
     by_ratio: "goes by the ratio of the sizes",
+    by_size_quotient: "divides by the ratio of the sizes",
 }
 
 

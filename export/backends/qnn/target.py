@@ -28,7 +28,7 @@ from ...targets.base import (
 )
 from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names, read_placement, write_placement
-from ...toolchains import Toolchain
+from ...toolchains import Hint, Toolchain
 from ..onnxruntime.target import SESSION, quantize
 from .chips import CHIPS, Htp
 from .quantization import htp_qdq
@@ -42,6 +42,13 @@ TOOLCHAIN = Toolchain(
     packages=("onnxruntime-qnn", "onnxruntime"),
     python=">=3.11",
     download_mb=150,
+    hints=(
+        Hint(
+            "Failed to finalize QNN graph",
+            "the HTP's compiler does not say of what: leave out one part of the network after "
+            "another, volumes first",
+        ),
+    ),
 )
 _OPSET = 18
 _ARTIFACT = "model_ctx.onnx"

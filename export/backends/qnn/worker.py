@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ import onnxruntime_qnn
 
 _PROVIDER = "QNNExecutionProvider"
 _TRACE = "qnn_op_trace.json"
+_AROUND = ("QuantizeLinear", "DequantizeLinear")  # they follow what stands between them
 
 
 def convert(arguments, arrays):
@@ -32,6 +34,8 @@ def convert(arguments, arrays):
         _open_session(arguments["onnx"], {**arguments["options"], **options}, entries)
     except Exception:
         if left := _read_trace().get("unsupported_nodes"):
+            for node in left:
+                sys.stdout.write(f"not on the HTP: {node['node_name']}: {_words(node)}\n")
             raise RuntimeError(_reason(left)) from None
         raise
     if not os.path.exists(out):
@@ -93,11 +97,14 @@ def _inputs(images, settings):
 
 
 def _reason(nodes):
-    """What the provider leaves to the CPU, and why: the first words of it."""
-    kinds = sorted({node["op_type"] for node in nodes})
-    first = nodes[0]
-    why = " ".join(first["reason"].split()).split(". ")[0] or "it does not say why"
-    return f"not on the HTP: {', '.join(kinds)}; first {first['node_name']}: {why}"
+    """What the provider leaves to the CPU, and the first of its reasons."""
+    own = [node for node in nodes if node["op_type"] not in _AROUND] or nodes
+    kinds = ", ".join(sorted({node["op_type"] for node in own}))
+    return f"not on the HTP: {kinds}; first {own[0]['node_name']}: {_words(own[0])}"
+
+
+def _words(node):
+    return " ".join(node["reason"].split()) or "it does not say why"
 
 
 def _read_trace():

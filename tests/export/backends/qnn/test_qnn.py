@@ -101,6 +101,27 @@ def test_sixteen_bits_are_what_they_say(tmp_path: Path) -> None:
     assert 20 < found["a8"] < found["a16"] - 6 and found["a16"] < found["half"] < 90
 
 
+class Normed(nn.Module):
+    """A layer norm, GELU and a norm of vectors: one operator each, or int8 is refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x).flatten(2).transpose(1, 2))
+        return self.last(nn.functional.normalize(nn.functional.gelu(x), dim=2))
+
+
+def test_norms_and_gelu_are_on_the_htp(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Normed().eval()
+    target, artifact = converted(network, tmp_path)
+    assert min(sqnr_db(network, target, artifact, tmp_path)) > 20
+    kinds = {row["op"] for row in target.placement(artifact).layers}
+    assert {"LayerNorm", "Gelu", "L2Norm"} <= kinds
+
+
 def test_an_operator_that_is_not_on_the_htp_ends_the_export(tmp_path: Path) -> None:
     class Erf(Small):
         def forward(self, x: Tensor) -> Tensor:
