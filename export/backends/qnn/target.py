@@ -125,6 +125,7 @@ class Qnn(IsolatedTarget):
         settings = {
             **job.normalization,
             "outputs": output_names(source),
+            "options": self._options,  # for readers: never read back
         }
         arguments = {"onnx": str(model), "out": str(job.out / _ARTIFACT)}
         values, _ = self.call("convert", {**arguments, "options": self._options}, log=job.log)

@@ -32,6 +32,8 @@ CASES: list[tuple[str, Precision]] = [
     ("opencv", "float32"),
     ("ncnn", "float32"),
     ("rknn:rv1106", "int8"),
+    ("qnn:v73", "float16"),
+    ("qnn:v73", "int8"),
     ("tflm", "int8"),
 ]
 # The runtime reads edgeark's own file there: of ONNX, or with ranges that edgeark has chosen.
