@@ -112,7 +112,11 @@ CalibrationCount = Annotated[
     int, typer.Option("--calibration-count", min=1, help="Training images to choose them by.")
 ]
 MixedFlag = Annotated[
-    bool, typer.Option("--mixed-precision", help="Keep layers that int8 ruins in 16 bits (rknn).")
+    bool,
+    typer.Option(
+        "--mixed-precision",
+        help="Keep layers that int8 ruins in 16 bits (rknn; qnn: all activations).",
+    ),
 ]
 LimitOption = Annotated[
     Optional[int],  # noqa: UP045

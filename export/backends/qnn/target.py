@@ -21,6 +21,7 @@ from ...lint.rule import Rule
 from ...targets.base import (
     Artifact,
     Conversion,
+    Diagnostic,
     Evidence,
     Limits,
     Placement,
@@ -148,6 +149,7 @@ class Qnn(IsolatedTarget):
             files=(_ARTIFACT,),
             settings=settings,
             sources=(_SOURCE, _PLACEMENT),
+            diagnostics=_wide_concerns(onnx.load(source)) if is_wide else (),
         )
 
     def placement(self, artifact: Artifact) -> Placement:
@@ -192,6 +194,12 @@ def _layers(
             }
         )
     return tuple(rows)
+
+
+def _wide_concerns(network: onnx.ModelProto) -> tuple[Diagnostic, ...]:
+    if all(node.op_type != "Log" for node in network.graph.node):
+        return ()
+    return (Diagnostic("logarithms of numbers above 1 come out wrong in 16 bits (-8 dB)"),)
 
 
 def _weight_bytes(model: Path, precision: Precision) -> int:

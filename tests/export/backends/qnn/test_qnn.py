@@ -101,6 +101,21 @@ def test_sixteen_bits_are_what_they_say(tmp_path: Path) -> None:
     assert 20 < found["a8"] < found["a16"] - 6 and found["a16"] < found["half"] < 90
 
 
+def test_a_logarithm_of_sixteen_bits_is_wrong_and_said(tmp_path: Path) -> None:
+    class Log(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last((self.first(x).abs() + 1).log())
+
+    torch.manual_seed(0)
+    network = Log().eval()
+    for mixed in (False, True):
+        (out := tmp_path / str(mixed)).mkdir()
+        target, artifact = converted(network, out, mixed=mixed)
+        (found,) = sqnr_db(network, target, artifact, out)
+        assert ["logarithms" in each.words for each in artifact.diagnostics] == [True] * mixed
+        assert (found < 10) == mixed
+
+
 class Normed(nn.Module):
     """A layer norm, GELU and a norm of vectors: one operator each, or int8 is refused."""
 
