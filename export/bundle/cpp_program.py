@@ -33,6 +33,13 @@ def write_cpp(folder: Path, facts: Facts, board: BoardRuntime) -> None:
     (folder / "model.h").write_text(model_header(facts), encoding="ascii")
 
 
+def write_kotlin(folder: Path) -> None:
+    """Write what an app on Android takes besides the C++ sources, which lie beside ``folder``."""
+    folder.mkdir()
+    for source in (HERE / "kotlin").iterdir():
+        shutil.copyfile(source, folder / source.name)
+
+
 def model_header(facts: Facts) -> str:
     """The facts as C++ constants, in ASCII."""
     templates = open_templates(HERE / "cpp")

@@ -16,7 +16,7 @@ from ..targets.base import Precision, Target
 from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
 from ..targets.templates import open_templates
 from ..verify import REPEAT_TOLERANCE, Golden, Reopened, reopen
-from .cpp_program import write_cpp
+from .cpp_program import write_cpp, write_kotlin
 from .facts import BundleError, Facts, GoldenFacts, facts_of
 from .nn_archive import ARCHIVE, NO_ARCHIVE, write_nn_archive
 from .verifiable import make_verifiable
@@ -24,7 +24,7 @@ from .web_page import write_page
 
 HERE = Path(__file__).resolve().parent
 FACTS, README = "model.json", "README.md"
-_TASK_FILES = {"python": "python/task.py", "cpp": "cpp/task.cpp", "web": "web/task.mjs"}
+_TASK_FILES = {"python": "python/task.py", "cpp": "cpp/task.cpp", "kotlin": "cpp/task.cpp", "web": "web/task.mjs"}
 _PYTHON = ("run.py", "golden.py", "images.py", "png.py")
 
 
@@ -36,7 +36,7 @@ def write_bundle(
     Args:
         export: the folder of an export, or a file in it.
         out: the bundle's folder; it must not exist, or be empty.
-        languages: of the programs: ``python``, ``cpp``, ``web``; none: the target's first.
+        languages: of the programs: ``python``, ``cpp``, ``kotlin``, ``web``; none: the target's first.
         nn_archive: with a Luxonis NN Archive, see :mod:`.nn_archive`.
 
     Raises:
@@ -63,8 +63,10 @@ def write_bundle(
         _copy_network(found, board, folder)
         if "python" in wanted:
             _write_python(folder / "python", facts, board)
-        if "cpp" in wanted:
+        if {"cpp", "kotlin"} & {*wanted}:
             write_cpp(folder / "cpp", facts, board)
+        if "kotlin" in wanted:
+            write_kotlin(folder / "android")
         if "web" in wanted:
             write_page(folder, facts, board)
         _write_readme(folder, facts, board, wanted, found.manifest, nn_archive)
@@ -187,6 +189,7 @@ def _write_readme(
     of_runtime = {
         "python": ("board", "board.md.jinja"),
         "cpp": ("build", "build.md.jinja"),
+        "kotlin": ("android", "android.md.jinja"),
         "web": ("page", "page.md.jinja"),
     }
     for language in languages:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Language = Literal["python", "cpp", "web"]
+Language = Literal["python", "cpp", "kotlin", "web"]
 LANGUAGES: Mapping[Language, str] = {
     "python": "runtime.py",
     "cpp": "runtime.cpp",
+    "kotlin": "android.md.jinja",  # it calls the C++ program's parts
     "web": "runtime.mjs",
 }
 
@@ -21,7 +22,8 @@ class BoardRuntime:
 
     ``home`` is the folder with the code: ``runtime.py`` with ``board.md.jinja`` (how the runtime is
     installed), ``runtime.cpp`` with ``build.cmake`` (finds the runtime, links it) and
-    ``build.md.jinja`` (how the program is built), or ``runtime.mjs`` with ``page.md.jinja``.
+    ``build.md.jinja`` (how the program is built), ``android.md.jinja`` (how an app is made of
+    them), or ``runtime.mjs`` with ``page.md.jinja``.
     ``headers`` are further C++ files that ``runtime.cpp`` includes, perhaps of another backend.
     ``library`` gives the runtime's files that go along, once they are there. The other fields say
     what the runtime's input is there, which may be something else than what the converter's own
