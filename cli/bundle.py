@@ -37,7 +37,7 @@ def bundle(
     languages: Annotated[
         str,
         typer.Option(
-            "--lang", help="Of the programs: python, cpp, web; the target's first if none."
+            "--lang", help="Of the programs: python, cpp, kotlin, web; the target's first if none."
         ),
     ] = "",
     nn_archive: Annotated[

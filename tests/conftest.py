@@ -46,6 +46,7 @@ LONGEST = (
     *("test_ethos_u_rules.py", "test_k210.py", "test_detection_training.py", "test_wheel.py"),
     *("test_compiled_alone.py", "test_rknn_zoo.py", "test_onnx_module.py", "test_cli.py"),
     *("test_tflm_rules.py", "test_tflm_firmware.py"),
+    *("test_qnn_programs.py", "test_qnn_rules.py", "test_qnn.py"),
 )
 
 

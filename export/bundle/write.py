@@ -24,7 +24,12 @@ from .web_page import write_page
 
 HERE = Path(__file__).resolve().parent
 FACTS, README = "model.json", "README.md"
-_TASK_FILES = {"python": "python/task.py", "cpp": "cpp/task.cpp", "kotlin": "cpp/task.cpp", "web": "web/task.mjs"}
+_TASK_FILES = {
+    "python": "python/task.py",
+    "cpp": "cpp/task.cpp",
+    "kotlin": "cpp/task.cpp",
+    "web": "web/task.mjs",
+}
 _PYTHON = ("run.py", "golden.py", "images.py", "png.py")
 
 
@@ -36,7 +41,7 @@ def write_bundle(
     Args:
         export: the folder of an export, or a file in it.
         out: the bundle's folder; it must not exist, or be empty.
-        languages: of the programs: ``python``, ``cpp``, ``kotlin``, ``web``; none: the target's first.
+        languages: of the programs, each of ``LANGUAGES``; none: the target's first.
         nn_archive: with a Luxonis NN Archive, see :mod:`.nn_archive`.
 
     Raises:
