@@ -69,7 +69,7 @@ class Qnn(IsolatedTarget):
 
     int8: activations uint8, weights int8 per channel. ``mixed``: activations uint16, the mode that
     Qualcomm calls A16W8. float16: products and sums too, which costs more than stored weights do
-    (``unet_8`` has 36 dB on all generations), so that less is asked of it than of CPU runtimes.
+    (``yolov5n`` has 39 dB), so that less is asked of it than of CPU runtimes.
     """
 
     name = "qnn"
