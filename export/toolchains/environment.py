@@ -66,7 +66,9 @@ class Toolchain:
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
     that fits an error is added to it. ``home`` is the backend's folder, which holds ``worker.py``
-    and the compiled requirements: one file a release of the same packages. ``preloads``: importing
+    and the compiled requirements: one file a release of the same packages. ``setup_file`` is a script
+    of ``home`` that the environment's Python runs once all is installed: it mends what the packages
+    lack, checks that they work, and says in its last line why not. ``preloads``: importing
     what the worker needs takes seconds, and its ``preload(function, arguments)`` imports what a
     function will need, once for many calls.
     """
@@ -78,6 +80,7 @@ class Toolchain:
     download_mb: int
     hints: tuple[Hint, ...] = ()
     requirements_file: str = "requirements.txt"
+    setup_file: str = ""
     preloads: bool = False
 
     @property
@@ -91,6 +94,8 @@ class Toolchain:
     def folder(self) -> Path:
         """Where the environment is, or will be."""
         content = self.requirements.read_bytes() + self.python.encode()
+        if self.setup_file:
+            content += (self.home / self.setup_file).read_bytes()
         return (
             cache_folder()
             / "toolchains"
@@ -180,6 +185,10 @@ class Toolchain:
                 )
             if not made or not _run_uv(install, output):
                 raise self._install_error(log)
+            if self.setup_file:
+                setup = [str(_python_of(folder)), "-I", str(self.home / self.setup_file)]
+                if not run_installer(setup, output, clean_environment()):
+                    raise self._install_error(log)
 
     @contextmanager
     def new_folder(self, folder: Path) -> Iterator[tuple[Path, TextIO]]:

@@ -1,0 +1,146 @@
+"""Sophgo's TPUs by TPU-MLIR: int8 and 16 bits, proven on the wheel's simulators of the chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import onnx
+
+from ...graph.module_names import ModuleNames
+from ...graph.onnx_files import fold_sizes
+from ...graph.onnx_passes import count_macs
+from ...lint.rule import Rule
+from ...targets.base import Artifact, Conversion, Evidence, Limits, Placement, Precision
+from ...targets.isolated import IsolatedTarget, read_placement, write_placement
+from ...toolchains import Toolchain, ToolchainError
+from .report import MlirTextError, parse_outputs, parse_placement
+from .rules import cvitek_rules, sophgo_rules
+
+HERE = Path(__file__).resolve().parent
+
+TOOLCHAIN = Toolchain(
+    "tpu-mlir",
+    home=HERE,
+    packages=("tpu-mlir",),
+    python=">=3.10,<3.11",
+    download_mb=345,
+    setup_file="mend.py",
+)
+_OPSET = 13
+_NETWORK = "source/model.onnx"
+_TABLE = "source/calibration_table"
+_PLACEMENT = "source/placement.json"
+_MODES = {"float32": "F32", "float16": "F16", "int8": "INT8"}
+
+
+class TpuMlir(IsolatedTarget):
+    """The file takes raw pixels, uint8 ``[1, C, H, W]``, and normalises by itself.
+
+    int8 ranges are chosen here and written into the compiler's table: its own calibration takes
+    minutes for a network of YOLOv5n's size, and its default loses 25 dB on ``mnist_kpu``.
+    """
+
+    group = "npu"
+    evidence = Evidence.SIMULATED
+    normalization = "in the model"
+    toolchain = TOOLCHAIN
+    algorithms = ("mse", "percentile", "minmax")
+    simulated_macs: ClassVar[dict[str, float]]  # some ten minutes on one core, by chip
+
+    def convert(self, job: Conversion) -> Artifact:
+        spec, out = job.graph.spec, job.out
+        (out / "source").mkdir(exist_ok=True)
+        network = fold_sizes(onnx.load(job.graph.onnx(_OPSET)))
+        onnx.save(network, out / _NETWORK)
+        file = f"model.{self.suffix}"
+        settings = {
+            **job.normalization,
+            "shape": list(spec.input_shape),
+            "mode": self.mode(job.precision),
+            "algorithm": job.quantization.algorithm or self.algorithms[0],
+            "output_shapes": [list(shape) for shape in job.graph.output_shapes],
+        }
+        arguments: dict[str, Any] = {
+            **settings,
+            "network": str(out / _NETWORK),
+            "chip": self.chip,
+            "table": str(out / _TABLE),
+            "out": str(out / file),
+        }
+        values, _ = self.call("convert", arguments, job.arrays, log=job.log)
+        try:
+            modules = ModuleNames(out / _NETWORK)
+            placement = parse_placement(values["final"], modules.find)
+            settings["outputs"] = parse_outputs(values["final"])
+        except MlirTextError as error:
+            raise ToolchainError(
+                f"tpu-mlir: {error}; log: {job.log}", stage="placement", log=job.log
+            ) from error
+        write_placement(placement, out / _PLACEMENT)
+        settings["macs"] = sum(count_macs(network).values())
+        sources = (_NETWORK, _PLACEMENT, *((_TABLE,) if job.precision == "int8" else ()))
+        return Artifact(self.full_name, job.precision, out, (file,), settings, sources)
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that the chip's runtime loads."""
+        return "bmodel"
+
+    def mode(self, precision: Precision) -> str:
+        """What the compiler calls a precision."""
+        return _MODES[precision]
+
+    def placement(self, artifact: Artifact) -> Placement:
+        return read_placement(artifact.folder / _PLACEMENT)
+
+    def reproduction_source(self, job: Conversion) -> Path | None:
+        return job.out / _NETWORK
+
+    def max_images(self, artifact: Artifact) -> int:
+        most = self.simulated_macs[self.chip or ""]
+        most /= 1 if artifact.precision == "int8" else 3
+        return max(1, round(most / max(artifact.settings["macs"], 1)))
+
+
+class Cvitek(TpuMlir):
+    """float16 is bfloat16 here, the only other type that these chips compute in.
+
+    cv180x and cv181x are on Milk-V Duo, MaixCAM and reCamera. The cv184x has another TPU, whose
+    file is a bmodel as those of the BM168x.
+    """
+
+    name = "cvitek"
+    description = "Sophgo CV18xx by TPU-MLIR, TPU simulator"
+    precisions = ("float16", "int8")
+    chips = ("cv181x", "cv180x", "cv183x", "cv184x")
+    simulated_macs: ClassVar[dict[str, float]] = dict.fromkeys(chips, 200e9)
+
+    @property
+    def suffix(self) -> str:
+        return "bmodel" if self.chip == "cv184x" else "cvimodel"
+
+    def mode(self, precision: Precision) -> str:
+        return "BF16" if precision == "float16" else super().mode(precision)
+
+    def limits(self, precision: Precision) -> Limits:
+        """bfloat16 has 8 bits, float16 has 11."""
+        if precision == "float16":
+            return Limits(sqnr_db=30.0, metric_drop=0.001)
+        return super().limits(precision)
+
+    def rules(self) -> tuple[Rule, ...]:
+        return cvitek_rules.of(self.chip or "")
+
+
+class Sophgo(TpuMlir):
+    """The BM168x of servers and boxes."""
+
+    name = "sophgo"
+    description = "Sophgo BM168x by TPU-MLIR, TPU simulator"
+    precisions = ("float32", "float16", "int8")
+    chips = ("bm1684x", "bm1688")
+    simulated_macs: ClassVar[dict[str, float]] = {"bm1684x": 20e9, "bm1688": 60e9}
+
+    def rules(self) -> tuple[Rule, ...]:
+        return sophgo_rules.of(self.chip or "")
