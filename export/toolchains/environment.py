@@ -66,9 +66,9 @@ class Toolchain:
     ``python`` is a version range in uv's words; ``download_mb`` is what a first installation
     fetches when nothing is cached (measured on x86-64 Linux, CPython 3.11). Of ``hints``, the first
     that fits an error is added to it. ``home`` is the backend's folder, which holds ``worker.py``
-    and the compiled requirements: one file a release of the same packages. ``setup_file`` is a script
-    of ``home`` that the environment's Python runs once all is installed: it mends what the packages
-    lack, checks that they work, and says in its last line why not. ``preloads``: importing
+    and the compiled requirements: one file a release of the same packages. ``setup_file`` is a
+    script of ``home`` that the environment's Python runs once all is installed: it mends what the
+    packages lack, sees that they work, and says in its last line why not. ``preloads``: importing
     what the worker needs takes seconds, and its ``preload(function, arguments)`` imports what a
     function will need, once for many calls.
     """

@@ -27,18 +27,6 @@ class MlirTextError(ValueError):
     """The text is not as this parser knows it."""
 
 
-def parse_outputs(text: str) -> list[str]:
-    """Names of the file's outputs, in the network's order.
-
-    Raises:
-        MlirTextError: the text names none.
-    """
-    found = re.search(r"module\.outputs = \[([^\]]*)\]", text)
-    if found is None:
-        raise MlirTextError("the compiled network names no outputs")
-    return re.findall(r'"([^"]*)"', found[1])
-
-
 def parse_placement(text: str, module_of: Callable[[str], str]) -> Placement:
     """Which operator runs where, with multiplications as compiled.
 

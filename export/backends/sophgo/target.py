@@ -14,7 +14,7 @@ from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Limits, Placement, Precision
 from ...targets.isolated import IsolatedTarget, read_placement, write_placement
 from ...toolchains import Toolchain, ToolchainError
-from .report import MlirTextError, parse_outputs, parse_placement
+from .report import MlirTextError, parse_placement
 from .rules import cvitek_rules, sophgo_rules
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +27,7 @@ TOOLCHAIN = Toolchain(
     download_mb=345,
     setup_file="mend.py",
 )
-_OPSET = 13
+_OPSET = 17
 _NETWORK = "source/model.onnx"
 _TABLE = "source/calibration_table"
 _PLACEMENT = "source/placement.json"
@@ -62,7 +62,7 @@ class TpuMlir(IsolatedTarget):
             "output_shapes": [list(shape) for shape in job.graph.output_shapes],
         }
         arguments: dict[str, Any] = {
-            **settings,
+            "settings": settings,
             "network": str(out / _NETWORK),
             "chip": self.chip,
             "table": str(out / _TABLE),
@@ -72,12 +72,12 @@ class TpuMlir(IsolatedTarget):
         try:
             modules = ModuleNames(out / _NETWORK)
             placement = parse_placement(values["final"], modules.find)
-            settings["outputs"] = parse_outputs(values["final"])
         except MlirTextError as error:
             raise ToolchainError(
                 f"tpu-mlir: {error}; log: {job.log}", stage="placement", log=job.log
             ) from error
         write_placement(placement, out / _PLACEMENT)
+        settings["outputs"] = values["outputs"]
         settings["macs"] = sum(count_macs(network).values())
         sources = (_NETWORK, _PLACEMENT, *((_TABLE,) if job.precision == "int8" else ()))
         return Artifact(self.full_name, job.precision, out, (file,), settings, sources)

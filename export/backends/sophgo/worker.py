@@ -65,7 +65,7 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-sys.meta_path.append(_StandIns())
+sys.meta_path.insert(0, _StandIns())
 import tpu_mlir  # it sets the paths of all that follows
 
 _LIBRARIES = Path(tpu_mlir.__file__).parent / "lib"
@@ -78,66 +78,68 @@ class TpuMlirError(Exception):
 def convert(arguments, arrays):
     """Compile ``network`` for ``chip`` into the file ``out``.
 
-    ``table`` is the file of the ranges: it is written where there are ``images``. The value
-    ``final`` is the compiled network as text.
+    The ranges of int8, chosen by ``images``, are written into the file ``table``. The value
+    ``final`` is the compiled network as text, ``outputs`` are the names of the file's outputs in
+    the network's order.
     """
-    _to_top(arguments)
+    settings = arguments["settings"]
+    _to_top(arguments["network"], settings)
     if "images" in arrays:
-        _calibrate(arrays["images"], arguments)
+        _calibrate(arrays["images"], settings)
         shutil.copyfile(_TABLE, arguments["table"])
-    _lower(arguments)
-    _compile(arguments)
-    return {"final": Path(_FINAL).read_text()}, {}
+    _lower(arguments["chip"], settings)
+    _compile(arguments["out"])
+    final = Path(_FINAL).read_text()
+    (outputs,) = re.findall(r"module\.outputs = \[([^\]]*)\]", final)
+    return {"final": final, "outputs": re.findall(r'"([^"]*)"', outputs)}, {}
 
 
-def _to_top(arguments):
+def _to_top(network, settings):
     """Write the network in the compiler's own terms."""
     from tpu_mlir.python.utils.mlir_shell import top_opt_options
     from transform.OnnxConverter import OnnxConverter
 
-    shape = arguments["shape"]
-    settings = {
+    shape = settings["shape"]
+    preprocessing = {
         "preprocess_list": None,
         "resize_dims": shape[2:],
         "keep_aspect_ratio": False,
         "keep_ratio_mode": "letterbox",
         "pad_value": 0,
         "pad_type": "center",
-        "mean": arguments["mean"],
-        "scale": [1 / value for value in arguments["std"]],
+        "mean": settings["mean"],
+        "scale": [1 / value for value in settings["std"]],
         "pixel_format": "gray" if shape[1] == 1 else "rgb",
         "channel_format": "nchw",
         "yuv_type": "",
     }
-    converter = OnnxConverter(
-        "model", arguments["network"], [shape], [], "", settings, do_onnx_sim=False
-    )
+    converter = OnnxConverter("model", network, [shape], [], "", preprocessing, do_onnx_sim=False)
     converter.generate_mlir("model_origin.mlir")
     _optimize("model_origin.mlir", top_opt_options(), _TOP)
 
 
-def _lower(arguments):
+def _lower(chip, settings):
     """Choose types; the normalisation becomes part of the network."""
     from tpu_mlir.python.utils.mlir_shell import lowering_options
 
     options = lowering_options(
-        arguments["mode"],
-        arguments["chip"],
-        cali_table=_TABLE if arguments["mode"] == "INT8" else None,
+        settings["mode"],
+        chip,
+        cali_table=_TABLE if settings["mode"] == "INT8" else None,
         weight_name="model_tpu_weights.npz",
         fuse_preprocess=True,
-        customization_format="GRAYSCALE" if arguments["shape"][1] == 1 else "RGB_PLANAR",
+        customization_format="GRAYSCALE" if settings["shape"][1] == 1 else "RGB_PLANAR",
     )
     _optimize(_TOP, options, _TPU)
 
 
-def _compile(arguments):
+def _compile(out):
     from tpu_mlir.python.utils.mlir_shell import codegen_options, tpu_ada_options, tpu_opt_options
 
     _optimize(_TPU, [*tpu_opt_options(), *tpu_ada_options()], _FINAL)
-    compiled = "compiled" + Path(arguments["out"]).suffix
+    compiled = "compiled" + Path(out).suffix
     _optimize(_FINAL, codegen_options(compiled), os.devnull)
-    shutil.copyfile(compiled, arguments["out"])
+    shutil.copyfile(compiled, out)
 
 
 def _optimize(source, options, out):
@@ -156,7 +158,7 @@ def _optimize(source, options, out):
         errors="replace",
         check=False,
     )
-    print("[tpuc-opt]", source, *words, "\n", re.sub(r".*\r", "", done.stdout), flush=True)
+    sys.stdout.write(f"tpuc-opt {source} {words}\n" + re.sub(r".*\r", "", done.stdout))
     if done.returncode != 0:
         raise TpuMlirError(_reason(done.stdout, done.returncode))
 
@@ -172,21 +174,21 @@ def _reason(said, code):
     return f"tpuc-opt ended with {code}"
 
 
-def _calibrate(images, arguments):
-    """Write into the table a threshold, and what was seen, of each tensor of the network in float."""
-    names, passes = _float_network(images, arguments)
+def _calibrate(images, settings):
+    """Write into the table a threshold, and what was seen, of each tensor in float."""
+    names, passes = _float_network(images, settings)
     low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
     for name, values in passes():
         low[name] = min(low[name], float(values.min()))
         high[name] = max(high[name], float(values.max()))
     peak = {name: max(-low[name], high[name], _LEAST) for name in names}
     counts = {name: np.zeros(_BINS, np.int64) for name in names}
-    if arguments["algorithm"] != "minmax":
+    if settings["algorithm"] != "minmax":
         for name, values in passes():
             place = np.abs(values).ravel() * (_BINS / peak[name])
             place = np.minimum(place.astype(np.int32), _BINS - 1)
             counts[name] += np.bincount(place, minlength=_BINS)
-    choose = _CHOICES[arguments["algorithm"]]
+    choose = _CHOICES[settings["algorithm"]]
     lines = ["# op_name    threshold    min    max"]
     for name in names:
         threshold = max(choose(counts[name]) * peak[name], _LEAST)
@@ -195,7 +197,7 @@ def _calibrate(images, arguments):
     Path(_TABLE).write_text("\n".join(lines) + "\n")
 
 
-def _float_network(images, arguments):
+def _float_network(images, settings):
     """The names of the tensors, and a function that goes through them all, image by image."""
     import pymlir
 
@@ -203,7 +205,7 @@ def _float_network(images, arguments):
     module = pymlir.module()
     module.load(_TOP)
     names, (source,) = list(module.all_tensor_names), module.input_names
-    mean, std = (np.float32(arguments[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
+    mean, std = (np.float32(settings[key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
 
     def passes():
         for image in images:
