@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,21 @@ def test_a_failed_installation_leaves_nothing(small: Toolchain) -> None:
         small.ensure()
     assert not small.folder().exists()
     assert caught.value.log is not None and caught.value.log.exists()
+
+
+def test_packages_are_mended_once_all_is_installed(small: Toolchain, tmp_path: Path) -> None:
+    """By a script that sees the environment; where it gives up, nothing is installed."""
+    mending = replace(small, setup_file="mend.py")
+    script = tmp_path / "mend.py"
+    script.write_text("import sys\nsys.exit('libtinfo is missing')\n")
+    with pytest.raises(ToolchainError, match="small failed: libtinfo"):
+        mending.ensure()
+    assert not mending.folder().exists()
+    script.write_text("import pathlib, sys\n(pathlib.Path(sys.prefix) / 'mended').touch()\n")
+    assert (mending.ensure().parents[1] / "mended").exists()
+    before = mending.folder()
+    script.write_text("pass\n")
+    assert mending.folder() != before != small.folder()
 
 
 def test_an_interrupted_installation_is_begun_again(small: Toolchain) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx
 
+from ...graph.files import Graph, GraphError
 from ...graph.module_names import ModuleNames
 from ...graph.onnx_files import fold_sizes
 from ...graph.onnx_passes import count_macs
 from ...lint.rule import Rule
-from ...targets.base import Artifact, Conversion, Evidence, Limits, Placement, Precision
+from ...targets.base import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
 from ...targets.isolated import IsolatedTarget, read_placement, write_placement
+from ...targets.untrusted import UNTRUSTED_BYTES
 from ...toolchains import Toolchain, ToolchainError
 from .report import MlirTextError, parse_placement
 from .rules import cvitek_rules, sophgo_rules
@@ -27,10 +30,12 @@ TOOLCHAIN = Toolchain(
     download_mb=345,
     setup_file="mend.py",
 )
-_OPSET = 17
+_OPSET = 15  # the last that PyTorch's TorchScript exporter writes
+_LAST_OPSET = 17  # of what that cannot write; 18 moves axes of sums and means into an input
 _NETWORK = "source/model.onnx"
 _TABLE = "source/calibration_table"
 _PLACEMENT = "source/placement.json"
+_DEVICE_BYTES = 5 * 2**30  # a simulator reserves the chip's memory, most of which nobody touches
 _MODES = {"float32": "F32", "float16": "F16", "int8": "INT8"}
 
 
@@ -51,7 +56,7 @@ class TpuMlir(IsolatedTarget):
     def convert(self, job: Conversion) -> Artifact:
         spec, out = job.graph.spec, job.out
         (out / "source").mkdir(exist_ok=True)
-        network = fold_sizes(onnx.load(job.graph.onnx(_OPSET)))
+        network = name_by_modules(fold_sizes(onnx.load(_write_onnx(job.graph))))
         onnx.save(network, out / _NETWORK)
         file = f"model.{self.suffix}"
         settings = {
@@ -90,6 +95,9 @@ class TpuMlir(IsolatedTarget):
     def mode(self, precision: Precision) -> str:
         """What the compiler calls a precision."""
         return _MODES[precision]
+
+    def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult | None:
+        return self._run_worker(artifact, images, log, UNTRUSTED_BYTES + _DEVICE_BYTES)
 
     def placement(self, artifact: Artifact) -> Placement:
         return read_placement(artifact.folder / _PLACEMENT)
@@ -144,3 +152,37 @@ class Sophgo(TpuMlir):
 
     def rules(self) -> tuple[Rule, ...]:
         return sophgo_rules.of(self.chip or "")
+
+
+def name_by_modules(network: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, with the TorchScript exporter's names as the other exporter has them.
+
+    That calls an operator of ``blocks.0.conv`` ``/blocks/blocks.0/conv/Conv``. An activation takes
+    the name of the layer into which the compiler fuses it.
+    """
+    layers: dict[str, str] = {}  # modules of the values that a convolution or the like computes
+    for node in network.graph.node:
+        if not node.name.startswith("/"):
+            continue
+        path: list[str] = []
+        for part in node.name.split("/")[1:-1]:
+            is_child = path and part.startswith(f"{path[-1]}.")
+            path[-1 if is_child else len(path) :] = [part]
+        module = ".".join(path)
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
+            layers |= dict.fromkeys(node.output, module)
+        elif node.op_type in ("Relu", "Clip", "LeakyRelu", "PRelu"):
+            module = layers.get(node.input[0], module)
+        node.name = f"{module}/{node.op_type}"
+    return network
+
+
+def _write_onnx(graph: Graph) -> Path:
+    """The network in a file of an opset that the compiler reads."""
+    try:
+        return graph.onnx(_OPSET)
+    except GraphError as error:
+        try:
+            return graph.onnx(_LAST_OPSET)
+        except GraphError:
+            raise error from None
