@@ -1,11 +1,391 @@
-"""What of a network Sophgo's TPUs cannot do: rules for ``edgeark check`` and before an export."""
+"""What of a network Sophgo's TPUs cannot do: rules for ``edgeark check`` and before an export.
+
+Each was seen on tpu-mlir 1.30.2, and ``test_sophgo_rules.py`` sees it again. Most are of the
+CV18xx, whose compiler backend is older.
+"""
 
 from __future__ import annotations
 
-from ...lint import onnx_file
-from ...lint.rule_set import RuleSet
+import math
+from collections.abc import Iterator
+from itertools import pairwise
 
-cvitek_rules = RuleSet(examples=f"{__package__}.examples")
-cvitek_rules.include(onnx_file.rules)
-sophgo_rules = RuleSet(examples=f"{__package__}.examples")
-sophgo_rules.include(onnx_file.rules)
+import torch
+
+from ....core.messages import format_shape
+from ...graph.network import Op
+from ...lint import common, onnx_file, predicates
+from ...lint.rule_set import RuleSet
+from .chips import BM, CV18XX
+
+rules = RuleSet(examples=f"{__package__}.examples")
+rules.include(onnx_file.rules)
+
+_REFUSED = "the compiler refuses it"
+_WRONG = "the chip's simulator computes something else, without a word"
+_CPU = "it runs on the CPU"
+_MOST_STRIDE = 15  # of a pool along rows
+_MOST_COLUMNS = 31  # of a map whose maximum a pool takes
+_ELSEWHERE = (
+    "build it of convolutions, sums, products and activations, or end the network before it"
+)
+_REFUSED_ORDERS = {
+    *((1, 0, 3, 2), (1, 3, 0, 2), (1, 3, 2, 0), (2, 0, 3, 1)),
+    *((2, 3, 1, 0), (3, 0, 2, 1), (3, 2, 1, 0)),
+}
+_BINARY = ("add", "div", "maximum", "minimum", "mul", "rsub", "sub")
+
+
+@rules.op(
+    *("celu", "selu"),
+    name="unread-operator",
+    reason="the converter does not read it",
+    fix="use ELU, SiLU or GELU",
+)
+def unread_operator(op: Op) -> str | None:
+    return op.kind
+
+
+@rules.op(
+    *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "col2im"),
+    name="unwritten-operator",
+    reason="PyTorch's exporters do not write it in a form that the converter reads",
+    fix="resize without antialias, or upsample by a transposed convolution",
+)
+def unwritten_operator(op: Op) -> str | None:
+    return op.kind.strip("_")
+
+
+@rules.op(
+    *("argmax", "argmin", "asin", "atan", "cdist", "ceil", "cos", "cosh", "erf", "floor", "fmod"),
+    *("frac", "group_norm", "hardshrink", "im2col", "prod", "remainder", "round", "sign", "sin"),
+    *("softshrink", "tan", "threshold", "tril", "triu", "trunc", "einsum", "outer"),
+    name="missing-operator",
+    reason=f"{_REFUSED}, or {_WRONG}",
+    fix=_ELSEWHERE,
+    chips=CV18XX,
+)
+def missing_operator(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@rules.op(
+    *("eq", "ge", "gt", "le", "lt", "ne", "masked_fill", "where"),
+    name="choice",
+    reason=_REFUSED,
+    fix="build it of clamps, ReLU and products",
+    chips=CV18XX,
+)
+def choice(op: Op) -> str | None:
+    return f"a choice by {op.kind.replace('_', ' ')}"
+
+
+@rules.op(
+    *("clamp", "clamp_max", "clamp_max_"),
+    name="open-clamp",
+    reason=_WRONG,
+    fix="name both bounds: x.clamp(-1e4, 0.3)",
+    chips=CV18XX,
+)
+def open_clamp(op: Op) -> str | None:
+    given = op.arguments
+    is_open = op.kind != "clamp" or (given["min"] is None and given["max"] is not None)
+    return "a clamp without a lower bound" if is_open else None
+
+
+@rules.op(
+    "maximum",
+    "minimum",
+    name="broadcast-maximum",
+    reason=_WRONG,
+    fix="expand the smaller operand, or use ReLU: a + (b - a).relu()",
+    chips=CV18XX,
+)
+def broadcast_maximum(op: Op) -> str | None:
+    smaller = [shape for shape in _operands(op) if math.prod(shape) < math.prod(op.shape)]
+    return f"a {op.kind} with {format_shape(smaller[0])}" if smaller and smaller[0] else None
+
+
+@rules.op(
+    *_BINARY,
+    name="scattered-broadcast",
+    reason=_REFUSED,
+    fix="let the axes that are repeated be neighbours, or expand the operand first",
+    chips=CV18XX,
+)
+def scattered_broadcast(op: Op) -> str | None:
+    for shape in _operands(op):
+        full = (1,) * (len(op.shape) - len(shape)) + shape
+        pairs = zip(full, op.shape, strict=True)
+        repeated = [axis for axis, (side, whole) in enumerate(pairs) if side != whole]
+        inside = range(repeated[0], repeated[-1] + 1) if repeated else ()
+        if any(axis not in repeated and op.shape[axis] != 1 for axis in inside):
+            return f"{format_shape(full)} repeated to {format_shape(op.shape)}"
+    return None
+
+
+def _scattered_reduction(op: Op) -> str | None:
+    axes = sorted(axis % len(op.input_shapes[0]) for axis in op.arguments.get("dim") or ())
+    is_apart = any(b - a > 1 for a, b in pairwise(axes))
+    return f"{op.kind} over axes that are no neighbours" if is_apart else None
+
+
+for _chips, _precisions in ((BM, ()), (CV18XX, ("int8",))):
+    rules.op(
+        *("amax", "amin", "mean", "sum"),
+        name="scattered-reduction" if _chips == BM else "int8-scattered-reduction",
+        reason=_WRONG,
+        fix="reduce one axis after the other",
+        chips=_chips,
+        precisions=_precisions,
+    )(_scattered_reduction)
+
+
+@rules.op(
+    *("log_softmax", "exp"),
+    name="int8-exponential",
+    reason=f"eight bits hold no exponential: {_WRONG}",
+    fix="end in the raw map and compute it on the host; a sigmoid or a softmax is fine",
+    chips=CV18XX,
+    precisions=("int8",),
+)
+def int8_exponential(op: Op) -> str | None:
+    return op.kind.replace("_", " ")
+
+
+@rules.op(
+    "layer_norm",
+    name="int8-layer-norm",
+    reason=f"{_WRONG} (not a number)",
+    fix="use BatchNorm2d, or float16",
+    chips=CV18XX,
+    precisions=("int8",),
+)
+def int8_layer_norm(op: Op) -> str | None:
+    return "layer norm of tokens" if len(op.shape) == 3 else None
+
+
+@rules.op(
+    "flip",
+    name="flip-of-axes",
+    reason="the converter dies of a list of axes",
+    fix="flip one axis after the other",
+)
+def flip_of_axes(op: Op) -> str | None:
+    return "a flip of several axes" if len(op.arguments["dims"]) > 1 else None
+
+
+@rules.op(
+    "flip",
+    name="flip",
+    reason=_REFUSED,
+    fix="flip along the last axis, or flip the weights that read it",
+    chips=CV18XX,
+)
+def flip(op: Op) -> str | None:
+    axes = [axis % len(op.shape) for axis in op.arguments["dims"]]
+    wrong = [axis for axis in axes if axis != len(op.shape) - 1]
+    return f"a flip along axis {wrong[0]}" if wrong else None
+
+
+@rules.op(
+    "roll",
+    name="roll",
+    reason="the compiled network dies with SIGABRT",
+    fix="roll along the channels, or join slices with places counted from the front",
+    chips=CV18XX,
+)
+def roll(op: Op) -> str | None:
+    axes = [axis % len(op.shape) for axis in op.arguments["dims"] or [-1]]
+    return "a roll along rows or columns" if any(axis > 1 for axis in axes) else None
+
+
+@rules.op(
+    *("select", "slice", "index"),
+    name="negative-place",
+    reason=_WRONG,
+    fix="count from the front: x[..., 39] of 40 columns",
+    chips=CV18XX,
+)
+def negative_place(op: Op) -> str | None:
+    if op.kind == "index":
+        return predicates.negative_index(op)
+    axis = op.arguments["dim"] % len(op.input_shapes[0])
+    place = op.arguments["index" if op.kind == "select" else "start"]
+    is_negative = isinstance(place, int) and place < 0 and axis > 1
+    return f"a place of {place} on axis {axis}" if is_negative else None
+
+
+@rules.op(
+    "index",
+    "index_select",
+    name="index-list",
+    reason=f"{_REFUSED}, or {_WRONG}",
+    fix="slice and concatenate: torch.cat([x[:, 3:4], x[:, 1:2]], 1)",
+    chips=CV18XX,
+)
+def index_list(op: Op) -> str | None:
+    return "an index list"
+
+
+@rules.op(
+    "repeat_interleave",
+    name="repeat-interleave",
+    reason=_REFUSED,
+    fix="resize by nearest: f.interpolate(x, scale_factor=(1, 2))",
+    chips=CV18XX,
+)
+def repeat_interleave(op: Op) -> str | None:
+    axis = op.arguments.get("dim")
+    is_last = isinstance(axis, int) and axis % len(op.input_shapes[0]) == 3
+    return "repeat_interleave along rows" if is_last else None
+
+
+rules.add(common.dilated_pool("the converter drops the dilation"))
+rules.add(common.negative_padding(_WRONG))
+
+
+@rules.op(
+    *("avg_pool1d", "avg_pool2d"),
+    name="average-ceil-mode",
+    reason=f"it divides the last windows by another number: {_WRONG}",
+    fix="choose kernel, stride and padding that fit the map",
+)
+def average_ceil_mode(op: Op) -> str | None:
+    return predicates.ceiled_average(op)
+
+
+@rules.op(
+    *("avg_pool1d", "avg_pool2d"),
+    name="uncounted-padding",
+    reason=_REFUSED,
+    fix="count the padding: count_include_pad=True, PyTorch's default",
+    chips=CV18XX,
+)
+def uncounted_padding(op: Op) -> str | None:
+    return predicates.uncounted_padding(op)
+
+
+@rules.op(
+    *("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"),
+    name="pool-stride",
+    reason=_REFUSED,
+    fix=f"use steps of at most {_MOST_STRIDE} along rows: several pools, or a smaller map",
+    chips=CV18XX,
+    precisions=("float16",),
+)
+def pool_stride(op: Op) -> str | None:
+    """Of the whole map there is no step; the maximum of all of it is another rule's."""
+    if "adaptive" in op.kind:
+        before, after = op.input_shapes[0][-1], op.shape[-1]
+        step, is_whole = before // max(after, 1), op.shape[-2:] == (1, 1)
+        is_even = before % max(after, 1) == 0
+        step = step if is_even else 0  # uneven ones are refused for that
+    else:
+        step, is_whole = op.stride[1], op.kernel == op.input_shapes[0][-2:]
+    is_large = step > _MOST_STRIDE and not is_whole
+    return f"a pool that steps by {step} along rows" if is_large else None
+
+
+@rules.op(
+    *("adaptive_avg_pool2d", "adaptive_max_pool2d"),
+    name="uneven-pool",
+    reason=_REFUSED,
+    fix="choose sizes that divide the map's, or a pool with a kernel",
+)
+def uneven_pool(op: Op) -> str | None:
+    return predicates.uneven_pool(op)
+
+
+@rules.op(
+    *("adaptive_max_pool2d", "max_pool2d"),
+    name="maximum-of-a-map",
+    reason=_WRONG,
+    fix="write x.amax((2, 3), keepdim=True)",
+    chips=CV18XX,
+)
+def maximum_of_a_map(op: Op) -> str | None:
+    size = op.input_shapes[0][-2:]
+    is_whole = op.shape[-2:] == (1, 1) and ("adaptive" in op.kind or op.kernel == size)
+    is_large = is_whole and size[1] > _MOST_COLUMNS
+    return f"a max pool over all of {format_shape(size)}" if is_large else None
+
+
+@rules.op(
+    *("conv_transpose1d", "conv_transpose2d"),
+    name="dilated-transpose",
+    reason="the compiled network dies with SIGABRT",
+    fix="use a transposed convolution without dilation",
+    chips=CV18XX,
+)
+def dilated_transpose(op: Op) -> str | None:
+    dilation = op.arguments["dilation"]
+    is_dilated = any(side != 1 for side in predicates.expand_to_ntuple(dilation, 2))
+    return f"a transposed convolution with dilation {dilation}" if is_dilated else None
+
+
+@rules.op(
+    *("conv1d", "conv2d", "conv_transpose2d"),
+    name="computed-kernel",
+    reason="the compiler dies with SIGSEGV",
+    fix="multiply and sum instead, or keep the kernel in the weights",
+    chips=CV18XX,
+)
+def computed_kernel(op: Op) -> str | None:
+    is_computed = isinstance(op.arguments["weight"], torch.fx.Node)
+    return "a convolution whose kernel the network computes" if is_computed else None
+
+
+@rules.op(
+    "upsample_bicubic2d",
+    name="bicubic",
+    reason=f"it computes bilinear resizing: {_WRONG}",
+    fix="use nearest or bilinear",
+)
+def bicubic(op: Op) -> str | None:
+    return "bicubic resizing"
+
+
+@rules.op(
+    *("permute", "transpose"),
+    name="permute",
+    reason=_REFUSED,
+    fix="move fewer axes at a time, or end in a map and transpose on the host",
+    chips=CV18XX,
+)
+def permute(op: Op) -> str | None:
+    """Measured on all orders of four axes."""
+    kept = [axis for axis in predicates.axis_order(op) if op.input_shapes[0][axis] != 1]
+    order = tuple(sorted(kept).index(axis) for axis in kept)
+    return f"a permute of four axes to {order}" if order in _REFUSED_ORDERS else None
+
+
+@rules.op(
+    *("cumsum", "topk", "sort", "instance_norm", "grid_sampler", "gather"),
+    *("_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_nearest2d"),
+    name="host-operator",
+    reason=_CPU,
+    fix="resize by a whole factor, use BatchNorm2d, or end the network before it",
+    severity="warning",
+    chips=CV18XX,
+)
+def host_operator(op: Op) -> str | None:
+    if op.kind not in ("upsample_bilinear2d", "upsample_nearest2d"):
+        return op.kind.strip("_").replace("_", " ")
+    before, after = op.input_shapes[0][2:], op.shape[2:]
+    sides = list(zip(before, after, strict=True))
+    is_whole = all(b % a == 0 for a, b in sides)
+    if op.kind == "upsample_bilinear2d":
+        is_larger = is_whole and all(b > a for a, b in sides)
+        is_half = all(2 * b == a for a, b in sides)
+        is_whole = (is_larger or is_half) and not op.arguments["align_corners"]
+    if is_whole:
+        return None
+    return f"resizing of {format_shape(before)} to {format_shape(after)}"
+
+
+def _operands(op: Op) -> Iterator[tuple[int, ...]]:
+    """Shapes of what is combined; a number has ()."""
+    for name in ("self", "input", "other"):
+        if name in op.arguments:
+            yield op.shape_of(name)

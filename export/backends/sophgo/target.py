@@ -18,7 +18,7 @@ from ...targets.isolated import IsolatedTarget, read_placement, write_placement
 from ...targets.untrusted import UNTRUSTED_BYTES
 from ...toolchains import Toolchain, ToolchainError
 from .report import MlirTextError, parse_placement
-from .rules import cvitek_rules, sophgo_rules
+from .rules import rules
 
 HERE = Path(__file__).resolve().parent
 
@@ -52,6 +52,9 @@ class TpuMlir(IsolatedTarget):
     toolchain = TOOLCHAIN
     algorithms = ("mse", "percentile", "minmax")
     simulated_macs: ClassVar[dict[str, float]]  # some ten minutes on one core, by chip
+
+    def rules(self) -> tuple[Rule, ...]:
+        return rules.of(self.chip or "")
 
     def convert(self, job: Conversion) -> Artifact:
         spec, out = job.graph.spec, job.out
@@ -137,9 +140,6 @@ class Cvitek(TpuMlir):
             return Limits(sqnr_db=30.0, metric_drop=0.001)
         return super().limits(precision)
 
-    def rules(self) -> tuple[Rule, ...]:
-        return cvitek_rules.of(self.chip or "")
-
 
 class Sophgo(TpuMlir):
     """The BM168x of servers and boxes."""
@@ -149,9 +149,6 @@ class Sophgo(TpuMlir):
     precisions = ("float32", "float16", "int8")
     chips = ("bm1684x", "bm1688")
     simulated_macs: ClassVar[dict[str, float]] = {"bm1684x": 20e9, "bm1688": 60e9}
-
-    def rules(self) -> tuple[Rule, ...]:
-        return sophgo_rules.of(self.chip or "")
 
 
 def name_by_modules(network: onnx.ModelProto) -> onnx.ModelProto:
