@@ -35,6 +35,13 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x, (12, 20), mode="bilinear", antialias=True),
         smaller,
     ),
+    Example(
+        "kept-logsumexp",
+        lambda x: x.logsumexp(1, keepdim=True),
+        lambda x: x.logsumexp(1),
+        head=0,
+    ),
+    Example("wrong-operator", lambda x: torch.fmod(x, 2.0), lambda x: x * 0.5, chips=BM),
     _Cv("missing-operator", torch.sin, torch.tanh),
     _Cv("missing-operator", torch.erf, f.gelu),
     _Cv("missing-operator", torch.atan, torch.sigmoid),
@@ -81,7 +88,7 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.interpolate(x, scale_factor=(1, 2)),
     ),
     Example("dilated-pool", DILATED, SAME_SIZE),
-    _Cv("negative-padding", lambda x: f.pad(x, (-1, 0, 1, -1)), lambda x: x[..., 1:39]),
+    Example("negative-padding", lambda x: f.pad(x, (-1, 0, 1, -1)), lambda x: x[..., 1:39]),
     Example("average-ceil-mode", nn.AvgPool2d(3, 2, 0, ceil_mode=True), nn.AvgPool2d(3, 2, 0)),
     _Cv(
         "uncounted-padding",

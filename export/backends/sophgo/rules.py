@@ -47,6 +47,27 @@ def unread_operator(op: Op) -> str | None:
 
 
 @rules.op(
+    "logsumexp",
+    name="kept-logsumexp",
+    reason="the converter loses its result",
+    fix="leave keepdim out and add the axis behind it: x.logsumexp(1)[:, None]",
+)
+def kept_logsumexp(op: Op) -> str | None:
+    return "logsumexp with keepdim=True" if op.arguments["keepdim"] else None
+
+
+@rules.op(
+    *("einsum", "fmod", "remainder"),
+    name="wrong-operator",
+    reason=f"{_REFUSED}, or {_WRONG}",
+    fix="write an einsum as matmul; compute remainders on the host",
+    chips=BM,
+)
+def wrong_operator(op: Op) -> str | None:
+    return op.kind
+
+
+@rules.op(
     *("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "col2im"),
     name="unwritten-operator",
     reason="PyTorch's exporters do not write it in a form that the converter reads",
@@ -125,7 +146,9 @@ def scattered_broadcast(op: Op) -> str | None:
 
 
 def _scattered_reduction(op: Op) -> str | None:
-    axes = sorted(axis % len(op.input_shapes[0]) for axis in op.arguments.get("dim") or ())
+    sides = op.input_shapes[0]
+    axes = sorted(axis % len(sides) for axis in op.arguments.get("dim") or ())
+    axes = [axis for axis in axes if sides[axis] != 1]
     is_apart = any(b - a > 1 for a, b in pairwise(axes))
     return f"{op.kind} over axes that are no neighbours" if is_apart else None
 
@@ -184,8 +207,8 @@ def flip_of_axes(op: Op) -> str | None:
 )
 def flip(op: Op) -> str | None:
     axes = [axis % len(op.shape) for axis in op.arguments["dims"]]
-    wrong = [axis for axis in axes if axis != len(op.shape) - 1]
-    return f"a flip along axis {wrong[0]}" if wrong else None
+    is_wrong = len(axes) == 1 and axes[0] != len(op.shape) - 1  # several are another rule's
+    return f"a flip along axis {axes[0]}" if is_wrong else None
 
 
 @rules.op(
@@ -204,7 +227,7 @@ def roll(op: Op) -> str | None:
     *("select", "slice", "index"),
     name="negative-place",
     reason=_WRONG,
-    fix="count from the front: x[..., 39] of 40 columns",
+    fix="count from the front, as x[..., 39] of 40 columns",
     chips=CV18XX,
 )
 def negative_place(op: Op) -> str | None:
@@ -269,22 +292,25 @@ def uncounted_padding(op: Op) -> str | None:
 @rules.op(
     *("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"),
     name="pool-stride",
-    reason=_REFUSED,
-    fix=f"use steps of at most {_MOST_STRIDE} along rows: several pools, or a smaller map",
+    reason=f"{_REFUSED}, or {_WRONG}",
+    fix=f"use steps of at most {_MOST_STRIDE}: several pools, or a smaller map",
     chips=CV18XX,
     precisions=("float16",),
 )
 def pool_stride(op: Op) -> str | None:
-    """Of the whole map there is no step; the maximum of all of it is another rule's."""
+    """Of the whole map there is no step; the maximum of all of it is another rule's.
+
+    Long steps along columns are not refused: they are computed wrongly.
+    """
     if "adaptive" in op.kind:
-        before, after = op.input_shapes[0][-1], op.shape[-1]
-        step, is_whole = before // max(after, 1), op.shape[-2:] == (1, 1)
-        is_even = before % max(after, 1) == 0
-        step = step if is_even else 0  # uneven ones are refused for that
+        sides = zip(op.input_shapes[0][-2:], op.shape[-2:], strict=True)
+        steps, is_whole = tuple(a // b for a, b in sides), op.shape[-2:] == (1, 1)
+        if predicates.uneven_pool(op):  # refused for that
+            return None
     else:
-        step, is_whole = op.stride[1], op.kernel == op.input_shapes[0][-2:]
-    is_large = step > _MOST_STRIDE and not is_whole
-    return f"a pool that steps by {step} along rows" if is_large else None
+        steps, is_whole = op.stride, op.kernel == op.input_shapes[0][-2:]
+    is_large = steps[0] > _MOST_COLUMNS or steps[1] > _MOST_STRIDE
+    return f"a pool that steps by {format_shape(steps)}" if is_large and not is_whole else None
 
 
 @rules.op(
