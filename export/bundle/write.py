@@ -117,7 +117,8 @@ def _program_of(
     if board is None:
         raise BundleError(
             f"no board program for {target.full_name}; there are ones for the targets with a "
-            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, web, k210"
+            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, "
+            "cvitek, web, k210"
         )
     known = board.languages
     for language in languages:

@@ -146,6 +146,7 @@ def stand_in_options(name: str, bundle: Path) -> list[str]:
         "ncnn": [f"-Dncnn_DIR={home}", f"-DSTAND_IN_LIBRARY={library}"],
         "opencv": [f"-DOpenCV_DIR={home}", f"-DSTAND_IN_LIBRARY={library}"],
         "litert": [f"-DTFLITE_INCLUDE={home / 'include'}", f"-DTFLITE_LIBRARY={library}"],
+        "cvitek": [f"-DCVIRUNTIME_INCLUDE={home / 'include'}", f"-DCVIRUNTIME_LIBRARY={library}"],
         "rknn": [f"-DRKNN_INCLUDE={home / 'include'}", f"-DRKNN_LIBRARY={library}"],
     }[name]
 

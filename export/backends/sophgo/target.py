@@ -14,6 +14,7 @@ from ...graph.onnx_files import fold_sizes
 from ...graph.onnx_passes import count_macs
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence, Limits, Placement, Precision, RunResult
+from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, read_placement, write_placement
 from ...targets.untrusted import UNTRUSTED_BYTES
 from ...toolchains import Toolchain, ToolchainError
@@ -37,6 +38,7 @@ _TABLE = "source/calibration_table"
 _PLACEMENT = "source/placement.json"
 _DEVICE_BYTES = 5 * 2**30  # a simulator reserves the chip's memory, most of which nobody touches
 _MODES = {"float32": "F32", "float16": "F16", "int8": "INT8"}
+_BOARD = BoardRuntime(HERE / "board", input_type="uint8", normalized_by="model")
 
 
 class TpuMlir(IsolatedTarget):
@@ -126,6 +128,11 @@ class Cvitek(TpuMlir):
     precisions = ("float16", "int8")
     chips = ("cv181x", "cv180x", "cv183x", "cv184x")
     simulated_macs: ClassVar[dict[str, float]] = dict.fromkeys(chips, 200e9)
+
+    def __init__(self, chip: str | None = None) -> None:
+        super().__init__(chip)
+        if self.suffix == "cvimodel":
+            self.board = _BOARD  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def suffix(self) -> str:

@@ -122,3 +122,10 @@ def test_rknn_int8(network: Callable[[str], Network], tmp_path: Path) -> None:
     assert "output 0 float 0" in board.check("--copy", "1")
     assert "output 2 float 1" in board.check("--copy", "1", "--float", "1")
     assert "set_io_mem output 1 type 0 format 0" in board.check("--float", "1")
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v1_025", "yolov5n"])
+def test_cvitek(model: str, network: Callable[[str], Network], tmp_path: Path) -> None:
+    """Raw pixels, a plane a channel; outputs are found by their names."""
+    board = make_board(network(model), "cvitek:cv181x", tmp_path, precision="int8")
+    assert board.check() == ["register model.onnx", *["forward"] * 4, "cleanup"]
