@@ -37,6 +37,7 @@ _NETWORK = "source/model.onnx"
 _TABLE = "source/calibration_table"
 _PLACEMENT = "source/placement.json"
 _DEVICE_BYTES = 5 * 2**30  # a simulator reserves the chip's memory, most of which nobody touches
+_DEFAULTS = {"detection": "minmax"}  # a clipped score is a lost box
 _MODES = {"float32": "F32", "float16": "F16", "int8": "INT8"}
 _BOARD = BoardRuntime(HERE / "board", input_type="uint8", normalized_by="model")
 
@@ -68,7 +69,7 @@ class TpuMlir(IsolatedTarget):
             **job.normalization,
             "shape": list(spec.input_shape),
             "mode": self.mode(job.precision),
-            "algorithm": job.quantization.algorithm or self.algorithms[0],
+            "algorithm": job.quantization.algorithm or _DEFAULTS.get(spec.task, self.algorithms[0]),
             "output_shapes": [list(shape) for shape in job.graph.output_shapes],
         }
         arguments: dict[str, Any] = {

@@ -35,6 +35,7 @@ CASES: list[tuple[str, Precision]] = [
     ("qnn:v73", "float16"),
     ("qnn:v73", "int8"),
     ("tflm", "int8"),
+    ("cvitek:cv181x", "int8"),
 ]
 # The runtime reads edgeark's own file there: of ONNX, or with ranges that edgeark has chosen.
 NOT_CONVERTED = [("onnxruntime", "float32"), ("mnn", "int8"), ("opencv", "float32")]
