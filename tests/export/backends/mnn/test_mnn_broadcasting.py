@@ -9,7 +9,7 @@ import pytest
 import torch
 from edgeark.export.graph.files import Graph
 from edgeark.export.results.compare import compare
-from edgeark.export.targets.base import Conversion
+from edgeark.export.targets.base import Conversion, Precision
 from support.settled import SPEC, make_images
 from support.target_base import installed_target
 from torch import Tensor, nn
@@ -50,9 +50,8 @@ class Forms(nn.Module):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_sums_and_choices_answer_as_pytorch(precision: str, tmp_path: Path) -> None:
+def test_sums_and_choices_answer_as_pytorch(precision: Precision, tmp_path: Path) -> None:
     target = installed_target("mnn")
-    assert precision == "float32" or precision == "float16"
     graph = Graph(Forms(), SPEC, tmp_path)
     artifact = target.convert(Conversion(graph, precision, tmp_path, tmp_path / "log.txt", None))
     images = make_images(2, SPEC.input_shape[1:], seed=0)
