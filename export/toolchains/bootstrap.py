@@ -103,7 +103,10 @@ def _answer(folder, job, load_worker) -> None:
 
 
 def load(name, path):
-    """The module in a file."""
+    """The module in a file; what lies beside it can be imported by name."""
+    beside = os.path.dirname(os.path.abspath(path))
+    if beside not in sys.path:
+        sys.path.append(beside)  # last: the environment's own packages come first
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -20,7 +20,7 @@ from ai_edge_litert.interpreter import Interpreter
 def preload(function, arguments):
     if function == "convert":
         _add_packages(arguments["packages"])
-        for name in ("litert_torch", "ai_edge_quantizer.quantizer"):
+        for name in ("litert_torch", "litert_forms", "ai_edge_quantizer.quantizer"):
             importlib.import_module(name)
 
 
@@ -125,189 +125,19 @@ class _Runner:
 
 
 def _convert(program, layout, path):
+    import litert_forms
     import litert_torch
     import torch
 
     exported = torch.export.load(program)
     (example,), _ = exported.example_inputs
-    network = _mended(exported.module())
+    network = litert_forms.mend(exported.module())
     if layout == "NHWC":
         maps = [i for i, output in enumerate(_answers(network, example)) if output.ndim == 4]
         network = litert_torch.to_channel_last_io(network, args=[0], outputs=maps)
         example = example.permute(0, 2, 3, 1).contiguous()
     litert_torch.convert(network, (example,)).export(path)
     _mend_nearest(path)
-
-
-def _mended(network):
-    """The same network, with equal forms of what litert-torch converts wrongly or not at all."""
-    from torch import fx
-
-    graph, forms = network.graph, _forms()
-    tracer = fx.proxy.GraphAppendingTracer(graph)
-
-    def proxy(node):
-        return fx.Proxy(node, tracer)
-
-    for node in list(graph.nodes):
-        if node.target not in forms:
-            continue
-        with graph.inserting_before(node):
-            arguments, named = fx.map_arg((node.args, node.kwargs), proxy)
-            other = forms[node.target](node, *arguments, **named)
-        if other is None:
-            continue
-        if isinstance(other, tuple):
-            for user in list(node.users):  # each picks one of the results
-                user.replace_all_uses_with(other[user.args[1]].node)
-                graph.erase_node(user)
-        else:
-            other.node.meta.setdefault("val", node.meta["val"])  # of which the next form asks
-            node.replace_all_uses_with(other.node)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
-    network.recompile()
-    return network
-
-
-def _forms():
-    """By operator: what takes its node and arguments and gives the same; None leaves it."""
-    from torch import ops
-
-    aten = ops.aten
-    return {
-        aten.view.default: lambda node, x, shape: x.reshape(shape),  # moved channels: no view
-        aten.repeat.default: _repeated,
-        aten.tile.default: _repeated,
-        aten.expand.default: _expanded,
-        aten.expand_as.default: _expanded,
-        aten.lift_fresh_copy.default: lambda node, x: x,  # of constants that forward() makes
-        aten.detach_.default: lambda node, x: x,
-        aten.pow.Tensor_Scalar: _power,
-        aten.pow.Scalar: _power,
-        aten.square.default: _power,
-        aten.topk.default: _largest,
-        aten.sort.default: _sorted,
-        aten.argsort.default: lambda node, x, *how: _sorted(node, x, *how)[1],
-        aten.adaptive_max_pool2d.default: _adaptive_maximum,
-        aten.conv_transpose2d.input: _transposed,
-    }
-
-
-def _shape(x):
-    return list(x.node.meta["val"].shape)
-
-
-def _constant(node, name, tensor):
-    """In the graph, as a buffer of the network's."""
-    from torch import fx
-
-    graph, network = node.graph, node.graph.owning_module
-    name = f"{node.name}_{name}"
-    network.register_buffer(name, tensor)
-    return fx.Proxy(graph.get_attr(name), fx.proxy.GraphAppendingTracer(graph))
-
-
-def _repeated(node, x, counts):
-    """Concatenations: a repetition's counts are not moved to the end with the channels."""
-    import torch
-
-    rank = len(_shape(x))
-    if len(counts) > rank:  # new axes, behind which the converter moves nothing
-        return None
-    for axis, count in enumerate(counts, rank - len(counts)):
-        if count > 1:
-            x = torch.cat([x] * count, axis)
-    return x
-
-
-def _expanded(node, x, *_, **__):
-    """Nothing where arithmetic expands it by itself, else concatenations."""
-    before, after = _shape(x), list(node.meta["val"].shape)
-    if len(before) != len(after):
-        return None
-    if all(_is_joined(user, node, after) for user in node.users):
-        return x
-    return _repeated(node, x, [new if new != old else 1 for old, new in zip(before, after)])
-
-
-def _is_joined(user, node, shape):
-    """Whether an operator reads ``node`` beside another tensor that has the whole ``shape``."""
-    from torch import ops
-
-    aten = ops.aten
-    arithmetic = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
-    others = [one for one in user.all_input_nodes if one is not node]
-    return user.target in arithmetic and any(list(o.meta["val"].shape) == shape for o in others)
-
-
-def _power(node, x, y=2):
-    """LiteRT's powers end at four axes."""
-    from torch import fx
-
-    if node.meta["val"].ndim <= 4:
-        return None
-    if not isinstance(y, fx.Proxy) and y in (2, 3):
-        return x * x if y == 2 else x * x * x
-    flat = [one.flatten() if isinstance(one, fx.Proxy) else one for one in (x, y)]
-    return (flat[0] ** flat[1]).reshape(list(node.meta["val"].shape))
-
-
-def _largest(node, x, k, dim=-1, largest=True, is_sorted=True):
-    """With both results in use; of the values alone LiteRT has no operator."""
-    import torch
-
-    _, places = torch.topk(x, k, dim, largest, is_sorted)
-    return x.gather(dim, places), places
-
-
-def _sorted(node, x, dim=-1, descending=False):
-    return _largest(node, x, _shape(x)[dim], dim, descending)
-
-
-def _adaptive_maximum(node, x, size):
-    """The maxima of slices, along each column first; None where their places are wanted."""
-    import torch
-
-    if any(user.args[1] != 0 and user.users for user in node.users):
-        return None
-    for axis, n, m in zip((-2, -1), _shape(x)[-2:], size):
-        ends = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-        parts = [x.narrow(axis, a, b - a).amax(axis, keepdim=True) for a, b in ends]
-        x = torch.cat(parts, axis) if m > 1 else parts[0]
-    return x, x
-
-
-def _transposed(node, x, weight, bias=None, stride=1, padding=0, more=0, groups=1, dilation=1):
-    """Without padding, and cropped; a dilated kernel is written out with its zeros."""
-    import torch
-
-    step, pad, extra, holes = (
-        [value] * 2 if isinstance(value, int) else (list(value) * 2)[:2]
-        for value in (stride, padding, more, dilation)
-    )
-    kernel = _shape(weight)[2:]
-    is_read = all(
-        s == 1 or (d == 1 and (p == 0 or (2 * p == k - s and e == 0)))
-        for k, s, p, e, d in zip(kernel, step, pad, extra, holes)
-    )
-    if is_read:
-        return None
-    for axis, (k, d) in enumerate(zip(kernel, holes), 2):
-        if d > 1 and k > 1:
-            spread = torch.zeros(k, (k - 1) * d + 1)
-            spread[torch.arange(k), torch.arange(k) * d] = 1
-            spread = _constant(node, f"holes{axis}", spread)
-            weight = (weight.transpose(axis, -1) @ spread).transpose(axis, -1)
-    y = torch.conv_transpose2d(x, weight, None, step, groups=groups)
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel, holes)]
-    for axis, (n, s, span, p, e) in enumerate(zip(_shape(x)[2:], step, spans, pad, extra), 2):
-        have, want = (n - 1) * s + span - p, (n - 1) * s + span - 2 * p + e
-        y = y.narrow(axis, p, min(have, want))
-        if want > have:
-            ends = [0, want - have] if axis == 3 else [0, 0, 0, want - have]
-            y = torch.nn.functional.pad(y, ends)
-    return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
 def _mend_nearest(path):

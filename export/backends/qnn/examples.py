@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from ...lint.examples import Example, Layer
+from ...lint.examples import Example
 from ...lint.shared_examples import (
     ANTIALIAS,
     CIRCULAR,
@@ -22,7 +22,7 @@ _SLOPES = torch.arange(8.0) / 8
 class _InVolume(nn.Module):
     """A layer on a map as a volume of one slice."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer) -> None:
         super().__init__()
         self.layer = layer
 

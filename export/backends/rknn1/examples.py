@@ -31,8 +31,8 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _Example(
         "pytorch-route-alone",
+        lambda x: f.max_pool2d(x, 3, 2, ceil_mode=True),
         lambda x: f.max_pool2d(x, 2, ceil_mode=True),
-        lambda x: f.max_pool2d(x, 2),
     ),
     _Example(
         "pytorch-route-alone",

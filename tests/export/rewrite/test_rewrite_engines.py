@@ -27,6 +27,8 @@ LEFT = {
             "ne of floats",
             "bicubic grid_sample",
             "grid_sample with reflection",
+            "a transposed 3-D convolution",
+            "a 3-D convolution with dilation [2, 2, 2]",
         ),
     },
     "openvino": {f"{kind} between two max pools" for kind in ("gelu", "silu", "hardswish")},
