@@ -11,7 +11,7 @@ import numpy as np
 
 from ..results.folder import staged_folder
 from ..results.manifest import Manifest
-from ..targets import find_target
+from ..targets import every_target, find_target
 from ..targets.base import Precision, Target
 from ..targets.board import LANGUAGES, BoardRuntime, Bundle, Language
 from ..targets.templates import open_templates
@@ -110,15 +110,18 @@ def require_program(target: Target, languages: Sequence[str], *, nn_archive: boo
         raise BundleError(f"{target.full_name} has a program of its own kind: leave out --lang")
 
 
+def _has_program(target: Target) -> bool:
+    return target.board is not None or type(target).write_bundle is not Target.write_bundle
+
+
 def _program_of(
     target: Target, languages: Sequence[str]
 ) -> tuple[BoardRuntime, tuple[Language, ...]]:
     board = target.board
     if board is None:
+        able = dict.fromkeys(t.name for t in every_target() if _has_program(t))
         raise BundleError(
-            f"no board program for {target.full_name}; there are ones for the targets with a "
-            "runtime: onnxruntime, opencv, openvino, mnn, ncnn, litert, executorch, rknn, "
-            "cvitek, web, k210"
+            f"no board program for {target.full_name}; there are ones for {', '.join(able)}"
         )
     known = board.languages
     for language in languages:
