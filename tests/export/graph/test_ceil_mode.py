@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,57 +12,12 @@ import onnx
 import pytest
 import torch
 from edgeark.export.graph.ceil_mode import settle_ceil_mode
-from edgeark.export.graph.files import Graph, write_onnx
+from edgeark.export.graph.files import write_onnx
 from edgeark.export.graph.onnx_session import open_session
 from edgeark.export.graph.trace_forms import plain_forms
-from edgeark.export.lint import check
-from edgeark.export.results.compare import compare
-from edgeark.export.targets.base import Conversion
 from onnx import TensorProto, helper
-from support.settled import SPEC, make_images
-from support.target_base import installed_target
 from torch import Tensor, nn
 from torch.nn import functional as f
-
-SIZE = (16, 24)  # of the map behind the network's first layer: 8x12
-
-
-class Pools(nn.Module):
-    """Windows that fit, that are left out, that count, and one left out beside one that counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Conv2d(3, 16, 3, 2, 1)
-        self.heads = nn.ModuleList(nn.Conv2d(16, 4, 1) for _ in range(4))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.first(x)
-        maps = (
-            f.max_pool2d(x, 2, 2, ceil_mode=True),
-            f.max_pool2d(x, 3, (3, 2), (1, 0), ceil_mode=True),
-            f.max_pool2d(x, 3, (3, 2), 1, ceil_mode=True),
-            f.avg_pool2d(x, 3, (3, 1), 1, ceil_mode=True),
-        )
-        return tuple(head(each) for head, each in zip(self.heads, maps, strict=True))
-
-
-TARGETS = "onnxruntime opencv opencv5 mnn ncnn openvino web litert executorch rknn:rk3588"
-
-
-@pytest.mark.parametrize("name", TARGETS.split())
-def test_engines_answer_with_pytorchs_shapes_and_values(name: str, tmp_path: Path) -> None:
-    target = installed_target(name)
-    precision = target.supported_precisions()[0]
-    graph = Graph(Pools(), replace(SPEC, input_size=SIZE), tmp_path)
-    findings = check(graph.network, target.rules(), name)
-    assert [one for one in findings if one.severity == "error"] == []
-    artifact = target.convert(Conversion(graph, precision, tmp_path, tmp_path / "log.txt", None))
-    images = make_images(2, (3, *SIZE), seed=0)
-    result = target.run(artifact, images, tmp_path / "log.txt")
-    assert result is not None
-    enough = 100 if precision == "float32" else 35
-    assert compare(graph.reference(images), result.outputs).sqnr_db > enough
 
 
 def draw_pool(rng: random.Random) -> tuple[Callable[[Tensor], Tensor], Tensor]:

@@ -1,7 +1,8 @@
-"""Sums, differences, quotients and choices with constants, on either side and along any axis.
+"""What converters have misread without a word, on every engine: constants, pools and padding.
 
-Converters fuse them with the layer in front, and have taken a row for a bias or the constant for
-the map.
+They fuse sums and quotients with the layer in front, and have taken a row for a bias or a
+constant for the map; keep a last window of ``ceil_mode`` that PyTorch leaves out; and pad int8
+maps with 0, which is not the number that stands for zero there.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from edgeark.export.targets.base import Conversion, Precision, Target
 from support.settled import SPEC, make_images
 from support.target_base import installed_target
 from torch import Tensor, nn
+from torch.nn import functional as f
 
 CHANNELS = 20
 Parameter = Callable[..., Tensor]
 Form = Callable[[Tensor, Parameter], Tensor]
 
 # Behind a layer with 20 channels, of 12x20 pixels: a row, a column and a bias, each of 20 values.
-FORMS: dict[str, Form] = {
+CONSTANTS: dict[str, Form] = {
     "a row": lambda x, p: x + p(1, 1, 1, 20),
     "a row, short": lambda x, p: x + p(20),
     "a row first": lambda x, p: p(1, 1, 1, 20) + x,
@@ -52,6 +54,25 @@ FORMS: dict[str, Form] = {
 }
 
 
+# Of the 20 columns the last window is left out; of the 12 rows it fits, or counts.
+POOLS: dict[str, Form] = {
+    "windows that fit": lambda x, p: f.max_pool2d(x, 2, 2, ceil_mode=True),
+    "a window left out": lambda x, p: f.max_pool2d(x, (2, 3), (2, 3), (0, 1), ceil_mode=True),
+    "one left out, one counts": lambda x, p: f.max_pool2d(x, 3, 3, 1, ceil_mode=True),
+    "a mean left out": lambda x, p: f.avg_pool2d(x, (2, 3), (2, 3), (0, 1), ceil_mode=True),
+}
+AVERAGES: dict[str, Form] = {
+    "padded": lambda x, p: f.avg_pool2d(x, 3, 2, 1),
+    "padded, of stride 1": lambda x, p: f.avg_pool2d(x, 3, 1, 1),
+    "padded before": lambda x, p: f.avg_pool2d(f.pad(x, [1] * 4), 2),
+}
+DEEP: dict[str, Form] = {
+    "padded rows": lambda x, p: f.avg_pool1d(x.flatten(2), 3, 1, 1),
+    "padded volumes": lambda x, p: f.avg_pool3d(x[:, None], 3, 1, 1)[:, 0],
+}
+FORMS = CONSTANTS | POOLS | AVERAGES | DEEP
+
+
 class Forms(nn.Module):
     """Each form as an output of its own."""
 
@@ -68,25 +89,28 @@ class Forms(nn.Module):
 
 
 _FLOAT32 = [
-    *("onnxruntime", "opencv", "opencv5", "mnn", "ncnn", "openvino"),
+    *("onnxruntime", "opencv", "opencv5", "mnn", "ncnn", "openvino", "web"),
     *("litert", "litert-nchw", "executorch"),
 ]
-CASES: list[tuple[str, Precision, int]] = [
-    *((name, "float32", 90) for name in _FLOAT32),
-    ("mnn", "float16", 35),
-    ("rknn:rk3588", "float16", 35),
-    ("onnxruntime", "int8", 15),
-    ("openvino", "int8", 15),
+CASES: list[tuple[str, Precision, int, dict[str, Form]]] = [
+    *((name, "float32", 90, CONSTANTS | POOLS) for name in _FLOAT32),
+    ("mnn", "float16", 35, CONSTANTS),
+    ("rknn:rk3588", "float16", 35, CONSTANTS | POOLS),
+    ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES),
+    ("openvino", "int8", 15, CONSTANTS | AVERAGES | DEEP),
+    *((name, "int8", 15, AVERAGES) for name in ("mnn", "litert", "executorch", "rknn:rv1106")),
 ]
 
 
-@pytest.mark.parametrize(("name", "precision", "enough"), CASES)
-def test_constants_are_operands_as_in_pytorch(
-    name: str, precision: Precision, enough: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "precision", "enough", "forms"), CASES, ids=lambda value: str(value)[:16]
+)
+def test_the_engine_answers_as_pytorch(
+    name: str, precision: Precision, enough: int, forms: dict[str, Form], tmp_path: Path
 ) -> None:
     target = installed_target(name)
-    fits = [form for form in FORMS if not _errors(form, target)]
-    assert len(fits) >= len(FORMS) - 3
+    fits = [form for form in forms if not _errors(form, target)]
+    assert len(fits) >= len(forms) - 3
     graph = Graph(Forms(fits), SPEC, tmp_path)
     shape = SPEC.input_shape[1:]
     calibration = make_images(16, shape, seed=1) if precision == "int8" else None
