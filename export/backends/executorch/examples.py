@@ -152,4 +152,16 @@ EXAMPLES: tuple[Example, ...] = (
         nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(8, 4, 4, 2, 1)),
         precision="int8",
     ),
+    Example(
+        "int8-padding",
+        lambda x: f.max_pool2d(f.pad(x, (1, 1, 1, 1)), 2),
+        lambda x: f.max_pool2d(x, 2, 2, 1),
+        precision="int8",
+    ),
+    Example(
+        "int8-padding",
+        lambda x: f.pad(x, (0, 1, 0, 1)).relu(),
+        nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 4, 3, 2)),
+        precision="int8",
+    ),
 )

@@ -216,3 +216,17 @@ def int8_stop(op: Op) -> str | None:
 def int8_grouped_rows(op: Op) -> str | None:
     groups = op.arguments["groups"]
     return None if groups == 1 else f"a transposed 1-D convolution of {groups} groups"
+
+
+@rules.op(
+    "pad",
+    name="int8-padding",
+    severity="warning",
+    reason="in int8, in front of anything but a convolution, a sum or a product, ExecuTorch's "
+    "runtime stops there",
+    fix="let the layer pad: nn.MaxPool2d(2, 2, 1)",
+)
+def int8_padding(op: Op) -> str | None:
+    known = ("conv2d", "add", "mul")
+    fits = op.users and not op.is_output and all(user.kind in known for user in op.users)
+    return None if fits else "padding in front of another layer"

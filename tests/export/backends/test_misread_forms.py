@@ -98,7 +98,7 @@ CASES: list[tuple[str, Precision, int, dict[str, Form]]] = [
     ("rknn:rk3588", "float16", 35, CONSTANTS | POOLS),
     ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES),
     ("openvino", "int8", 15, CONSTANTS | AVERAGES | DEEP),
-    *((name, "int8", 15, AVERAGES) for name in ("mnn", "litert", "executorch", "rknn:rv1106")),
+    *((name, "int8", 15, AVERAGES) for name in ("mnn", "litert", "rknn:rv1106")),
 ]
 
 
