@@ -23,6 +23,7 @@ def preload(function, arguments):
 
 
 def _load(path):
+    sys.path.append(str(Path(path).parent))  # as the bootstrap does, for what lies beside it
     spec = importlib.util.spec_from_file_location("worker", path)
     assert spec and spec.loader
     worker = importlib.util.module_from_spec(spec)
