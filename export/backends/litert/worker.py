@@ -125,19 +125,25 @@ class _Runner:
 
 
 def _convert(program, layout, path):
-    import litert_forms
     import litert_torch
     import torch
 
     exported = torch.export.load(program)
     (example,), _ = exported.example_inputs
-    network = litert_forms.mend(exported.module())
+    network = _mended(exported.module())
     if layout == "NHWC":
         maps = [i for i, output in enumerate(_answers(network, example)) if output.ndim == 4]
         network = litert_torch.to_channel_last_io(network, args=[0], outputs=maps)
         example = example.permute(0, 2, 3, 1).contiguous()
     litert_torch.convert(network, (example,)).export(path)
     _mend_nearest(path)
+
+
+def _mended(network):
+    """The same network, with equal forms of what litert-torch converts wrongly or not at all."""
+    import litert_forms
+
+    return litert_forms.mend(network)
 
 
 def _mend_nearest(path):

@@ -24,6 +24,8 @@ MENDS: list[tuple[str, Function]] = [
     ("_mended", lambda x: x.view(x.shape[0], -1)),
     ("_mended", lambda x: x.repeat(1, 2, 1, 1).repeat(1, 1, 2, 1)),
     ("_mended", lambda x: x.tile(2, 3)),
+    ("_mended", lambda x: 1 - x),
+    ("_mended", lambda x: torch.arange(1.0, 41.0) - x),
     ("_mended", lambda x: x.view(len(x), 2, -1, *x.shape[2:]).pow(2).flatten(1, 2)),
     ("_mended", lambda x: x.view(len(x), 2, -1, *x.shape[2:]).abs().pow(1.5).flatten(1, 2)),
     ("_mended", lambda x: (2.0 ** x.view(len(x), 2, -1, *x.shape[2:])).flatten(1, 2)),
