@@ -104,15 +104,16 @@ def ceiled_average(op: Op) -> str | None:
 
 def adds_windows(op: Op) -> bool:
     """Whether ``ceil_mode`` makes a pool's answer larger than it is without."""
-    given, dims = op.arguments, len(op.input_shapes[0]) - 2
+    given, dims = op.arguments, next(int(n) for n in "123" if f"{n}d" in op.kind)
+    size, after = op.shape_of("self")[-dims:], op.shape[-dims:]
     kernels, paddings, dilations = (
         expand_to_ntuple(given.get(name, 1), dims)
         for name in ("kernel_size", "padding", "dilation")
     )
     strides = expand_to_ntuple(given["stride"], dims) or kernels
-    along = zip(op.input_shapes[0][2:], kernels, strides, paddings, dilations, strict=True)
+    along = zip(size, kernels, strides, paddings, dilations, strict=True)
     floor = [(n + 2 * p - (k - 1) * d - 1) // step + 1 for n, k, step, p, d in along]
-    return bool(given["ceil_mode"]) and [*op.shape[2:]] != floor
+    return bool(given["ceil_mode"]) and [*after] != floor
 
 
 def uneven_pool(op: Op) -> str | None:

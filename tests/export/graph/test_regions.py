@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from edgeark.export.graph.network import Network, capture_network
+from edgeark.export.graph.network import Network, RandomNumbersError, capture_network
 from edgeark.export.lint import check
 from edgeark.export.rewrite import rewrite
 from edgeark.export.targets import find_target, find_targets
@@ -97,12 +97,19 @@ def test_a_folded_mask_keeps_its_values() -> None:
     assert bool(where.arguments["condition"].all())
 
 
-def test_what_is_random_or_written_over_is_not_computed() -> None:
-    def noisy(net: Calls, x: Tensor) -> Tensor:
+def test_a_constant_that_is_written_over_is_no_activation() -> None:
+    def holed(net: Calls, x: Tensor) -> Tensor:
         ones = torch.ones(1, 4, 8, 8)
         ones[..., 0] = 0
-        return x * ones + torch.rand(1, 4, 8, 8)
+        return x * ones
 
-    model = Calls(noisy).eval()
-    network = capture_network(model, SHAPE)
-    assert "rand" in kinds(network)
+    assert kinds(capture_network(Calls(holed).eval(), SHAPE)) == ["conv2d", "mul"]
+
+
+def test_random_numbers_in_a_region_are_seen() -> None:
+    def noisy(net: Calls, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return x + torch.rand(1, 4, 8, 8)
+
+    with pytest.raises(RandomNumbersError, match="rand draws random numbers"):
+        capture_network(Calls(noisy).eval(), SHAPE)
