@@ -16,7 +16,10 @@ namespace {
 std::string text_of(JNIEnv *env, jstring given)
 {
     const char *characters = env->GetStringUTFChars(given, nullptr);
-    const std::string text = characters == nullptr ? "" : characters;
+    if (characters == nullptr) {
+        throw Failure("a text that cannot be read");
+    }
+    const std::string text = characters;
     env->ReleaseStringUTFChars(given, characters);
     return text;
 }
