@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import predicates
 from .rule import Predicate, Rule, op_rule
 
@@ -16,9 +18,9 @@ def average_ceil_mode(
     reason: str,
     fix: str = "choose kernel, stride and padding that fit the map, or count_include_pad=False",
     predicate: Predicate = predicates.ceiled_average,
+    kinds: Sequence[str] = ("avg_pool1d", "avg_pool2d", "avg_pool3d"),
 ) -> Rule:
     """Of averages that count their padding, but not what lies past it."""
-    kinds = ("avg_pool1d", "avg_pool2d", "avg_pool3d")
     return op_rule(*kinds, name="average-ceil-mode", reason=reason, fix=fix)(predicate)
 
 
@@ -70,7 +72,8 @@ def negative_padding(reason: str) -> Rule:
     )
 
 
-def uneven_pool(reason: str) -> Rule:
-    kinds = (f"adaptive_{kind}_pool{dims}d" for kind in ("avg", "max") for dims in (1, 2, 3))
+def uneven_pool(reason: str, axes: Sequence[int] = (1, 2, 3)) -> Rule:
+    """Of adaptive pools of so many axes."""
+    kinds = (f"adaptive_{kind}_pool{dims}d" for kind in ("avg", "max") for dims in axes)
     fix = "choose sizes that divide the map's, or a pool with a kernel"
     return op_rule(*kinds, name="uneven-pool", reason=reason, fix=fix)(predicates.uneven_pool)

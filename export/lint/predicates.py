@@ -80,9 +80,12 @@ def strided_slice(op: Op) -> str | None:
 
 
 def dilated_pool(op: Op) -> str | None:
+    return f"a max pool with dilation {op.arguments['dilation']}" if is_dilated(op) else None
+
+
+def is_dilated(op: Op) -> bool:
     dilation = op.arguments["dilation"]
-    is_dilated = any(side != 1 for side in (dilation if isinstance(dilation, list) else [dilation]))
-    return f"a max pool with dilation {dilation}" if is_dilated else None
+    return any(side != 1 for side in (dilation if isinstance(dilation, list) else [dilation]))
 
 
 def divisor_override(op: Op) -> str | None:

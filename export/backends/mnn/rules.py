@@ -130,8 +130,7 @@ def padded_average_3d(op: Op) -> str | None:
 )
 def dilated_conv3d(op: Op) -> str | None:
     dilation = op.arguments["dilation"]
-    is_dilated = set(predicates.expand_to_ntuple(dilation, 3)) != {1}
-    return f"a 3-D convolution with dilation {dilation}" if is_dilated else None
+    return f"a 3-D convolution with dilation {dilation}" if predicates.is_dilated(op) else None
 
 
 @rules.op(

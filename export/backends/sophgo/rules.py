@@ -268,14 +268,13 @@ rules.add(common.dilated_pool("the converter drops the dilation"))
 rules.add(common.negative_padding(_WRONG))
 
 
-@rules.op(
-    *("avg_pool1d", "avg_pool2d"),
-    name="average-ceil-mode",
-    reason=f"it divides the last windows by another number: {_WRONG}",
-    fix="choose kernel, stride and padding that fit the map",
+rules.add(
+    common.average_ceil_mode(
+        f"it divides the last windows by another number: {_WRONG}",
+        "choose kernel, stride and padding that fit the map",
+        kinds=("avg_pool1d", "avg_pool2d"),
+    )
 )
-def average_ceil_mode(op: Op) -> str | None:
-    return predicates.ceiled_average(op)
 
 
 @rules.op(
@@ -313,14 +312,7 @@ def pool_stride(op: Op) -> str | None:
     return f"a pool that steps by {format_shape(steps)}" if is_large and not is_whole else None
 
 
-@rules.op(
-    *("adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    name="uneven-pool",
-    reason=_REFUSED,
-    fix="choose sizes that divide the map's, or a pool with a kernel",
-)
-def uneven_pool(op: Op) -> str | None:
-    return predicates.uneven_pool(op)
+rules.add(common.uneven_pool(_REFUSED, axes=(2,)))
 
 
 @rules.op(
@@ -346,8 +338,9 @@ def maximum_of_a_map(op: Op) -> str | None:
 )
 def dilated_transpose(op: Op) -> str | None:
     dilation = op.arguments["dilation"]
-    is_dilated = any(side != 1 for side in predicates.expand_to_ntuple(dilation, 2))
-    return f"a transposed convolution with dilation {dilation}" if is_dilated else None
+    return (
+        f"a transposed convolution with dilation {dilation}" if predicates.is_dilated(op) else None
+    )
 
 
 @rules.op(

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ceil_mode import Side
 from .registry import Function, OnnxNode, operator
 from .windows import Windows, pad_list, read_windows
 
@@ -45,20 +46,9 @@ def _overhang(node: OnnxNode, windows: Windows) -> tuple[int, ...]:
     """
     if not node.attribute("ceil_mode", 0):
         return (0,) * len(windows.kernel)
-    result = []
-    for n, s, span, b, a in zip(
-        node.shape(0)[2:],
-        windows.stride,
-        windows.spans,
-        windows.before,
-        windows.after,
-        strict=True,
-    ):
-        count = -(-(n + b + a - span) // s) + 1
-        if (count - 1) * s >= n + b:
-            count -= 1
-        result.append(max((count - 1) * s + span - (n + b + a), 0))
-    return tuple(result)
+    sizes = node.shape(0)[2:], windows.kernel, windows.stride, windows.before, windows.after
+    sides = zip(*sizes, windows.dilation, strict=True)
+    return tuple(Side(*side).overhang for side in sides)
 
 
 @operator("MaxPool")
