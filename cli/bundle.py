@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -18,6 +18,7 @@ from .options import (
     LimitOption,
     NetworkOrExport,
     OfflineFlag,
+    RewriteFlag,
     takes_network,
 )
 
@@ -45,6 +46,7 @@ def bundle(
         typer.Option("--nn-archive", help="With a Luxonis NN Archive, of a float32 ONNX file."),
     ] = False,
     int8: Int8Flag = False,
+    rewrite: RewriteFlag = False,
     limit: LimitOption = None,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
@@ -62,13 +64,14 @@ def bundle(
     if path.suffix.lower() == ".safetensors":
         raise EdgearkError(f"{path} holds weights: edgeark bundle NETWORK --weights {path}")
     if is_export(path) or is_other_file:
-        if int8 or request != NetworkRequest(request.network):
+        if int8 or rewrite or request != NetworkRequest(request.network):
             raise EdgearkError("options of a network are not for an export, which has its own")
         _require_one_export(path)
         _require_target(path, to)
         written = write_bundle(path, out_dir, wanted, nn_archive=nn_archive)
     else:
-        written = _export_first(request, to, out_dir, wanted, nn_archive, int8, limit)
+        options = {"int8": int8, "rewrite": rewrite, "limit": limit}
+        written = _export_first(request, to, out_dir, wanted, nn_archive, options)
     if json:
         return print_json(written.to_dict())
     rows = [[name, (written.folder / name).stat().st_size] for name in written.files]
@@ -100,10 +103,9 @@ def _export_first(
     folder: Path,
     languages: list[str],
     nn_archive: bool,
-    int8: bool,
-    limit: int | None,
+    options: dict[str, Any],
 ) -> Bundle:
-    """Export a network, and write the bundle of that."""
+    """Export a network, and write the bundle of that; ``options`` are the export's."""
     from ..export.bundle.write import require_new_folder, require_program, write_bundle
     from ..export.pipeline import export_request
     from ..export.targets import find_targets
@@ -117,13 +119,7 @@ def _export_first(
     require_new_folder(folder)
     require_program(target, languages, nn_archive=nn_archive)
     with scratch_folder("bundle") as scratch, working() as say:
-        rows = export_request(
-            *(request, to),
-            int8=int8,
-            out=Path(scratch),
-            limit=limit,
-            on_step=say,
-        )
+        rows = export_request(request, to, out=Path(scratch), on_step=say, **options)
         row = rows[-1]  # int8 where it was asked for, after the floats
         if row.status not in ("ok", "inconclusive", "failed") or row.artifact is None:
             raise EdgearkError(f"{model} to {row.target} {row.precision}: {row.message}")

@@ -45,7 +45,7 @@ class RewriteRule:
 ABSENT = ("unknown-operator", "unsupported-operator", "unlisted-operator", "later-operator")
 """The rules about operators that a target does not have at all."""
 _REWRITES: list[RewriteRule] = []
-_MODULES = ("resizing", "convolutions", "maps", "algebra")
+_MODULES = ("resizing", "convolutions", "kernels", "maps", "algebra")
 
 
 def rewrites() -> tuple[RewriteRule, ...]:

@@ -19,6 +19,7 @@ from ...core.settings import trusts_files
 from ...errors import SourceError
 from ...zoo.registry import create_model, list_models, model_entry
 from ...zoo.spec import ModelSpec, spec_of
+from ...zoo.weights import WeightsError
 from ..graph.program_file import check_program, tensors_alone
 from ..graph.torchscript_file import check_torchscript
 from .factory import make_network
@@ -81,9 +82,17 @@ def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Sourc
         if len(shape) != 3:
             raise SourceError(f"--input-shape {options.shapes}: {name} takes CxHxW, as 3x224x224")
         arguments = {"in_channels": shape[0], "input_size": shape[1:]}
-    has_weights = packaged_weights(name).exists() and not arguments
-    model = create_model(name, pretrained=has_weights, weights=weights, **arguments)
-    return Source(name, model.eval(), spec_of(model))
+    if weights is not None:
+        model = create_model(name, weights=weights, **arguments)
+        return Source(name, model.eval(), spec_of(model))
+    if packaged_weights(name).exists():
+        try:
+            model = create_model(name, pretrained=True, **arguments)
+            return Source(name, model.eval(), spec_of(model))
+        except WeightsError as error:  # they are of another shape
+            logger.warning("%s: random weights in place of those that ship: %s", name, error)
+    model = create_model(name, **arguments)
+    return Source(name, model.eval(), replace(spec_of(model), dataset=""))
 
 
 def _require_unsaid(name: str, options: InputOptions) -> None:

@@ -76,6 +76,18 @@ def test_a_network_of_the_zoo_knows_its_size() -> None:
     assert source.spec.input_shape == (1, 1, 64, 96)
 
 
+def test_another_size_keeps_the_weights_that_fit() -> None:
+    """Of those that do not, nothing is measured on the data set that they would know."""
+    shipped, smaller = (
+        open_source("yolov5n_relu", InputOptions(shapes=shape)) for shape in (None, "3x64x96")
+    )
+    assert smaller.spec.input_shape == (1, 3, 64, 96) and smaller.spec.dataset == "bccd"
+    states = (source.model.state_dict() for source in (shipped, smaller))
+    assert all(torch.equal(*pair) for pair in zip(*(s.values() for s in states), strict=True))
+    for other in (open_source("mnist", InputOptions(shapes="1x40x40")), open_source("yolov5s")):
+        assert other.spec.dataset == ""
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
