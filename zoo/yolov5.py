@@ -12,8 +12,8 @@ ruins both, and a Reshape falls to the CPU on some chips. A decoder outside the 
 What is right on one chip is wrong on another, so some layers are arguments:
 
 - ``stem="6x6"`` (one convolution) suits ncnn, OpenCV and RKNN; the K210 needs ``"3x3"``, or
-  ``export --rewrite``, which makes two 3x3 ones of it. ``"focus"`` (four slices, then 3x3) is that of v5 and older weights; it
-  computes exactly what a 6x6 convolution can (:func:`focus_to_conv6x6`).
+  ``export --rewrite``, which makes two 3x3 ones of it. ``"focus"`` (four slices, then 3x3) is that
+  of v5 and older weights; it computes what a 6x6 convolution can (:func:`focus_to_conv6x6`).
 - ``pool="sppf"`` and ``"spp"`` are the same function with the same weights; on RKNN the former is
   safe on more sizes of the last map (:class:`~edgeark.zoo.layers.SPPF`).
 - ``layout="v5"`` has the blocks of releases 4 and 5: nine instead of six in the third stage, and
