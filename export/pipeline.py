@@ -369,6 +369,7 @@ def _prove(
         *(folder, context.spec, target, artifact, reference, row),
         rewrites=context.rewrites,
         names=names,
+        training_verdicts=context.training_verdicts,
     )
     return row
 

@@ -59,6 +59,7 @@ class EvalContext:
     is_labelled: bool = True  # the images have labels, by which the task's metric is measured
     metric: MetricFunction | None = None
     rewrites: tuple[Mapping[str, Any], ...] = ()
+    training_verdicts: tuple[str, ...] = ()  # what the training said of its own test
     _figures: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
     _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -12,10 +13,13 @@ from torch import nn
 from ..core.catalog import is_model_name
 from ..errors import EdgearkError
 from ..zoo.spec import ModelSpec, spec_of
+from ..zoo.weights import read_verdicts
 from .check import fits, fits_zoo_model
 from .prepare import EvalContext, MetricFunction, prepare, prepare_source
 from .sources import InputOptions, Source, load_metric, open_source
 from .targets.base import DEFAULT_QUANTIZATION, Quantization, Target
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,25 @@ class NetworkRequest:
         """
         if limit is not None and limit < 1:
             raise EdgearkError(f"limit={limit}: at least one sample is compared")
+        context = self._prepare(folder, limit, quantization, rewrite_for)
+        return replace(context, training_verdicts=self._training_verdicts())
+
+    def _training_verdicts(self) -> tuple[str, ...]:
+        """As the weights file has them, and said once more."""
+        if self.weights is None or self.weights.suffix != ".safetensors":
+            return ()
+        verdicts = read_verdicts(self.weights)
+        for verdict in verdicts:
+            logger.warning("%s, as its training said: %s", self.title, verdict)
+        return verdicts
+
+    def _prepare(
+        self,
+        folder: Path,
+        limit: int | None,
+        quantization: Quantization,
+        rewrite_for: Sequence[Target],
+    ) -> EvalContext:
         if self.is_measured and not rewrite_for:
             network = self.network if isinstance(self.network, nn.Module) else str(self.network)
             return prepare(

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..zoo.weights import add_verdicts
 from .checkpoint import atomic_path
 from .config import Recipe
 from .data.findings import Finding, log_findings, raise_errors
@@ -107,6 +108,8 @@ def train(
     verdicts = [*outcome.verdicts, *(f for f in findings if f.code in _LASTING)]
     if test is not None and is_first_process():
         log_findings(recipe.model, verdicts)
+        if verdicts:
+            add_verdicts(result.weights, [verdict.describe() for verdict in verdicts])
     report = TrainingReport(
         model=recipe.model,
         seed=recipe.seed,

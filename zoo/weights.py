@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ..errors import EdgearkError
 from .spec import name_of
 
 # What a trained file says of its network; the rest of the spec is the family's.
+_VERDICTS_KEY = "verdicts"
+_MOST_VERDICTS, _LONGEST_VERDICT = 20, 500  # lines, characters
 _SPEC_FIELDS = (
     *("input_size", "color", "mean", "std", "classes", "dataset"),
     *("strides", "anchors", "arguments"),
@@ -84,16 +86,36 @@ def save_weights(model: nn.Module, path: str | Path, info: Mapping[str, str] | N
     Raises:
         WeightsError: it cannot be written; an earlier file of that name is kept.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {"format": "pt", **(info or {})}
     if (spec := getattr(model, "spec", None)) is not None:
         fields = spec.to_dict()
         header[SPEC_KEY] = json.dumps({key: fields[key] for key in _SPEC_FIELDS}, allow_nan=False)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    return _write(Path(path), state, header)
+
+
+def add_verdicts(path: str | Path, verdicts: Sequence[str]) -> None:
+    """Note in a weights file what is to be known of its training: :func:`read_verdicts`."""
+    state, header = _read(Path(path))
+    _write(Path(path), state, {**header, _VERDICTS_KEY: json.dumps(list(verdicts))})
+
+
+def read_verdicts(path: str | Path) -> tuple[str, ...]:
+    """What the training that made a weights file said of its test; nothing of other files."""
+    _, header = _read(Path(path), tensors=False)
+    try:
+        found = json.loads(header.get(_VERDICTS_KEY, "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    lines = found[:_MOST_VERDICTS] if isinstance(found, list) else ()
+    return tuple(line[:_LONGEST_VERDICT] for line in lines if isinstance(line, str))
+
+
+def _write(path: Path, state: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with held_file(path, f".partial{path.suffix}") as partial:
         try:
-            save_file(state, partial, metadata=header)
+            save_file(dict(state), partial, metadata=dict(header))
         except SafetensorError as error:
             raise WeightsError(f"cannot write {path} ({error}); is the disk full?") from error
         partial.chmod(0o644)
@@ -113,7 +135,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 def read_header(path: str | Path) -> dict[str, str]:
     """What a weights file says of itself: epoch, metric, seed ...; without the spec."""
     _, header = _read(Path(path), tensors=False)
-    return {k: v for k, v in header.items() if k not in (SPEC_KEY, "format")}
+    return {k: v for k, v in header.items() if k not in (SPEC_KEY, _VERDICTS_KEY, "format")}
 
 
 def read_spec_overrides(path: str | Path) -> dict[str, Any]:

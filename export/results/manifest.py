@@ -121,6 +121,7 @@ class Manifest(ProvenResult):
     license: str
     message: str = ""
     source_results: tuple[SourceResult, ...] = ()
+    training_verdicts: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +176,7 @@ def write_manifest(
     row: ExportResult,
     rewrites: Sequence[Mapping[str, Any]] = (),
     names: Sequence[str] = (),
+    training_verdicts: Sequence[str] = (),
 ) -> None:
     """Write the manifest of an export into its folder.
 
@@ -187,6 +189,7 @@ def write_manifest(
         row: what was found.
         rewrites: what was changed in the network first.
         names: of the outputs.
+        training_verdicts: what the training said of its own test.
     """
     from ... import __version__
 
@@ -217,6 +220,7 @@ def write_manifest(
         license=spec.license,
         message=row.message,
         source_results=row.source_results,
+        training_verdicts=tuple(training_verdicts),
     )
     _save(folder, manifest)
 

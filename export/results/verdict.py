@@ -52,7 +52,7 @@ def judge(
         )
     variation = min((one.parity.variation_db for one in each), default=0.0)
     unlabelled = all(one.metric is None for one in each)
-    if unlabelled and variation < CONSTANT_DB:
+    if variation < CONSTANT_DB:
         return "inconclusive", [*missed, _constant(variation)]
     if missed and unlabelled and variation < WEAK_DB:
         return "inconclusive", [*missed, _constant(variation)]

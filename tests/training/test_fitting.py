@@ -80,6 +80,13 @@ def test_the_command_trains_on_a_folder_with_what_it_is_told(tmp_path: Path, run
     assert all(name.startswith("head") for name in report["pretrained"]["fresh"])
     assert "small-test" in {verdict["code"] for verdict in report["verdicts"]}
     assert json.loads((tmp_path / "run/result.json").read_text())["verdicts"]
+    weights = tmp_path / "run/best.safetensors"
+    exported = run("export", "mobilenet_v1_025", "--weights", weights, "--data", tmp_path / "in",
+                   "--to", "onnxruntime", "--out", tmp_path / "exports")  # fmt: skip
+    assert "as its training said" in " ".join(exported.err.split())
+    (manifest,) = (tmp_path / "exports").rglob("manifest.json")
+    said = json.loads(manifest.read_text())["training_verdicts"]
+    assert any("test images are few" in line for line in said)
     lines = " ".join(done.err.split())
     assert "epoch 1/2" in lines and "epoch 2/2" in lines and "test images are few" in lines
     model = create_model("mobilenet_v1_025", weights=report["weights"])
