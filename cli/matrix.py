@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from ..core.settings import go_offline
-from .console import out, print_json, working
+from ..errors import EdgearkError
+from .console import err, out, print_json
 from .options import (
     JobsOption,
     JsonFlag,
@@ -18,9 +19,11 @@ from .options import (
     TargetNames,
     takes_network,
 )
+from .progress import row_progress
 from .tables import print_rows
 
 if TYPE_CHECKING:
+    from ..export.matrix import Measured
     from ..export.request import NetworkRequest
 
 
@@ -43,10 +46,21 @@ def matrix(
     ] = False,
     limit: LimitOption = None,
     jobs: JobsOption = 1,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Measure only what the file lacks of these weights, images and versions.",
+        ),
+    ] = False,
     offline: OfflineFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Export networks to targets, float and int8, and record the figures in a file of results."""
+    """Export networks to targets, float and int8, and record the figures in a file of results.
+
+    A cell is a network on a target. The file is written after each: a matrix that was killed goes
+    on with --resume.
+    """
     from ..export.matrix import RESULTS, measure, read_results, to_markdown
     from ..zoo.registry import list_models
 
@@ -61,15 +75,40 @@ def matrix(
     if offline:
         go_offline()
     names = models.split(",") if models else list_models(pretrained=True)
-    with working() as say:
-        rows = measure(
+    with row_progress() as progress:
+        ended = measure(
             *([replace(request, network=name) for name in names], to, path),
             limit=limit,
             jobs=jobs,
-            on_step=say,
+            resume=resume,
+            on_step=progress.step,
+            on_row=progress.row,
         )
+    _say_end(ended, path, resume)
+    if ended.interrupted:
+        if not json:
+            print_rows("measured", ended.rows)
+        raise KeyboardInterrupt
     if json:
-        print_json([row.to_dict() for row in rows])
+        print_json([row.to_dict() for row in ended.rows])
     else:
-        print_rows("measured", rows)
-    raise typer.Exit(0 if all(row.status == "ok" for row in rows) else 1)
+        print_rows("measured", ended.rows)
+    if ended.faults:
+        raise EdgearkError("; ".join(ended.faults))
+    is_well = all(row.status == "ok" for row in [*ended.rows, *ended.kept]) and not ended.lost
+    raise typer.Exit(0 if is_well else 1)
+
+
+def _say_end(ended: Measured, path: Path, resume: bool) -> None:
+    """What was kept, what is not there, and how to go on."""
+    lines = [f"not measured: {line}; try again with --resume" for line in ended.lost]
+    if resume:
+        cells = len({(result.model, result.target) for result in ended.kept})
+        lines.insert(0, f"kept {cells} cells of {path}, measured {ended.cells}")
+    if ended.interrupted:
+        lines.append(
+            f"interrupted: {ended.cells} of {ended.planned} cells were measured and are in {path}; "
+            "go on with the same command and --resume"
+        )
+    for line in lines:
+        err.print(line, soft_wrap=True, highlight=False, markup=False)

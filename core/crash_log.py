@@ -34,6 +34,17 @@ def describe_fault(error: BaseException) -> str:
     return f"{line}: a fault of edgeark's; please report it with what --debug prints{where}"
 
 
+def is_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether it is a KeyboardInterrupt, or what a library made of one, as modules in C++ do."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _keep(error: BaseException) -> Path | None:
     """The log to which the traceback was added; None where there is none to be had."""
     words = "".join(traceback.format_exception(error))

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from torch import nn
 
-from ..core.crash_log import describe_fault, is_debugging
+from ..core.crash_log import describe_fault, is_debugging, is_of_ctrl_c
 from ..core.scratch import scratch_folder
 from ..errors import EdgearkError
 from ..training.data import ImageSet
@@ -258,6 +258,8 @@ def export_one(
             try:
                 return _prove(context, target, row, folder, final, obey_rules, tell)
             except Exception as error:
+                if is_of_ctrl_c(error):
+                    raise KeyboardInterrupt from error
                 if is_debugging() and not isinstance(error, EdgearkError):
                     raise
                 said = str(error) if isinstance(error, EdgearkError) else describe_fault(error)

@@ -31,6 +31,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..core.crash_log import is_of_ctrl_c
 from ..errors import EdgearkError
 from ..zoo.transfer import Transfer
 from ..zoo.weights import save_weights
@@ -161,17 +162,6 @@ def fit(
     return FitResult(
         run.weights_path, run.best_metric, run.best_epoch, run.epoch, interrupted, run.history
     )
-
-
-def is_of_ctrl_c(error: BaseException | None) -> bool:
-    """Whether it is a KeyboardInterrupt, or what a library made of one, as modules in C++ do."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
 
 
 class _Run:

@@ -150,11 +150,13 @@ class MatrixResult(Result):
     """An entry of the file of results that ``edgeark matrix`` writes.
 
     ``weights`` is the SHA-256 of the file that shipped, ``toolchain`` has versions by package.
+    ``limit`` is the most test images that were asked for; 0: all; None: not recorded at the time.
     ``source_sqnr_db`` is that of a file which was handed over, where nothing here runs the export.
     """
 
     toolchain: dict[str, str]
     weights: str
+    limit: int | None = None
     source_sqnr_db: float | None = None
     npu_mac_fraction: float | None = None
     size_bytes: int | None = None

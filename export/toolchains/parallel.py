@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from ...errors import EdgearkError
@@ -21,11 +21,20 @@ Result = TypeVar("Result")
 def map_in_order(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int
 ) -> list[Result]:
-    """``function`` of every item, ``jobs`` of them at a time; the results in the items' order.
+    """``function`` of every item; as :func:`as_they_end`, with the results in the items' order."""
+    results = dict(as_they_end(function, items, jobs))
+    return [results[index] for index in range(len(items))]
+
+
+def as_they_end(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> Generator[tuple[int, Result], None, None]:
+    """``function`` of every item, ``jobs`` at a time: each index and result when it is there.
 
     Fewer run at a time where memory is short: each may take :data:`~.memory.JOB_BYTES`.
-    At Ctrl-C, or when a call raises, what has not begun is left, toolchains' processes are killed,
-    and the calls under way come to their end before the error goes on.
+    At Ctrl-C, when a call raises, or when the iterator is closed, what has not begun is left,
+    toolchains' processes are killed, and the calls under way come to their end before the error
+    goes on.
 
     Raises:
         EdgearkError: ``jobs`` is below 1.
@@ -33,7 +42,9 @@ def map_in_order(
     if jobs < 1:
         raise EdgearkError(f"jobs={jobs}: at least one export runs at a time")
     if jobs == 1 or len(items) < 2:
-        return [function(item) for item in items]
+        for index, item in enumerate(items):
+            yield index, function(item)
+        return
     gate = MemoryGate(min(jobs, len(items)))
 
     def call_inside(item: Item) -> Result:
@@ -41,12 +52,10 @@ def map_in_order(
             return function(item)
 
     with ThreadPoolExecutor(gate.width, "edgeark-export") as pool:
-        calls = [pool.submit(call_inside, item) for item in items]
+        calls = {pool.submit(call_inside, item): index for index, item in enumerate(items)}
         try:
-            done, _ = wait(calls, return_when=FIRST_EXCEPTION)
-            for call in done:
-                call.result()  # the first error, before those that stopping the others makes
-            return [call.result() for call in calls]
+            for call in as_completed(calls):
+                yield calls[call], call.result()
         except BaseException:
             logger.info("stopping what is under way")
             pool.shutdown(wait=False, cancel_futures=True)

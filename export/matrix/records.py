@@ -10,15 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.catalog import WEIGHTS_DIR, packaged_weights
-from ..core.scratch import scratch_folder
-from ..errors import EdgearkError
-from ..zoo.registry import model_entry
-from .pipeline import Step, export_request, silent
-from .request import NetworkRequest
-from .results.measured_file import place_of, read_measured, write_measured
-from .results.schema import ExportResult, MatrixResult, Metric, Result
-from .targets import find_target
+from ...core.catalog import WEIGHTS_DIR, packaged_weights
+from ..request import NetworkRequest
+from ..results.measured_file import place_of, read_measured, write_measured
+from ..results.schema import ExportResult, MatrixResult, Metric, Result
+from ..targets import find_target
 
 RESULTS = WEIGHTS_DIR / "results.toml"
 
@@ -36,13 +32,17 @@ def weights_digest(request: NetworkRequest) -> str:
     return digest.hexdigest()
 
 
-def measured(row: ExportResult, weights: str) -> MatrixResult:
-    """What a row of an export says, with what made it: its weights, the toolchain's versions."""
+def measured(row: ExportResult, weights: str, limit: int | None) -> MatrixResult:
+    """What a row of an export says, with what made it: weights, versions, and the limit of images.
+
+    ``weights`` is their digest; see :func:`weights_digest`.
+    """
     shared = {name: getattr(row, name) for name in Result.model_fields}
     return MatrixResult(
         **shared,
         toolchain=find_target(row.target).versions(),
         weights=weights,
+        limit=limit or 0,
         source_sqnr_db=min((source.sqnr_db for source in row.source_results), default=None),
         npu_mac_fraction=row.placement and row.placement.npu_mac_fraction,
         size_bytes=row.size_bytes,
@@ -72,57 +72,6 @@ def write_results(results: Sequence[MatrixResult], path: Path) -> None:
         for result in sorted(results, key=order)
     )
     write_measured(path, "result", documents, "edgeark matrix")
-
-
-def measure(
-    requests: Sequence[NetworkRequest],
-    targets: str | Sequence[str],
-    path: Path,
-    *,
-    limit: int | None = None,
-    jobs: int = 1,
-    on_step: Step | None = None,
-) -> list[ExportResult]:
-    """Export each network to the targets, in float and int8, and record what comes of it.
-
-    The file is written after each network; what it says of others, or of other targets, stays.
-
-    Args:
-        requests: the networks; the results that ship are of the zoo's as they ship.
-        targets: as for :func:`export_model`.
-        path: the file of results.
-        limit: at most so many test images.
-        jobs: so many exports at a time.
-        on_step: told what is being done.
-
-    Raises:
-        EdgearkError: unknown names, no weights, no data, or a file that holds something else.
-    """
-    own = [str(each.network) for each in requests if not each.is_measured or each.weights]
-    if own and path == RESULTS:
-        raise EdgearkError(
-            f"{own[0]} is a network of your own: name a file for its results, --file"
-        )
-    for request in requests:
-        if request.is_measured:
-            model_entry(str(request.network))
-    known = {result.key: result for result in read_results(path)}
-    rows: list[ExportResult] = []
-    for request in requests:
-        with scratch_folder("matrix") as scratch:
-            found = export_request(
-                *(request, targets),
-                int8=True,
-                out=Path(scratch),
-                limit=limit,
-                jobs=jobs,
-                on_step=on_step or silent,
-            )
-        rows += found
-        digest = weights_digest(request)
-        known |= {result.key: result for result in (measured(row, digest) for row in found)}
-        write_results(list(known.values()), path)
-    return rows
 
 
 def to_markdown(results: Sequence[MatrixResult], models: Sequence[str]) -> str:
