@@ -69,7 +69,7 @@ site: $(STAMP)
 requirements: $(STAMP)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --extra dev -o requirements.txt pyproject.toml
-	for list in export/backends/*/requirements*.in docs/site/requirements.in; do (cd $$(dirname $$list) && \
+	for list in export/backends/*/requirements*.in docs/site/requirements.in tests/cluster/requirements.in; do (cd $$(dirname $$list) && \
 	  $(CURDIR)/$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.10 $$(test -f overrides.txt && echo --override overrides.txt) \
 	  -o $$(basename $$list .in).txt $$(basename $$list)); done

@@ -16,6 +16,7 @@ from .options import (
     JsonFlag,
     LimitOption,
     OfflineFlag,
+    RayOption,
     TargetNames,
     takes_network,
 )
@@ -23,6 +24,7 @@ from .progress import row_progress
 from .tables import print_rows
 
 if TYPE_CHECKING:
+    from ..core.tasks import Runner
     from ..export.matrix import Measured
     from ..export.request import NetworkRequest
 
@@ -46,6 +48,7 @@ def matrix(
     ] = False,
     limit: LimitOption = None,
     jobs: JobsOption = 1,
+    ray: RayOption = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -61,6 +64,7 @@ def matrix(
     A cell is a network on a target. The file is written after each: a matrix that was killed goes
     on with --resume.
     """
+    runner = None if ray is None else _runner_on(ray, jobs)
     from ..export.matrix import RESULTS, measure, read_results, to_markdown
     from ..zoo.registry import list_models
 
@@ -81,6 +85,7 @@ def matrix(
             limit=limit,
             jobs=jobs,
             resume=resume,
+            runner=runner,
             on_step=progress.step,
             on_row=progress.row,
         )
@@ -97,6 +102,15 @@ def matrix(
         raise EdgearkError("; ".join(ended.faults))
     is_well = all(row.status == "ok" for row in [*ended.rows, *ended.kept]) and not ended.lost
     raise typer.Exit(0 if is_well else 1)
+
+
+def _runner_on(address: str, jobs: int) -> Runner:
+    from ..core.ray_tasks import Needs, ray_runner
+    from ..export.toolchains.memory import JOB_BYTES
+
+    if jobs != 1:
+        raise EdgearkError("--jobs is for this machine: with --ray the cluster decides")
+    return ray_runner(address, Needs(memory_bytes=JOB_BYTES))
 
 
 def _say_end(ended: Measured, path: Path, resume: bool) -> None:

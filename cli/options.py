@@ -133,6 +133,15 @@ JobsOption = Annotated[
         "are right with 1 alone.",
     ),
 ]
+RayOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run on a Ray cluster (edgeark[ray]): local starts one here, auto is the one that "
+        "runs here, or HOST:PORT, ray://HOST:PORT. Workers need the same files.",
+    ),
+]
 TargetNames = Annotated[
     str, typer.Option("--to", help="Targets, comma-separated, or groups: all, cpu, npu, mcu.")
 ]
