@@ -11,17 +11,25 @@ import typer
 from ..errors import EdgearkError
 from .console import err, out, print_json, print_table
 from .data import IgnoreOption
-from .options import DataDir, JsonFlag
+from .options import DataDir, JsonFlag, RayOption
+from .several import parse_seeds, run_several, runner_on, short_names
 
 if TYPE_CHECKING:
+    from ..training.config import Recipe
     from ..training.scripts import TrainingReport
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    recipes: Annotated[
+        list[str],
+        typer.Argument(metavar="RECIPE...", help="A recipe's name, or a TOML file; or several."),
+    ],
     out_dir: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Folder of the run. Default: runs/<model>-seed<seed>."),
+        typer.Option(
+            "--out",
+            help="Folder of the run, or above several. Default: runs/<model>-seed<seed>.",
+        ),
     ] = None,
     data: DataDir = None,
     dataset: Annotated[
@@ -31,6 +39,11 @@ def train(
     epochs: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
     batch_size: Annotated[Optional[int], typer.Option(min=2)] = None,  # noqa: UP045
     seed: Annotated[Optional[int], typer.Option(min=0)] = None,  # noqa: UP045
+    seeds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--seeds", help="Train each recipe with several seeds, as 0,1,2."),
+    ] = None,
+    ray: RayOption = None,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--weights", help="Begin with these weights. Default: random ones."),
@@ -66,41 +79,53 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Train a model by its recipe, on its data set or, with --dataset and --data, on your own."""
-    from ..training.config import load_recipe
+    """Train a model by its recipe, on its data set or, with --dataset and --data, on your own.
+
+    Several recipes or --seeds are trained one after another, or side by side with --ray; a table
+    compares them.
+    """
     from ..training.distributed import is_first_process
     from ..training.logs import parse_logs
     from ..training.progress import Progress
     from ..training.scripts import train as run_training
+    from ..training.several import Job
 
+    if seed is not None and seeds is not None:
+        raise EdgearkError("--seed names one seed and --seeds several: give one of them")
+    each_seed = [seed] if seeds is None else parse_seeds(seeds)
+    runner = None if ray is None else runner_on(ray)
     changes: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
-        "seed": seed,
         "dataset": dataset,
         "ignore": ignore,
         "pretrained": pretrained,
     }
-    if epochs is not None:
-        changes["min_steps"] = 0  # the user decides
-    if dataset is not None:
-        changes["val_size"] = 0  # the recipe's is for its own data set; 0 is a fitting share
-    chosen = load_recipe(recipe, **changes)
-    if size is not None:
-        chosen = chosen.with_input_size(parse_size(size))
-    folder = out_dir or Path("runs") / f"{chosen.model}-seed{chosen.seed}"
-    if scheme := qat or chosen.qat.scheme:
-        chosen = chosen.for_qat(scheme, epochs)
-        folder = out_dir or folder.with_name(f"{folder.name}-{scheme}")
+    logs = parse_logs(log)
+    has_aim = epochs is None and dataset is None
+    chosen = [
+        (name, _choose(named, {**changes, "seed": number}, size, qat))
+        for name, named in zip(short_names(recipes), recipes, strict=True)
+        for number in each_seed
+    ]
+    jobs = [
+        Job(
+            name, recipe, _folder(recipe, out_dir, len(chosen)), data, weights, resume, device, logs
+        )
+        for name, recipe in chosen
+    ]
+    if len(jobs) > 1 or seeds is not None or runner is not None:
+        raise run_several(jobs, runner, json=json, has_aim=has_aim)
+    (job,) = jobs
     report = run_training(
-        chosen,
-        folder,
+        job.recipe,
+        job.out,
         data=data,
         weights=weights,
         resume=resume,
         progress=Progress(),
         device=device,
-        log=parse_logs(log),
+        log=logs,
     )
     if not is_first_process():
         return
@@ -109,11 +134,35 @@ def train(
     else:
         out.print(report.describe())
     if report.interrupted:
-        err.print(_interrupted(report, folder), soft_wrap=True, highlight=False)
+        err.print(_interrupted(report, job.out), soft_wrap=True, highlight=False)
         raise typer.Exit(130)
-    if epochs is None and dataset is None and not report.reached:
-        err.print(f"below the recipe's target of {chosen.target_metric}")
+    if has_aim and not report.reached:
+        err.print(f"below the recipe's target of {job.recipe.target_metric}")
         raise typer.Exit(1)
+
+
+def _choose(
+    named: str, changes: dict[str, Any], size: str | None, qat: Literal["int8", "k210"] | None
+) -> Recipe:
+    """The recipe with what the command line says."""
+    from ..training.config import load_recipe
+
+    if changes["epochs"] is not None:
+        changes["min_steps"] = 0  # the user decides
+    if changes["dataset"] is not None:
+        changes["val_size"] = 0  # the recipe's is for its own data set; 0 is a fitting share
+    recipe = load_recipe(named, **changes)
+    if size is not None:
+        recipe = recipe.with_input_size(parse_size(size))
+    scheme = qat or recipe.qat.scheme
+    return recipe.for_qat(scheme, changes["epochs"]) if scheme else recipe
+
+
+def _folder(recipe: Recipe, out_dir: Path | None, count: int) -> Path:
+    if out_dir is not None and count == 1:
+        return out_dir
+    scheme = f"-{recipe.qat.scheme}" if recipe.qat.scheme else ""
+    return (out_dir or Path("runs")) / f"{recipe.model}-seed{recipe.seed}{scheme}"
 
 
 def recipes(json: JsonFlag = False) -> None:

@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,27 @@ def test_a_matrix_survives_a_killed_worker(cluster: Cluster, tmp_path: Path) -> 
     again = cluster.start(tmp_path, "matrix", *words, "--file", "results.toml", "--resume")
     out, err = again.communicate(timeout=120)
     assert again.returncode == 0 and not out.strip() and "kept 4 cells" in err
+
+
+@pytest.mark.slow
+def test_trainings_survive_a_killed_worker(
+    cluster: Cluster, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    recipe, epochs = write_recipe(epochs=12), 12
+    process = cluster.start(tmp_path, "train", recipe, "--seeds", "0,1", "--out", "all", "--json")
+    folders = [tmp_path / "all" / f"mnist_kpu-seed{seed}" for seed in (0, 1)]
+    deadline = time.monotonic() + 300
+    while not all((folder / "last.ckpt").exists() for folder in folders):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    cluster.kill_a_worker()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "A worker died or was killed" in err, err
+    reports = json.loads(out)
+    assert [(r["seed"], r["epochs"], r["folder"]) for r in reports] == [
+        (seed, epochs, str(folder)) for seed, folder in enumerate(folders)
+    ]
+    for folder, report in zip(folders, reports, strict=True):
+        rows = (folder / "log.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows[1:]] == [str(e + 1) for e in range(epochs)]
+        assert report["test"] > 0.8
