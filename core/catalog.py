@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, SourceError
+from .messages import suggest
 
 INDEX = Path(__file__).resolve().parents[1] / "zoo" / "index.json"  # `make docs` writes it
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "weights"
@@ -59,9 +59,8 @@ def is_model_name(named: str) -> bool:
 
 def unknown_model(name: str, known: Iterable[str]) -> ModelError:
     """The error for a name that no model has; it offers the nearest ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3) or names
-    return ModelError(f"unknown model {name!r}; did you mean {', '.join(near)}?")
+    hint = suggest(name, sorted(known), "edgeark models lists those that there are")
+    return ModelError(f"unknown model {name!r}; {hint}")
 
 
 def require_network(named: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..core.messages import suggest
 from ..errors import EdgearkError
 from ..export.results.folder import staged_folder
 from ..training.config import AugmentConfig, OptimConfig, Recipe, load_recipe
@@ -83,7 +84,8 @@ def create_project(folder: Path, template: str, example: bool = False) -> Projec
         ProjectError: no such template, or something is in the folder.
     """
     if template not in TEMPLATES:
-        raise ProjectError(f"no template {template!r}; there are {', '.join(TEMPLATES)}")
+        hint = suggest(template, TEMPLATES, f"there are {', '.join(TEMPLATES)}")
+        raise ProjectError(f"no template {template!r}; {hint}")
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectError(f"{folder} is there already: name a new folder, or empty it")

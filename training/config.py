@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.files import read_text_file
-from ..core.messages import describe_invalid
+from ..core.messages import describe_invalid, suggest
 from ..errors import EdgearkError
 from .qat import SchemeName
 
@@ -23,6 +23,7 @@ RECIPES_DIR = Path(__file__).resolve().parent / "recipes"
 
 
 _MOST = 10**6
+_OTHERWISE = "edgeark recipes lists those that ship; or give a TOML file"
 
 
 class RecipeError(EdgearkError):
@@ -179,8 +180,8 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     try:
         fields = tomllib.loads(read_text_file(path))
     except FileNotFoundError:
-        known = ", ".join(list_recipes())
-        raise RecipeError(f"no recipe {name_or_path}; there are {known}, or give a file") from None
+        hint = suggest(Path(name_or_path).stem, list_recipes(), _OTHERWISE)
+        raise RecipeError(f"no recipe {name_or_path}; {hint}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"cannot read recipe {path}: {error}") from None
     fields.update({key: value for key, value in overrides.items() if value is not None})

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from tensorboardX import SummaryWriter
 
+from ..core.messages import suggest
 from ..errors import EdgearkError
 from .checkpoint import atomic_path
 from .config import Recipe
@@ -128,7 +129,8 @@ def parse_logs(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in _LOGS:
-            raise LogError(f"no log {name!r}; there are {', '.join(_LOGS)}")
+            hint = suggest(name, _LOGS, f"there are {', '.join(_LOGS)}")
+            raise LogError(f"no log {name!r}; {hint}")
         if name in _EXTRAS and find_spec(name) is None:
             raise LogError(f"--log {name} needs its package: pip install edgeark[{name}]")
     return names

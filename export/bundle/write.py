@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.messages import suggest
 from ..results.folder import staged_folder
 from ..results.manifest import Manifest
 from ..targets import every_target, find_target
@@ -126,7 +127,8 @@ def _program_of(
     known = board.languages
     for language in languages:
         if language not in LANGUAGES:
-            raise BundleError(f"no language {language!r}; there are {', '.join(LANGUAGES)}")
+            hint = suggest(language, LANGUAGES, f"there are {', '.join(LANGUAGES)}")
+            raise BundleError(f"no language {language!r}; {hint}")
         if language not in known:
             raise BundleError(
                 f"no {language} program for {target.full_name}; there is {', '.join(known)}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from ...core.messages import suggest
 from ...errors import SourceError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -80,6 +80,6 @@ def _make(hub: str, name: str, build: Any) -> nn.Module:
 
 
 def _unknown(hub: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
-    return f"{hub} has no model {name!r}{hint}"
+    where = "timm" if hub == "timm" else "torchvision.models"
+    hint = suggest(name, known, f"{where}.list_models() lists them")
+    return f"{hub} has no model {name!r}; {hint}"

@@ -8,15 +8,17 @@ of the group ``edgeark.targets``, whose value is the package; see CONTRIBUTING.m
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ...core.messages import suggest
 from .names import (
     ALL,
     ENTRY_POINTS,
     GROUPS,
     TargetError,
+    every_chip,
     families,
+    family_class,
     require_family,
     require_targets,
 )
@@ -55,10 +57,11 @@ def find_target(full_name: str) -> Target:
         TargetError: no such family or chip; a family with chips needs one.
     """
     name, chip = require_family(full_name), full_name.strip().lower().partition(":")[2]
-    family = _family(name)
+    family = family_class(name)
     if chip and chip not in family.chips:
         known = f"its chips are {', '.join(family.chips)}" if family.chips else "it has no chips"
-        raise TargetError(f"unknown chip {chip!r} of {name}; {known}")
+        hint = suggest(chip, every_chip(), known)
+        raise TargetError(f"unknown chip {chip!r} of {name}; {hint}")
     if family.chips and not chip and not family.chip_is_optional:
         raise TargetError(f"{name} needs a chip: {', '.join(f'{name}:{c}' for c in family.chips)}")
     return family(chip or None)
@@ -89,14 +92,14 @@ def family_of(name: str) -> type[Target]:
         TargetError: no such family.
     """
     family, _, chip = name.strip().lower().partition(":")
-    return type(find_target(name)) if chip or family not in families() else _family(family)
+    return type(find_target(name)) if chip or family not in families() else family_class(family)
 
 
 def _expand(name: str, fits: Callable[[Target], bool] | None) -> list[str]:
     """The names of targets that a name stands for."""
     family, _, chip = name.partition(":")
-    if family in families() and chip == ALL and _family(family).chips:
-        return [f"{family}:{each}" for each in _family(family).chips]
+    if family in families() and chip == ALL and family_class(family).chips:
+        return [f"{family}:{each}" for each in family_class(family).chips]
     if name not in GROUPS:
         return [name]
     members = [find_target(_first(member)) for member in families()]
@@ -116,11 +119,6 @@ def _first(family: str) -> str:
 
 def _members(name: str) -> list[str]:
     """Every target of a family."""
-    family = _family(name)
+    family = family_class(name)
     with_chip = [f"{name}:{chip}" for chip in family.chips]
     return [name, *with_chip] if family.chip_is_optional or not with_chip else with_chip
-
-
-def _family(name: str) -> type[Target]:
-    module, _, attribute = families()[name].partition(":")
-    return getattr(import_module(module), attribute)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import pkgutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+from ...core.messages import suggest
 from ...errors import EdgearkError
+
+if TYPE_CHECKING:
+    from .base import Target
 
 Group = Literal["cpu", "npu", "mcu"]
 ALL = "all"
@@ -49,11 +52,23 @@ def require_family(full_name: str) -> str:
     """
     name = full_name.strip().lower().partition(":")[0]
     if name not in families():
-        near = difflib.get_close_matches(name, families(), n=1)
-        every = ", ".join([*families(), *GROUPS])
-        hint = f"did you mean {near[0]}?" if near else f"there are {every}"
+        otherwise = f"edgeark targets lists them; groups are {', '.join(GROUPS)}"
+        hint = suggest(name, [*families(), *GROUPS], "") or suggest(
+            full_name, every_chip(), otherwise
+        )
         raise TargetError(f"unknown target {full_name!r}; {hint}")
     return name
+
+
+def family_class(name: str) -> type[Target]:
+    """The class of a family; its module is imported."""
+    module, _, attribute = families()[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def every_chip() -> list[str]:
+    """``family:chip`` of all; their classes say which, so this takes a second or two."""
+    return [f"{name}:{chip}" for name in families() for chip in family_class(name).chips]
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import AfterValidator
 
+from ...core.messages import suggest
 from ...errors import EdgearkError
 from ...training.data import ImageSet
 from ...zoo.spec import ModelSpec, ResizeRule
@@ -265,5 +266,5 @@ def get_task(name: str) -> Task:
     try:
         return _TASKS[name]
     except KeyError:
-        known = ", ".join(list_tasks())
-        raise EdgearkError(f"unknown task {name!r}; there are {known}") from None
+        hint = suggest(name, list_tasks(), f"there are {', '.join(list_tasks())}")
+        raise EdgearkError(f"unknown task {name!r}; {hint}") from None

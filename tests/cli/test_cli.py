@@ -222,7 +222,15 @@ def test_layers_prints_and_draws_what_each_loses(
     ("arguments", "message"),
     [
         (["export", "minst", "--to", "mnn"], "unknown model 'minst'; did you mean mnist"),
+        (
+            ["export", "qqqqqq", "--to", "mnn"],
+            "'qqqqqq'; edgeark models lists those that there are",
+        ),
         (["export", "mnist", "--to", "mmn"], "unknown target 'mmn'; did you mean mnn?"),
+        (["export", "mnist", "--to", "rk3588"], "target 'rk3588'; did you mean rknn:rk3588"),
+        (["export", "mnist", "--to", "rknn:rk1808"], "of rknn; did you mean rknn1:rk1808"),
+        (["export", "mnist", "--to", "zzz"], "'zzz'; edgeark targets lists them; groups are all,"),
+        (["train", "mnist", "--dataset", "yolotxt"], "'yolotxt'; did you mean yolo_txt"),
         (["export", "mnist", "--to", "rknn"], "rknn needs a chip"),
         (["export", "mnist", "--to", "mnn", "--data", "nowhere"], "no mnist data set in nowhere"),
         (["export", "mnist", "--to", "mnn", "--weights", "no.st"], "no weights file at no.st"),

@@ -110,7 +110,7 @@ def test_images_without_labels_are_an_error(tmp_path: Path) -> None:
 
 def test_unknown_data_set() -> None:
     with pytest.raises(
-        DataError, match="unknown data set 'imagenet'; known: bccd, cifar10, digits"
+        DataError, match="unknown data set 'imagenet'; there are bccd, cifar10, digits"
     ):
         load_images("imagenet", "test")
 

@@ -62,9 +62,17 @@ def test_a_wrong_recipe_says_what_is_wrong(text: str, message: str, tmp_path: Pa
         load_recipe(path)
 
 
-def test_an_unknown_recipe_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="no recipe lenet; there are mnist, mnist_kpu"):
-        load_recipe("lenet")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lenet", "no recipe lenet; edgeark recipes lists those that ship; or give a TOML file"),
+        ("minst", "no recipe minst; did you mean mnist"),
+        ("none/mnist.toml", "no recipe none/mnist.toml; did you mean mnist"),
+    ],
+)
+def test_an_unknown_recipe_says_which_there_are(name: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(name)
 
 
 def test_a_short_training_learns_and_leaves_its_files(write_recipe: Write, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from ...core.messages import suggest
 from ...errors import DataError
 from ...zoo.spec import Color, ModelSpec
 from .catalog import Catalog, Kind
@@ -128,8 +129,8 @@ def find_format(name: str) -> DatasetFormat:
     try:
         return _FORMATS[name]
     except KeyError:
-        known = ", ".join(list_formats())
-        raise DataError(f"unknown data set {name!r}; known: {known}") from None
+        hint = suggest(name, list_formats(), f"there are {', '.join(list_formats())}")
+        raise DataError(f"unknown data set {name!r}; {hint}") from None
 
 
 def detect_format(data: Path, task: Kind | None = None) -> DatasetFormat:
