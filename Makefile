@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.edgeark-installed
 
-.PHONY: demo test test-fast lint format docs site requirements clean
+.PHONY: demo test test-fast lint format docs site requirements benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/edgeark demo
@@ -75,6 +75,10 @@ requirements: $(STAMP)
 	  -o $$(basename $$list .in).txt $$(basename $$list)); done
 	for list in export/backends/*/package.json; do (cd $$(dirname $$list) && rm -f package-lock.json && \
 	  npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund); done
+
+# Hours; a look at each: make benchmarks QUICK=1; some: make benchmarks ONLY="startup growth"
+benchmarks: $(STAMP)
+	$(BIN)/python benchmarks/all.py $(ONLY) $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
