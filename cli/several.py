@@ -39,11 +39,11 @@ def short_names(recipes: Sequence[str]) -> list[str]:
     return names if len(set(names)) == len(set(recipes)) else list(recipes)
 
 
-def runner_on(address: str) -> Runner:
-    """Trainings share the CPUs of a cluster, or have a GPU each."""
+def runner_on(address: str, device: str) -> Runner:
+    """Trainings share the CPUs of a cluster, and have a GPU each unless they are for CPUs."""
     from ..core.ray_tasks import Needs, ray_runner
 
-    return ray_runner(address, Needs(may_share=True, gpu=True))
+    return ray_runner(address, Needs(may_share=True, gpu=device != "cpu"))
 
 
 def run_several(

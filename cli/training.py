@@ -93,7 +93,7 @@ def train(
     if seed is not None and seeds is not None:
         raise EdgearkError("--seed names one seed and --seeds several: give one of them")
     each_seed = [seed] if seeds is None else parse_seeds(seeds)
-    runner = None if ray is None else runner_on(ray)
+    runner = None if ray is None else runner_on(ray, device)
     changes: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
