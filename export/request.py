@@ -102,6 +102,8 @@ class NetworkRequest:
         if limit is not None and limit < 1:
             raise EdgearkError(f"limit={limit}: at least one sample is compared")
         context = self._prepare(folder, limit, quantization, rewrite_for)
+        if self.weights is not None:  # the file's licence is not that of the weights that ship
+            context = replace(context, spec=replace(context.spec, license=""))
         return replace(context, training_verdicts=self._training_verdicts())
 
     def _training_verdicts(self) -> tuple[str, ...]:

@@ -105,9 +105,6 @@ def test_a_matrix_survives_a_killed_worker(cluster: Cluster, tmp_path: Path) -> 
     recorded = read_results(tmp_path / "results.toml")
     assert {r.key for r in recorded} == set(wanted) and {r.status for r in recorded} == {"ok"}
     assert "A worker died or was killed" in "".join(said)
-    again = cluster.start(tmp_path, "matrix", *words, "--file", "results.toml", "--resume")
-    out, err = again.communicate(timeout=120)
-    assert again.returncode == 0 and not out.strip() and "kept 4 cells" in err
 
 
 @pytest.mark.slow

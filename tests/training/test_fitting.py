@@ -85,7 +85,9 @@ def test_the_command_trains_on_a_folder_with_what_it_is_told(tmp_path: Path, run
                    "--to", "onnxruntime", "--out", tmp_path / "exports")  # fmt: skip
     assert "as its training said" in " ".join(exported.err.split())
     (manifest,) = (tmp_path / "exports").rglob("manifest.json")
-    said = json.loads(manifest.read_text())["training_verdicts"]
+    document = json.loads(manifest.read_text())
+    said = document["training_verdicts"]
+    assert document["license"] == "", "the file's own, which is not known"
     assert any("test images are few" in line for line in said)
     lines = " ".join(done.err.split())
     assert "epoch 1/2" in lines and "epoch 2/2" in lines and "test images are few" in lines
