@@ -18,7 +18,7 @@ _LEAST = torch.finfo(torch.float32).min
 _POOLS = {1: _aten.avg_pool1d, 2: _aten.avg_pool2d, 3: _aten.avg_pool3d}
 _AVERAGES = (
     *("divisor-override", "average-ceil-mode", "uncounted-padding", "unread-average"),
-    *("pool", "pool-without-stride", "pool-ceil-mode", "int8-uncounted-padding"),
+    *("pool", "pool-without-stride", "pool-ceil-mode"),
 )
 
 
@@ -61,7 +61,6 @@ def plain_average(x: Tensor, *given: Any) -> Tensor | None:
         "pool",
         "pool-without-stride",
         "pool-ceil-mode",
-        "int8-uncounted-padding",
     ),
 )
 def padded_average(x: Tensor, *given: Any) -> Tensor | None:

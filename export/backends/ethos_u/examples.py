@@ -14,6 +14,9 @@ from .rules import SMALL_CHIPS
 _Example = partial(Example, precision="int8")
 
 EXAMPLES: tuple[Example, ...] = (
+    _Example("int8-exponential", f.elu, f.silu),
+    _Example("int8-exponential", f.mish, f.hardswish),
+    _Example("int8-exponential", f.softplus, f.relu),
     _Example(
         "cpu-mean",
         lambda x: x.mean((2, 3)),

@@ -7,7 +7,6 @@ too, since Vela reads its files.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from ....core.messages import format_shape
 from ...graph.network import Op
@@ -15,12 +14,8 @@ from ...lint import predicates
 from ...lint.rule_set import RuleSet
 from ..litert import rules as litert
 
-# All is int8 here: a float32 file helps nobody.
 rules = RuleSet(examples=f"{__package__}.examples")
-rules.include(
-    replace(rule, severity="error") if rule.name == "int8-uncounted-padding" else rule
-    for rule in litert.rules
-)
+rules.include(litert.rules)
 
 SMALL_CHIPS = ("u55-128", "u55-32", "u55-64", "u55-256", "u65-256", "u65-512")
 U85_CHIPS = ("u85-128", "u85-256", "u85-512", "u85-1024", "u85-2048")
@@ -35,6 +30,17 @@ _DOUBLE = "double the map: nearest, or bilinear with align_corners=False"
     fix="end the network before it and compute it on the host",
 )
 def argmax(op: Op) -> str | None:
+    return op.kind
+
+
+@rules.op(
+    *("elu", "mish", "softplus"),
+    name="int8-exponential",
+    severity="warning",
+    reason="its exponential in int8 leaves nearly nothing of the values",
+    fix="use SiLU, Hardswish or ReLU",
+)
+def int8_exponential(op: Op) -> str | None:
     return op.kind
 
 

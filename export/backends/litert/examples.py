@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from torch import nn
 from torch.nn import functional as f
 
 from ...lint.examples import Example
@@ -28,13 +27,8 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.max_pool2d(x, 2, return_indices=True)[1].float(),
         lambda x: f.max_pool2d(x, 2),
     ),
-    Example("int8-exponential", f.elu, f.silu, precision="int8"),
-    Example("int8-exponential", f.mish, f.hardswish, precision="int8"),
-    Example("int8-exponential", f.softplus, f.relu, precision="int8"),
-    Example(
-        "int8-uncounted-padding",
-        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        nn.AvgPool2d(3, 1, 1, count_include_pad=False),
-        precision="int8",
-    ),
+    Example("unknown-operator", lambda x: x.cumprod(3), lambda x: x.cumsum(3)),
+    Example("unknown-operator", lambda x: x.cummax(3).values, lambda x: x.amax(3, keepdim=True)),
+    Example("unknown-operator", lambda x: x.cummin(3).values, lambda x: x.amin(3, keepdim=True)),
+    Example("unknown-operator", lambda x: x.logcumsumexp(3), lambda x: x.logsumexp(3, True)),
 )

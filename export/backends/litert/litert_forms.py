@@ -5,7 +5,13 @@ A part of the worker, run inside the toolchain's environment.
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
+
+import litert_pools
 import torch
+from litert_proxies import constant, each_of, shape_of
 from torch import fx
 
 _aten = torch.ops.aten
@@ -42,7 +48,7 @@ def mend(network):
 
 def _forms():
     """By operator: what takes its node and arguments and gives the same; None leaves it."""
-    return {
+    return litert_pools.FORMS | {
         _aten.view.default: lambda node, x, shape: x.reshape(shape),  # moved channels: no view
         _aten.repeat.default: _repeated,
         _aten.tile.default: _repeated,
@@ -53,11 +59,18 @@ def _forms():
         _aten.pow.Tensor_Scalar: _power,
         _aten.pow.Scalar: _power,
         _aten.square.default: _power,
+        _aten.linalg_vector_norm.default: _norm,
+        _aten.norm.ScalarOpt_dim: _norm,
         _aten.topk.default: _largest,
         _aten.sort.default: _sorted,
+        _aten.sort.stable: lambda node, x, stable=True, **how: _sorted(node, x, **how),
         _aten.argsort.default: lambda node, x, *how: _sorted(node, x, *how)[1],
-        _aten.adaptive_max_pool2d.default: _adaptive_maximum,
+        _aten.argsort.stable: lambda node, x, stable=True, **how: _sorted(node, x, **how)[1],
+        _aten.conv3d.default: _volume,
+        _aten.conv3d.padding: _volume,
+        _aten.conv_transpose1d.default: _transposed,
         _aten.conv_transpose2d.input: _transposed,
+        _aten.conv_transpose3d.input: _transposed,
         _aten.sub.Tensor: _difference,
         _aten.rsub.Scalar: lambda node, x, y, alpha=1: _difference(node, y, x, alpha),
         _aten.rsub.Tensor: lambda node, x, y, alpha=1: _difference(node, y, x, alpha),
@@ -65,21 +78,16 @@ def _forms():
     }
 
 
-def _shape(x):
-    return list(x.node.meta["val"].shape)
-
-
-def _constant(node, name, tensor):
-    """In the graph, as a buffer of the network's."""
-    graph, network = node.graph, node.graph.owning_module
-    name = f"{node.name}_{name}"
-    network.register_buffer(name, tensor)
-    return fx.Proxy(graph.get_attr(name), fx.proxy.GraphAppendingTracer(graph))
+def _held(x):
+    """What the network holds there; of what is computed, the proxy."""
+    if x.node.op != "get_attr":
+        return x
+    return operator.attrgetter(x.node.target)(x.node.graph.owning_module).detach()
 
 
 def _repeated(node, x, counts):
     """Concatenations: a repetition's counts are not moved to the end with the channels."""
-    rank = len(_shape(x))
+    rank = len(shape_of(x))
     if len(counts) > rank:  # new axes, behind which the converter moves nothing
         return None
     for axis, count in enumerate(counts, rank - len(counts)):
@@ -90,7 +98,7 @@ def _repeated(node, x, counts):
 
 def _expanded(node, x, *_, **__):
     """Nothing where arithmetic expands it by itself, else concatenations."""
-    before, after = _shape(x), list(node.meta["val"].shape)
+    before, after = shape_of(x), list(node.meta["val"].shape)
     if len(before) != len(after):
         return None
     if all(_is_joined(user, node, after) for user in node.users):
@@ -117,56 +125,88 @@ def _power(node, x, y=2):
     return (flat[0] ** flat[1]).reshape(list(node.meta["val"].shape))
 
 
+def _norm(node, x, order=2, dim=None, keepdim=False, **_):
+    """The converter makes powers of it."""
+    if len(shape_of(x)) <= 4 or order != 2 or dim is None:
+        return None
+    return (x * x).sum(dim, keepdim).sqrt()
+
+
 def _largest(node, x, k, dim=-1, largest=True, is_sorted=True):
-    """With both results in use; of the values alone LiteRT has no operator."""
+    """With both results in use; of the values alone LiteRT has no operator, nor of one value."""
+    if shape_of(x)[dim] == 1:
+        return x, constant(x, torch.zeros(shape_of(x), dtype=torch.int64))
     _, places = torch.topk(x, k, dim, largest, is_sorted)
     return x.gather(dim, places), places
 
 
 def _sorted(node, x, dim=-1, descending=False):
-    return _largest(node, x, _shape(x)[dim], dim, descending)
+    return _largest(node, x, shape_of(x)[dim], dim, descending)
 
 
-def _adaptive_maximum(node, x, size):
-    """The maxima of slices, along each column first; None where their places are wanted."""
-    if any(user.args[1] != 0 and user.users for user in node.users):
+def _volume(node, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Of convolutions over volumes LiteRT has no groups."""
+    if groups == 1:
         return None
-    for axis, n, m in zip((-2, -1), _shape(x)[-2:], size, strict=True):
-        ends = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-        parts = [x.narrow(axis, a, b - a).amax(axis, keepdim=True) for a, b in ends]
-        x = torch.cat(parts, axis) if m > 1 else parts[0]
-    return x, x
+    convolve = functools.partial(
+        torch.nn.functional.conv3d, stride=stride, padding=padding, dilation=dilation
+    )
+    y = _by_group(convolve, x, weight, groups, shape_of(weight)[0] // groups)
+    return y if bias is None else y + bias.reshape(-1, 1, 1, 1)
+
+
+def _by_group(convolve, x, weight, groups, filters):
+    """The convolutions of each group's channels, one behind the other."""
+    if groups == 1:
+        return convolve(x, weight)
+    parts = enumerate(x.chunk(groups, 1)[i] for i in range(groups))
+    return torch.cat([convolve(a, weight.narrow(0, i * filters, filters)) for i, a in parts], 1)
 
 
 def _transposed(node, x, weight, bias=None, stride=1, padding=0, more=0, groups=1, dilation=1):
-    """Without padding, and cropped; a dilated kernel is written out with its zeros."""
-    step, pad, extra, holes = (
-        [value] * 2 if isinstance(value, int) else (list(value) * 2)[:2]
-        for value in (stride, padding, more, dilation)
-    )
-    kernel = _shape(weight)[2:]
+    """Without padding, and cropped; a dilated kernel is written out with its zeros.
+
+    Over volumes, LiteRT has neither strides nor groups.
+    """
+    kernel, filters = shape_of(weight)[2:], shape_of(weight)[0] // groups
+    dims = len(kernel)
+    step, pad, extra, holes = (each_of(value, dims) for value in (stride, padding, more, dilation))
     is_read = all(
-        s == 1 or (d == 1 and (p == 0 or (2 * p == k - s and e == 0)))
+        s == 1 or (dims < 3 and d == 1 and (p == 0 or (2 * p == k - s and e == 0)))
         for k, s, p, e, d in zip(kernel, step, pad, extra, holes, strict=True)
     )
-    if is_read:
+    if is_read and (dims < 3 or groups == 1):
         return None
-    for axis, (k, d) in enumerate(zip(kernel, holes, strict=True), 2):
-        if d > 1 and k > 1:
-            spread = torch.zeros(k, (k - 1) * d + 1)
-            spread[torch.arange(k), torch.arange(k) * d] = 1
-            spread = _constant(node, f"holes{axis}", spread)
-            weight = (weight.transpose(axis, -1) @ spread).transpose(axis, -1)
-    y = torch.conv_transpose2d(x, weight, None, step, groups=groups)
+    if any(d > 1 for d in holes):
+        weight = _spaced(_held(weight), shape_of(weight), holes)
+        weight = constant(x, weight) if isinstance(weight, torch.Tensor) else weight
+    if dims == 3:
+        spaced = _spaced(x, shape_of(x), step)
+        y = _by_group(torch.conv_transpose3d, spaced, weight, groups, filters)
+    else:
+        convolve = torch.conv_transpose2d if dims == 2 else torch.conv_transpose1d
+        y = convolve(x, weight, None, step, groups=groups)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, holes, strict=True)]
-    sides = zip(_shape(x)[2:], step, spans, pad, extra, strict=True)
+    sides = zip(shape_of(x)[2:], step, spans, pad, extra, strict=True)
     for axis, (n, s, span, p, e) in enumerate(sides, 2):
         have, want = (n - 1) * s + span - p, (n - 1) * s + span - 2 * p + e
         y = y.narrow(axis, p, min(have, want))
         if want > have:
-            ends = [0, want - have] if axis == 3 else [0, 0, 0, want - have]
-            y = torch.nn.functional.pad(y, ends)
-    return y if bias is None else y + bias.reshape(-1, 1, 1)
+            y = torch.nn.functional.pad(y, [0, 0] * (dims + 1 - axis) + [0, want - have])
+    return y if bias is None else y + bias.reshape(-1, *[1] * dims)
+
+
+def _spaced(x, shape, step):
+    """Maps or kernels with ``step - 1`` zeros between their elements along each side."""
+    for axis, s in enumerate(step, 2):
+        if s == 1:
+            continue
+        before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
+        rows = x.reshape(math.prod(before), n, 1, math.prod(after))
+        rows = torch.nn.functional.pad(rows, [0, 0, 0, s - 1])
+        shape = [*before, (n - 1) * s + 1, *after]
+        x = rows.reshape(*before, n * s, *after).narrow(axis, 0, shape[axis])
+    return x
 
 
 def _difference(node, x, y, alpha=1):

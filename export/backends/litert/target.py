@@ -44,17 +44,21 @@ class LiteRt(IsolatedTarget):
         return rules.of()
 
     def convert(self, job: Conversion) -> Artifact:
-        settings = self.write_tflite(job, _ARTIFACT)
+        settings = self.write_tflite(job, _ARTIFACT, floats=True)
         return Artifact(self.full_name, job.precision, job.out, (_ARTIFACT,), settings)
 
-    def write_tflite(self, job: Conversion, name: str) -> dict[str, Any]:
-        """Write the file into ``job.out``; returns what is to be known to feed and to read it."""
+    def write_tflite(self, job: Conversion, name: str, *, floats: bool = False) -> dict[str, Any]:
+        """Write the file into ``job.out``; returns what is to be known to feed and to read it.
+
+        With ``floats``, arithmetic that int8 would spoil stays in float32, which an NPU cannot run.
+        """
         settings = {**job.normalization, "layout": self.layout}
         arguments = {
             "program": str(job.graph.program()),
             "out": str(job.out / name),
             "packages": borrowed_packages(TOOLCHAIN),
             "settings": settings,
+            "floats": floats,
         }
         scales, _ = self.call("convert", arguments, job.arrays, log=job.log)
         return {**settings, **scales} if job.precision == "int8" else settings

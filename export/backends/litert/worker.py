@@ -20,7 +20,8 @@ from ai_edge_litert.interpreter import Interpreter
 def preload(function, arguments):
     if function == "convert":
         _add_packages(arguments["packages"])
-        for name in ("litert_torch", "litert_forms", "ai_edge_quantizer.quantizer"):
+        names = ("litert_torch", "litert_floats", "litert_forms", "ai_edge_quantizer.quantizer")
+        for name in names:
             importlib.import_module(name)
 
 
@@ -40,7 +41,7 @@ def convert(arguments, arrays):
     preload("convert", arguments)
     _convert(arguments["program"], settings["layout"], path)
     if "images" in arrays:
-        _quantize(path, arrays["images"], settings)
+        _quantize(path, arrays["images"], settings, arguments["floats"])
     runner = _Runner(path, settings["layout"])
     scales = [runner.input["quantization"], *(o["quantization"] for o in runner.outputs)]
     first, *others = [{"scale": float(s) or 1.0, "zero_point": int(z)} for s, z in scales]
@@ -173,14 +174,20 @@ def _answers(network, example):
     return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
-def _quantize(path, images, settings):
+def _quantize(path, images, settings, floats):
     """Weights and activations in int8, biases in int32; input and outputs are int8 too.
 
-    An activation's range is the one over all images. The quantiser's own is a moving average of
-    the images' ranges, which clips.
+    With ``floats``, what int8 would spoil stays in float32. An activation's range is the one over
+    all images. The quantiser's own is a moving average of the images' ranges, which clips.
     """
+    import litert_floats
     from ai_edge_quantizer import quantizer, recipe
     from ai_edge_quantizer.calibrator import CalibrationInterpreter, CalibrationMode
+
+    scheme = recipe.static_wi8_ai8()
+    if floats and litert_floats.mark(path):
+        plain = {"operation": "*", "algorithm_key": "no_quantize", "op_config": {}}
+        scheme.append({"regex": litert_floats.MARK, **plain})
 
     mode = CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
     calibrator = CalibrationInterpreter(path, mode, _widest)
@@ -190,7 +197,7 @@ def _quantize(path, images, settings):
     for x in _inputs(images, settings):
         runner(**{name: x})
     job = quantizer.Quantizer(path)
-    job.load_quantization_recipe(recipe.static_wi8_ai8())
+    job.load_quantization_recipe(scheme)
     quantized = job.quantize(calibrator.get_calibration_results())
     quantized.export_model(path, overwrite=True)
 

@@ -70,31 +70,6 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: f.pad(x, (1, 1, 1, 1), mode="circular"),
         lambda x: f.pad(x, (1, 1, 1, 1), mode="reflect"),
     ),
-    Example("dilated-pool", nn.MaxPool2d(3, 1, 1, dilation=2), nn.MaxPool2d(5, 1, 2)),
-    Example(
-        "int8-square-root",
-        lambda x: (x.relu() + 0.1).sqrt(),
-        lambda x: (x.relu() + 1).rsqrt(),
-        precision="int8",
-    ),
-    Example(
-        "int8-square-root",
-        lambda x: x.std((2, 3)),
-        lambda x: x.var((2, 3)),
-        precision="int8",
-    ),
-    Example(
-        "int8-square-root",
-        lambda x: x.norm(dim=1, keepdim=True),
-        lambda x: x.abs().mean(1, True),
-        precision="int8",
-    ),
-    Example(
-        "int8-square-root",
-        lambda x: (x.relu() + 0.1) ** 0.5,
-        lambda x: x**2,
-        precision="int8",
-    ),
     Example(
         "int8-crash",
         lambda x: x.logsumexp(1, True),

@@ -84,29 +84,6 @@ def six_axes(op: Op) -> str | None:
 
 
 circular_padding = rules.add(common.circular_padding(_LACKS))
-dilated_pool = rules.add(common.dilated_pool(_LACKS))
-
-
-@rules.op(
-    *("cdist", "linalg_vector_norm", "sqrt", "std"),
-    name="int8-square-root",
-    severity="warning",
-    reason="the kernel has no int8: the interpreter stops; float32 is right",
-    fix="compare squares, or use the mean of absolute values",
-)
-def int8_square_root(op: Op) -> str | None:
-    return f"the square root in {op.kind}"
-
-
-@rules.op(
-    "pow",
-    name="int8-square-root",
-    severity="warning",
-    reason=int8_square_root.reason,
-    fix=int8_square_root.fix,
-)
-def int8_root(op: Op) -> str | None:
-    return "a power of 0.5" if _exponent(op) == 0.5 else None
 
 
 def _exponent(op: Op) -> float | None:

@@ -54,7 +54,7 @@ class Tflm(IsolatedTarget):
         return rules.of(self.chip or "")
 
     def convert(self, job: Conversion) -> Artifact:
-        settings = LiteRt().write_tflite(job, _ARTIFACT)
+        settings = LiteRt().write_tflite(job, _ARTIFACT, floats=True)
         path = job.out / _ARTIFACT
         self.call("prepare", {"file": str(path)}, log=job.log)
         found, _ = self.call("measure", {"file": str(path)}, log=job.log)

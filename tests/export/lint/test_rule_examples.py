@@ -204,12 +204,6 @@ def test_the_engine_is_right_on_good_examples(name: str, tmp_path: Path) -> None
     engine_is_right(worker(name), own_examples(name, "float32"), tmp_path)
 
 
-def test_litert_fails_in_int8_where_rules_say_so(tmp_path: Path) -> None:
-    examples, target = own_examples("litert", "int8"), worker("litert")
-    engine_fails(target, examples, tmp_path / "bad")
-    engine_is_right(target, examples, tmp_path)
-
-
 OF_ONNXRUNTIME = own_examples("onnxruntime", "float32")
 ONE_OF_A_RULE = {example.rule: example for example in OF_ONNXRUNTIME}.values()
 
