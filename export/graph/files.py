@@ -32,6 +32,7 @@ from .adaptive_pools import ADAPTIVE_POOLS
 from .ceil_mode import settle_ceil_mode
 from .network import Network, capture_network, export_program
 from .trace_forms import plain_forms
+from .written_sigmoids import read_written_activations
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -295,7 +296,7 @@ def write_onnx(
         path.unlink()
         raise GraphError(f"asked for opset {opset}, the exporter wrote {written}")
     _clean(proto)
-    proto = settle_ceil_mode(proto)
+    proto = read_written_activations(settle_ceil_mode(proto))
     onnx.checker.check_model(proto)
     onnx.save(onnx.shape_inference.infer_shapes(proto), path)
 

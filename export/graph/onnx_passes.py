@@ -145,6 +145,37 @@ def separate_group_biases(model: ir.Model) -> None:
 
 
 @onnx_pass
+def multiply_by_constants(model: ir.Model) -> None:
+    """A copy in which a constant matrix is the second factor of a product: ``(x' w')'`` of ``w x``.
+
+    ONNX Runtime's quantiser has a scale for each column of a matrix, of which the first factor may
+    not have several: the file cannot be run.
+    """
+    for node in list(model.graph):
+        if node.op_type != "MatMul" or constant_of(node.inputs[1]) is not None:
+            continue
+        matrix, shape = constant_of(node.inputs[0]), static_shape(node.outputs[0])
+        given = static_shape(node.inputs[1])
+        if matrix is None or given is None or shape is None or min(matrix.ndim, len(given)) < 2:
+            continue
+        name = node.name or node.outputs[0].name
+        turned = np.ascontiguousarray(matrix.swapaxes(-1, -2))
+        weight = add_constant(model.graph, f"{name}/turned", turned)
+        tape = ir.tape.Tape()
+        perm = {"perm": _last_two(len(given))}
+        x = tape.op("Transpose", [node.inputs[1]], perm, name=f"{name}/x")
+        product = tape.op("MatMul", [x, weight], name=node.name)
+        back = {"perm": _last_two(len(shape))}
+        result = tape.op("Transpose", [product], back, name=f"{name}/back")
+        replace_node(node, tape.nodes, [result])
+
+
+def _last_two(rank: int) -> list[int]:
+    """The axes, with the last two exchanged."""
+    return [*range(rank - 2), rank - 1, rank - 2]
+
+
+@onnx_pass
 def round_weights(model: ir.Model) -> None:
     """A copy whose weights, still float32, are the nearest of float16's numbers.
 

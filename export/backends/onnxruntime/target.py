@@ -14,7 +14,7 @@ import onnx
 
 from ....core.settings import NO_TELEMETRY
 from ....zoo.tasks.images import network_inputs
-from ...graph.onnx_passes import separate_group_biases
+from ...graph.onnx_passes import multiply_by_constants, separate_group_biases
 from ...graph.onnx_session import open_session
 from ...graph.optimize import optimize_graph
 from ...lint.rule import Rule
@@ -66,7 +66,8 @@ class OnnxRuntime(Target):
         return None if job.calibration is None else job.graph.onnx_of_any_opset()
 
     def run(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
-        return run_onnx(artifact.path, images, artifact.settings)
+        with _stage("run", log):
+            return run_onnx(artifact.path, images, artifact.settings)
 
     def run_untrusted(self, artifact: Artifact, images: np.ndarray, log: Path) -> RunResult:
         """By a worker that needs no PyTorch, whose import takes longer than the network."""
@@ -128,7 +129,8 @@ def quantize(
     with _stage("int8 quantisation", log):
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            onnx.save(separate_group_biases(onnx.load(prepared)), prepared)
+            proto = multiply_by_constants(onnx.load(prepared))
+            onnx.save(separate_group_biases(proto), prepared)
             config = configure(prepared, Reader())
             quantizer.quantize(str(prepared), str(path), config)
         finally:
@@ -158,11 +160,17 @@ def _qdq(reader: Any, *, is_symmetric: bool) -> Any:
     )
 
 
+_KNOWN = (RuntimeError, ValueError, TypeError, NotImplementedError)
+
+
 @contextlib.contextmanager
 def _stage(stage: str, log: Path) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:
+        is_own = type(error).__module__.startswith("onnxruntime")  # they derive from Exception
+        if not is_own and not isinstance(error, _KNOWN):
+            raise
         log.write_text(f"{stage}: {error!r}\n")
         raise ToolchainError(
             f"onnxruntime: {stage} failed: {error}", stage=stage, log=log

@@ -2,7 +2,7 @@
 
 They fuse sums and quotients with the layer in front, and have taken a row for a bias or a
 constant for the map; keep a last window of ``ceil_mode`` that PyTorch leaves out; and pad int8
-maps with 0, which is not the number that stands for zero there.
+maps with 0, which is not the number that stands for zero there. Exponentials do not fit int8.
 """
 
 from __future__ import annotations
@@ -70,7 +70,13 @@ DEEP: dict[str, Form] = {
     "padded rows": lambda x, p: f.avg_pool1d(x.flatten(2), 3, 1, 1),
     "padded volumes": lambda x, p: f.avg_pool3d(x[:, None], 3, 1, 1)[:, 0],
 }
-FORMS = CONSTANTS | POOLS | AVERAGES | DEEP
+SPOILED: dict[str, Form] = {
+    "a written sigmoid": lambda x, p: 1 / (1 + torch.exp(-5 * x)),
+    "a written SiLU": lambda x, p: x / (1 + torch.exp(-5 * x)),
+    "a written softplus": lambda x, p: torch.log(1 + torch.exp(5 * x)),
+    "a matrix first": lambda x, p: (p(1, 20) + p(20, 1)) @ x.flatten(2),
+}
+FORMS = CONSTANTS | POOLS | AVERAGES | DEEP | SPOILED
 
 
 class Forms(nn.Module):
@@ -96,9 +102,10 @@ CASES: list[tuple[str, Precision, int, dict[str, Form]]] = [
     *((name, "float32", 90, CONSTANTS | POOLS) for name in _FLOAT32),
     ("mnn", "float16", 35, CONSTANTS),
     ("rknn:rk3588", "float16", 35, CONSTANTS | POOLS),
-    ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES),
-    ("openvino", "int8", 15, CONSTANTS | AVERAGES | DEEP),
-    *((name, "int8", 15, AVERAGES) for name in ("mnn", "litert", "rknn:rv1106")),
+    ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES | SPOILED),
+    ("openvino", "int8", 15, CONSTANTS | AVERAGES | DEEP | SPOILED),
+    ("litert", "int8", 15, AVERAGES | SPOILED),
+    *((name, "int8", 15, AVERAGES) for name in ("mnn", "rknn:rv1106")),
 ]
 
 
