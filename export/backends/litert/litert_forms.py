@@ -71,6 +71,7 @@ def _forms():
         _aten.conv_transpose1d.default: _transposed,
         _aten.conv_transpose2d.input: _transposed,
         _aten.conv_transpose3d.input: _transposed,
+        _aten.matmul.default: _product,
         _aten.sub.Tensor: _difference,
         _aten.rsub.Scalar: lambda node, x, y, alpha=1: _difference(node, y, x, alpha),
         _aten.rsub.Tensor: lambda node, x, y, alpha=1: _difference(node, y, x, alpha),
@@ -207,6 +208,14 @@ def _spaced(x, shape, step):
         shape = [*before, (n - 1) * s + 1, *after]
         x = rows.reshape(*before, n * s, *after).narrow(axis, 0, shape[axis])
     return x
+
+
+def _product(node, x, y):
+    """A constant matrix comes second: in int8 the other order is wrong without a word."""
+    is_turned = _is_constant(x) and not _is_constant(y)
+    if not is_turned or min(len(shape_of(x)), len(shape_of(y))) < 2:
+        return None
+    return (y.transpose(-1, -2) @ x.transpose(-1, -2)).transpose(-1, -2)
 
 
 def _difference(node, x, y, alpha=1):
