@@ -100,15 +100,10 @@ def hardsigmoid(x: Tensor) -> Tensor:
     return f.relu6(x + 3) / 6
 
 
-@rewrite_rule("tanh", done="2 * sigmoid(2 * x) - 1", serves=("large-tanh",), suits_warnings=True)
-def tanh(x: Tensor) -> Tensor:
-    return (x * 2).sigmoid() * 2 - 1
-
-
 @rewrite_rule(
     "gelu",
     done="its formula, with erf or a sigmoid",
-    serves=("gelu", "large-tanh", "unread-operator", "pool-across-activation"),
+    serves=("gelu", "unread-operator", "pool-across-activation"),
     suits_warnings=True,
 )
 def gelu(x: Tensor, approximate: str) -> Tensor:
@@ -121,7 +116,7 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 @rewrite_rule(
     "linalg_vector_norm",
     done="written out: squares, their sum, its root",
-    serves=(*ABSENT, "norm-over-all", "normalize-axis", "reduction-of-all"),
+    serves=(*ABSENT, "norm-over-all", "normalize-axis"),
 )
 def vector_norm(
     x: Tensor, order: float, dims: list[int] | None, keepdim: bool, dtype: Any
@@ -157,7 +152,7 @@ def logsumexp(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
 @rewrite_rule(
     "mean.dim",
     done="a mean that keeps its dimensions, and a reshape",
-    serves=("cpu-mean", "portable-reduction", "mean", "reduction-of-all"),
+    serves=("cpu-mean", "portable-reduction", "mean"),
     suits_warnings=True,
 )
 def keeping_mean(x: Tensor, dims: list[int] | None, keepdim: bool, dtype: Any) -> Tensor | None:
@@ -183,21 +178,6 @@ def _without(x: Tensor, dims: Sequence[int]) -> Tensor:
     return reshape(x, [n for axis, n in enumerate(x.shape) if axis not in gone])
 
 
-def _in_steps(operator: str, reduce: Callable[..., Tensor]) -> None:
-    def stepwise(x: Tensor, dims: list[int] | None, keepdim: bool, *dtype: Any) -> Tensor | None:
-        is_plain = len(dims or ()) > 2 and dtype in ((), (None,))
-        return _reduced(x, dims or (), keepdim, reduce) if is_plain else None
-
-    done = "one over the last two axes, then one over the others"
-    rewrite_rule(operator, done=done, serves=("reduction-of-all",))(stepwise)
-
-
-_in_steps("mean.dim", torch.mean)
-_in_steps("sum.dim_IntList", torch.sum)
-_in_steps("amax", torch.amax)
-_in_steps("amin", torch.amin)
-
-
 def _spread(kind: str, is_root: bool) -> None:
     """Variance and standard deviation: written out, as means of squares."""
 
@@ -218,7 +198,7 @@ def _spread(kind: str, is_root: bool) -> None:
         return spread(x, dims, keepdim, 1 if correction is None else correction)
 
     done = f"written out: {'the root of ' * is_root}a mean of squares"
-    serves = (*ABSENT, "reduction-of-all")
+    serves = ABSENT
     rewrite_rule(f"{kind}.dim", done=done, serves=serves)(of_flag)
     rewrite_rule(f"{kind}.correction", done=done, serves=serves)(of_number)
 

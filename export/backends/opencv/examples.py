@@ -201,31 +201,6 @@ EXAMPLES: tuple[Example, ...] = (
         "uncounted-padding", nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.AvgPool2d(3, 1, 1)
     ),
     Example(
-        "reduction-of-all",
-        lambda x: x - x.mean((1, 2, 3), True),
-        lambda x: x - x.mean((2, 3), True).mean(1, True),
-    ),
-    Example("reduction-of-all", lambda x: x.var((1, 2, 3), keepdim=True), nn.AvgPool2d(2)),
-    Example("reduction-of-all", lambda x: x.std((1, 2, 3), keepdim=True), nn.AvgPool2d(2)),
-    Example("reduction-of-all", lambda x: x.sum((1, 2, 3), True), nn.AvgPool2d(2)),
-    Example("reduction-of-all", lambda x: x.amax((1, 2, 3), True), nn.AvgPool2d(2)),
-    Example("reduction-of-all", lambda x: x.amin((1, 2, 3), True), nn.AvgPool2d(2)),
-    Example(
-        "reduction-of-all",
-        lambda x: x.view(len(x), 2, 4, 24, 40).mean((2, 3, 4)),
-        lambda x: x.view(len(x), 2, 4, 24, 40).mean((3, 4)).mean(2),
-    ),
-    Example(
-        "reduction-of-all",
-        lambda x: x.view(len(x), 2, 4, 24, 40).sum((2, 3, 4)),
-        lambda x: x.view(len(x), 2, 4, 24, 40).sum((1, 2)),
-    ),
-    Example(
-        "reduction-of-all",
-        lambda x: torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True),
-        nn.AvgPool2d(2),
-    ),
-    Example(
         "two-new-axes",
         lambda x: x * x.mean((2, 3))[:, :, None, None],
         lambda x: x * x.mean((2, 3)).view(-1, 8, 1, 1),

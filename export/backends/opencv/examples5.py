@@ -94,8 +94,6 @@ EXAMPLES: tuple[Example, ...] = (
         lambda x: sample(x, "bicubic", "zeros"),
         lambda x: sample(x, "bilinear", "reflection"),
     ),
-    Example("large-tanh", lambda x: (x * 60).tanh(), torch.sigmoid),
-    Example("large-tanh", lambda x: f.gelu(x * 20, approximate="tanh"), lambda x: f.silu(x * 20)),
     Example("padded-1x1", nn.Conv2d(8, 8, 1, padding=1), nn.Conv2d(8, 8, 3, padding=2)),
     Example(
         "padded-1x1",

@@ -126,21 +126,6 @@ rules.op(
 
 
 @rules.op(
-    *("amax", "amin", "mean", "std", "sum", "var", "linalg_vector_norm"),
-    name="reduction-of-all",
-    reason=WRONG,
-    fix="reduce in two steps: x.mean((2, 3), True).mean(1, True)",
-)
-def reduction_of_all(op: Op) -> str | None:
-    shape, dims = next(iter(op.input_shapes), ()), op.arguments.get("dim") or ()
-    if len(op.input_shapes) != 1 or len(shape) < 4 or isinstance(dims, int):
-        return None
-    axes = sorted(dim % len(shape) for dim in dims)
-    is_all = len(axes) >= 3 and axes == [*range(len(shape) - len(axes), len(shape))]
-    return f"{op.kind} over the last {len(axes)} axes" if is_all else None
-
-
-@rules.op(
     "unsqueeze",
     name="two-new-axes",
     reason=f"the exporter makes one operator of them, and {REFUSED}",

@@ -121,14 +121,3 @@ rules.add(common.negative_index("OpenCV reads in front of the tensor: the values
 
 
 rules.add(matrix_by_vector(REFUSED))
-
-
-@rules.op(
-    *("gelu", "tanh"),
-    name="large-tanh",
-    severity="warning",
-    reason="of more than 44 (GELU: of more than 10) OpenCV makes NaN or any number",
-    fix="clamp in front of it: x.clamp(-20, 20).tanh(); for GELU, use SiLU",
-)
-def large_tanh(op: Op) -> str | None:
-    return op.kind if op.kind == "tanh" or op.arguments["approximate"] == "tanh" else None

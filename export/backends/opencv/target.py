@@ -15,6 +15,7 @@ from ...toolchains import Toolchain
 from .gates import widen_gates
 from .rules import rules as rules_of_4
 from .rules5 import rules as rules_of_5
+from .stable_forms import write_stable_forms
 
 HERE = Path(__file__).resolve().parent
 
@@ -43,7 +44,10 @@ class OpenCv(IsolatedTarget):
 
     def _source(self, graph: Graph) -> Path:
         """The ONNX file that is to be converted."""
-        return graph.onnx(18)
+        source = graph.onnx(18)
+        path = source.with_stem(self.name)
+        onnx.save(write_stable_forms(onnx.load(source), is_5=False), path)
+        return path
 
 
 class OpenCv5(OpenCv):
@@ -69,7 +73,8 @@ class OpenCv5(OpenCv):
         return rules_of_5.of()
 
     def _source(self, graph: Graph) -> Path:
-        source = super()._source(graph)
-        path = source.with_stem("opencv5")
-        onnx.save(widen_gates(onnx.load(source)), path)
+        source = graph.onnx(18)
+        path = source.with_stem(self.name)
+        stable = write_stable_forms(onnx.load(source), is_5=True)
+        onnx.save(widen_gates(stable), path)
         return path
