@@ -32,7 +32,7 @@ from .adaptive_pools import ADAPTIVE_POOLS
 from .ceil_mode import settle_ceil_mode
 from .network import Network, capture_network, export_program
 from .trace_forms import plain_forms
-from .written_sigmoids import read_written_activations
+from .written_sigmoids import read_in_program, read_written_activations
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -101,7 +101,9 @@ class Graph:
         with self._timed():
             if not path.exists():
                 with torch.no_grad(), _said_in_a_line("cannot be captured by torch.export"):
-                    torch.export.save(torch.export.export(self.model, self._examples), path)
+                    program = torch.export.export(self.model, self._examples)
+                    read_in_program(program)
+                    torch.export.save(program, path)
         return path
 
     def variant(self, name: str, model: nn.Module) -> Graph:

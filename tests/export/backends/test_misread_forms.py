@@ -105,6 +105,7 @@ CASES: list[tuple[str, Precision, int, dict[str, Form]]] = [
     ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES | SPOILED),
     ("openvino", "int8", 15, CONSTANTS | AVERAGES | DEEP | SPOILED),
     ("litert", "int8", 15, AVERAGES | SPOILED),
+    ("executorch", "int8", 15, {n: SPOILED[n] for n in ("a written sigmoid", "a written SiLU")}),
     *((name, "int8", 15, AVERAGES) for name in ("mnn", "rknn:rv1106")),
 ]
 
