@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NEAR = 3  # names are suggested
 _LEAST = 3  # letters that a name is recognised by
+_AS_LIKE = 0.05  # of the likeness, 0..1
 
 
 def format_shape(size: Sequence[int]) -> str:
@@ -33,21 +34,24 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     """
     wanted, names = name.strip().lower(), list(dict.fromkeys(known))
     parts = {each: [each.lower(), *re.split(r"[:_./-]", each.lower())] for each in names}
+    same = [each for each in names if each.lower() == wanted]
     exact = [each for each in names if wanted in parts[each]]
-    spelt: dict[str, list[str]] = {}
-    for each in names:
-        for part in parts[each]:
-            spelt.setdefault(part, []).append(each)
-    whole = {each.lower(): [each] for each in names}
-    close = [
-        each
-        for known_as, cutoff in ((whole, 0.65), (spelt, 0.8))
-        for like in difflib.get_close_matches(wanted, known_as, n=_NEAR, cutoff=cutoff)
-        for each in known_as[like]
-    ]
     begun = [each for each in names if len(wanted) >= _LEAST and each.lower().startswith(wanted)]
-    near = list(dict.fromkeys([*exact, *begun, *close]))[:_NEAR]
+    whole = _closest(wanted, {each: [each.lower()] for each in names}, 0.65)
+    near = same or [*exact, *begun, *whole] or _closest(wanted, parts, 0.8)
+    near = list(dict.fromkeys(near))[:_NEAR]
     return f"did you mean {', '.join(near)}?" if near else otherwise
+
+
+def _closest(wanted: str, spelt: Mapping[str, Sequence[str]], least: float) -> list[str]:
+    """The names that are spelt most like it, and those that are nearly as like."""
+    likeness = {
+        name: max(difflib.SequenceMatcher(None, wanted, each).ratio() for each in spellings)
+        for name, spellings in spelt.items()
+    }
+    best = max([least, *(like - _AS_LIKE for like in likeness.values())])
+    found = [name for name, like in likeness.items() if like >= best]
+    return sorted(found, key=lambda name: -likeness[name])
 
 
 def describe_invalid(error: ValidationError) -> str:

@@ -31,8 +31,9 @@ from ...zoo.tasks.images import network_inputs
 from .adaptive_pools import ADAPTIVE_POOLS
 from .ceil_mode import settle_ceil_mode
 from .network import Network, capture_network, export_program
+from .program_sigmoids import read_written_sigmoids
 from .trace_forms import plain_forms
-from .written_sigmoids import read_in_program, read_written_activations
+from .written_sigmoids import read_written_activations
 
 INPUT_NAME = "input"
 _DYNAMO_OPSETS = range(16, 21)
@@ -102,7 +103,7 @@ class Graph:
             if not path.exists():
                 with torch.no_grad(), _said_in_a_line("cannot be captured by torch.export"):
                     program = torch.export.export(self.model, self._examples)
-                    read_in_program(program)
+                    read_written_sigmoids(program)
                     torch.export.save(program, path)
         return path
 

@@ -24,6 +24,7 @@ from ...core.messages import format_shape
 from ...errors import EdgearkError
 from ...zoo.modes import evaluating
 from .folding import fold_constants
+from .program_sigmoids import read_written_sigmoids
 from .regions import inline_regions
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -211,6 +212,7 @@ def capture_network(model: nn.Module, *input_shapes: Sequence[int]) -> Network:
     """What rules look at: :func:`export_program`, which says what it raises."""
     program = export_program(model, *input_shapes)
     inline_regions(program, with_autocast=True)
+    read_written_sigmoids(program)
     values = {**program.state_dict, **program.constants}
     named = constant_names(program)
     constants = {node: values.get(name) for node, name in named.items()}

@@ -17,7 +17,7 @@ _aten = torch.ops.aten
 _LEAST = torch.finfo(torch.float32).min
 _POOLS = {1: _aten.avg_pool1d, 2: _aten.avg_pool2d, 3: _aten.avg_pool3d}
 _AVERAGES = (
-    *("divisor-override", "average-ceil-mode", "uncounted-padding", "unread-average"),
+    *("divisor-override", "average-ceil-mode", "uncounted-padding"),
     *("pool", "pool-without-stride", "pool-ceil-mode"),
 )
 
@@ -31,7 +31,6 @@ _AVERAGES = (
         "divisor-override",
         "average-ceil-mode",
         "uncounted-padding",
-        "unread-average",
         "pool",
         "pool-without-stride",
         "pool-ceil-mode",
@@ -55,7 +54,6 @@ def plain_average(x: Tensor, *given: Any) -> Tensor | None:
         "divisor-override",
         "average-ceil-mode",
         "uncounted-padding",
-        "unread-average",
         "padded-average",
         "padded-average-3d",
         "pool",

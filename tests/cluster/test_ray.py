@@ -111,7 +111,8 @@ def test_a_matrix_survives_a_killed_worker(cluster: Cluster, tmp_path: Path) -> 
 def test_trainings_survive_a_killed_worker(
     cluster: Cluster, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
-    recipe, epochs = write_recipe(epochs=12), 12
+    epochs = 6
+    recipe = write_recipe(epochs=epochs)
     process = cluster.start(tmp_path, "train", recipe, "--seeds", "0,1", "--out", "all", "--json")
     folders = [tmp_path / "all" / f"mnist_kpu-seed{seed}" for seed in (0, 1)]
     deadline = time.monotonic() + 300

@@ -121,7 +121,7 @@ def test_the_shipped_results_are_of_shipped_weights_and_all_are_well() -> None:
     "models",
     [
         ["mnist", "mobilenet_v1_050", "vgg_s", "unet_16", "yolov5n"],
-        ["yolov5n", "yolov8n", "yolo11n"],
+        ["yolov5n", "yolov8n", "yolo11n", "yolox_nano"],
     ],
 )
 def test_the_documents_tables_are_what_was_measured(models: list[str]) -> None:

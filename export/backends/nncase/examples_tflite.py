@@ -14,9 +14,6 @@ _Example = partial(Example, shape=(8, 16, 20), head=3, precision="int8")
 EXAMPLES: tuple[Example, ...] = (
     _Example("unread-operator", nn.GELU("tanh"), nn.Hardswish()),
     _Example(
-        "unread-average", nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(3, 2, 1)
-    ),
-    _Example(
         "transposed-convolution",
         nn.ConvTranspose2d(8, 8, 3, 2, 1, 1),
         nn.ConvTranspose2d(8, 8, 3, 1, 1),

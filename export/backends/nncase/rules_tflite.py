@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ...graph.network import Op
 from ...kpu.compiler.advice import ADVICE
-from ...lint import onnx_file, predicates
+from ...lint import onnx_file
 from ...lint.rule_set import RuleSet
 from ..litert import rules as litert
 from . import rules as nncase
@@ -24,14 +24,6 @@ _OTHER_WAY = "k210-nncase, which goes by ONNX"
 )
 def unread(op: Op) -> str | None:
     return op.kind if op.kind in _NOT_READ else None
-
-
-rules.op(
-    "avg_pool2d",
-    name="unread-average",
-    reason="nncase does not read what litert-torch makes of it (Unsupported tflite opcode)",
-    fix="count the padding, as avg_pool2d does by default, or pool without",
-)(predicates.uncounted_padding)
 
 
 @rules.op(

@@ -69,7 +69,7 @@ EXAMPLES: tuple[Example, ...] = (
     _Int8("int8-exponential", lambda x: x.log_softmax(1), lambda x: x.softmax(1)),
     _Int8(
         "int8-exponential",
-        lambda x: 1 / (1 + (-x).exp()),
+        lambda x: 1 / (2 + (-x).exp()),
         torch.sigmoid,
     ),
     _Int8(

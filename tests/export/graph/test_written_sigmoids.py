@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from edgeark.export.graph.files import write_onnx
+from edgeark.export.graph.network import capture_network
 from edgeark.export.graph.onnx_session import open_session
 from torch import Tensor, nn
 
@@ -64,3 +65,8 @@ def test_what_only_looks_like_one_stays(tmp_path: Path) -> None:
         found = kinds(form, tmp_path / f"{index}.onnx", 18)
         assert "Exp" in found
         assert found.isdisjoint({"Sigmoid", "Softplus", "Softmax"})
+
+
+def test_rules_see_the_sigmoid_too() -> None:
+    network = capture_network(Around(lambda x: x / (1 + torch.exp(-x))), (1, 3, 3, 4))
+    assert [op.kind for op in network.ops] == ["sigmoid", "mul"]
