@@ -129,4 +129,4 @@ def test_trainings_survive_a_killed_worker(
     for folder, report in zip(folders, reports, strict=True):
         rows = (folder / "log.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows[1:]] == [str(e + 1) for e in range(epochs)]
-        assert report["test"] > 0.8
+        assert report["test"] > 0.4, "chance is 0.1"

@@ -198,9 +198,6 @@ EXAMPLES: tuple[Example, ...] = (
         nn.ConvTranspose2d(8, 8, 3, 2, 1, output_padding=1),
     ),
     Example(
-        "uncounted-padding", nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.AvgPool2d(3, 1, 1)
-    ),
-    Example(
         "two-new-axes",
         lambda x: x * x.mean((2, 3))[:, :, None, None],
         lambda x: x * x.mean((2, 3)).view(-1, 8, 1, 1),

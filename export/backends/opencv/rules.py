@@ -12,7 +12,7 @@ import torch
 
 from ....core.messages import format_shape
 from ...graph.network import Network, Op
-from ...lint import common, onnx_file, predicates
+from ...lint import common, onnx_file
 from ...lint.nearest import by_double_ratio, nearest_rounding
 from ...lint.rule import Match, Rule, op_rule
 from ...lint.rule_set import RuleSet
@@ -115,14 +115,6 @@ rules.add(common.dilated_pool("OpenCV leaves the dilation out: sizes and values 
 def transposed_dilation(op: Op) -> str | None:
     dilation = op.pair("dilation")
     return f"a transposed convolution with dilation {dilation}" if dilation != (1, 1) else None
-
-
-rules.op(
-    "avg_pool2d",
-    name="uncounted-padding",
-    reason=f"OpenCV counts it all the same: {WRONG}",
-    fix="leave count_include_pad=True",
-)(predicates.uncounted_padding)
 
 
 @rules.op(

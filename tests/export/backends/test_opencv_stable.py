@@ -1,8 +1,9 @@
-"""What OpenCV computes rightly in the stable forms of our file: sums of all, large numbers."""
+"""What OpenCV computes rightly in the stable forms of our file: sums, averages, large numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ FORMS: list[Callable[[Tensor], Tensor]] = [
     lambda x: (60 * x).log_softmax(1),
     lambda x: (100 * x).tanh(),
     lambda x: f.gelu(30 * x, approximate="tanh"),
+    *(
+        partial(f.avg_pool2d, kernel_size=k, stride=s, padding=p, count_include_pad=False)
+        for k, s, p in ((3, 1, 1), (3, 2, 1), ((2, 5), (2, 3), (1, 2)))
+    ),
+    lambda x: f.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    lambda x: f.avg_pool1d(x.flatten(2), 3, 2, 1, count_include_pad=False),
+    lambda x: f.avg_pool1d(x.flatten(2).mT, 3, 3, 1, ceil_mode=True, count_include_pad=False),
+    lambda x: f.avg_pool3d(deep(x), 3, 2, 1, count_include_pad=False).flatten(1, 2),
+    lambda x: f.avg_pool3d(deep(x), 3, 2, 1, True, False).flatten(1, 2),
 ]
 
 
