@@ -42,7 +42,7 @@ def _count_padding(model: ir.Model) -> None:
         before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
         if before is None or after is None:
             continue
-        kernel = node.attributes.get_ints("kernel_shape")
+        kernel = node.attributes.get_ints("kernel_shape", [])
         strides = node.attributes.get_ints("strides", [1] * len(kernel))
         dilations = node.attributes.get_ints("dilations", [1] * len(kernel))
         if {*dilations} != {1}:
