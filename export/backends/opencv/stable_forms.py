@@ -1,7 +1,6 @@
 """Forms that OpenCV's ``dnn`` module computes rightly for numbers of every size.
 
-Of a reduction over all axes it makes other shapes, or dies; 4.x counts the padding of an average
-that is not to be counted; its logarithm of a sum of exponentials
+Of a reduction over all axes it makes other shapes, or dies; its logarithm of a sum of exponentials
 is infinite beyond 88, and so are the exponentials that 5.x makes of a hyperbolic tangent.
 """
 
@@ -26,44 +25,7 @@ def write_stable_forms(proto: ModelProto, is_5: bool) -> ModelProto:
         proto: static, every tensor's shape noted; opset 18.
         is_5: for 5.x, which knows tensors without axes.
     """
-    proto = proto if is_5 else _count_padding(proto)
     return _reduce_rows(_limit_exponents(proto, is_5), is_5)
-
-
-@onnx_pass
-def _count_padding(model: ir.Model) -> None:
-    """Averages count their padding, and are multiplied by what that changes."""
-    for node in list(model.graph):
-        pads = node.attributes.get_ints("pads", [])
-        if node.op_type != "AveragePool" or not any(pads):
-            continue
-        if node.attributes.get_int("count_include_pad", 0):
-            continue
-        before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-        if before is None or after is None:
-            continue
-        kernel = node.attributes.get_ints("kernel_shape", [])
-        strides = node.attributes.get_ints("strides", [1] * len(kernel))
-        dilations = node.attributes.get_ints("dilations", [1] * len(kernel))
-        if {*dilations} != {1}:
-            continue
-        scale = np.ones([1, 1, *after[2:]], np.float32)
-        for axis, (size, step) in enumerate(zip(kernel, strides, strict=True)):
-            first, last = pads[axis], pads[axis + len(kernel)]
-            start = np.arange(after[axis + 2]) * step - first
-            counted = np.minimum(start + size, before[axis + 2] + last) - start
-            own = np.minimum(start + size, before[axis + 2]) - np.maximum(start, 0)
-            own = np.maximum(own, 1)
-            along = [-1 if other == axis else 1 for other in range(len(kernel))]
-            scale *= (counted / own).reshape(1, 1, *along).astype(np.float32)
-        name = node.name or node.outputs[0].name or ""
-        factor = add_constant(model.graph, f"{name}/scale", scale)
-        tape = ir.tape.Tape()
-        given = {"kernel_shape": kernel, "strides": strides, "pads": pads}
-        given |= {"ceil_mode": node.attributes.get_int("ceil_mode", 0), "count_include_pad": 1}
-        pooled = tape.op("AveragePool", [node.inputs[0]], given, name=f"{name}/counted")
-        result = tape.op("Mul", [pooled, factor], name=node.name)
-        replace_node(node, tape.nodes, [result])
 
 
 @onnx_pass

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from ...graph.files import Graph
+from ...graph.written_averages import write_out_averages
 from ...lint.rule import Rule
 from ...targets.base import Artifact, Conversion, Evidence
 from ...targets.board import BoardRuntime
@@ -46,8 +47,12 @@ class OpenCv(IsolatedTarget):
         """The ONNX file that is to be converted."""
         source = graph.onnx(18)
         path = source.with_stem(self.name)
-        onnx.save(write_stable_forms(onnx.load(source), is_5=False), path)
+        onnx.save(self._mend(onnx.load(source)), path)
         return path
+
+    def _mend(self, proto: onnx.ModelProto) -> onnx.ModelProto:
+        """4.x counts an average's padding, whatever the file says."""
+        return write_stable_forms(write_out_averages(proto), is_5=False)
 
 
 class OpenCv5(OpenCv):
@@ -72,9 +77,5 @@ class OpenCv5(OpenCv):
     def rules(self) -> tuple[Rule, ...]:
         return rules_of_5.of()
 
-    def _source(self, graph: Graph) -> Path:
-        source = graph.onnx(18)
-        path = source.with_stem(self.name)
-        stable = write_stable_forms(onnx.load(source), is_5=True)
-        onnx.save(widen_gates(stable), path)
-        return path
+    def _mend(self, proto: onnx.ModelProto) -> onnx.ModelProto:
+        return widen_gates(write_stable_forms(proto, is_5=True))
