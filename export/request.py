@@ -22,6 +22,16 @@ from .targets.base import DEFAULT_QUANTIZATION, Quantization, Target
 logger = logging.getLogger(__name__)
 
 
+def require_limit(limit: int | None) -> None:
+    """At most so many samples are compared; None: all.
+
+    Raises:
+        EdgearkError: it is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise EdgearkError(f"limit={limit}: at least one sample is compared")
+
+
 @dataclass(frozen=True)
 class NetworkRequest:
     """A network, not opened yet, with what is known of it.
@@ -99,8 +109,7 @@ class NetworkRequest:
         Raises:
             EdgearkError: no such network, no weights, no data, or a limit below 1.
         """
-        if limit is not None and limit < 1:
-            raise EdgearkError(f"limit={limit}: at least one sample is compared")
+        require_limit(limit)
         context = self._prepare(folder, limit, quantization, rewrite_for)
         if self.weights is not None:  # the file's licence is not that of the weights that ship
             context = replace(context, spec=replace(context.spec, license=""))

@@ -16,7 +16,7 @@ from ...core.tasks import Lost, Runner
 from ...errors import EdgearkError
 from ...zoo.registry import model_entry
 from ..pipeline import Step, announce_float_only, planned_precisions, silent
-from ..request import NetworkRequest
+from ..request import NetworkRequest, require_limit
 from ..results.schema import ExportResult, MatrixResult
 from ..targets import find_target, find_targets
 from ..toolchains.parallel import as_they_end
@@ -143,8 +143,7 @@ def _plan(
     on_step: Step,
 ) -> list[Cell]:
     """Network by network, so that each is opened once."""
-    if limit is not None and limit < 1:
-        raise EdgearkError(f"limit={limit}: at least one sample is compared")
+    require_limit(limit)
     for request in requests:
         if request.is_measured and not isinstance(request.network, nn.Module):
             model_entry(str(request.network))

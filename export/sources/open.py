@@ -82,14 +82,13 @@ def _of_the_zoo(name: str, options: InputOptions, weights: Path | None) -> Sourc
         if len(shape) != 3:
             raise SourceError(f"--input-shape {options.shapes}: {name} takes CxHxW, as 3x224x224")
         arguments = {"in_channels": shape[0], "input_size": shape[1:]}
-    if weights is not None:
-        model = create_model(name, weights=weights, **arguments)
-        return Source(name, model.eval(), spec_of(model))
-    if packaged_weights(name).exists():
+    if weights is not None or packaged_weights(name).exists():
         try:
-            model = create_model(name, pretrained=True, **arguments)
+            model = create_model(name, pretrained=True, weights=weights, **arguments)
             return Source(name, model.eval(), spec_of(model))
-        except WeightsError as error:  # they are of another shape
+        except WeightsError as error:
+            if weights is not None:
+                raise
             logger.warning("%s: random weights in place of those that ship: %s", name, error)
     model = create_model(name, **arguments)
     return Source(name, model.eval(), replace(spec_of(model), dataset=""))
