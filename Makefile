@@ -55,6 +55,8 @@ docs: $(STAMP)
 	$(BIN)/python -c 'from edgeark.export.results.manifest import manifest_schema as schema; \
 	  print(schema(), end="")' > docs/manifest.schema.json
 	$(BIN)/python -c 'from edgeark.zoo.registry import index; print(index(), end="")' > zoo/index.json
+	$(BIN)/python -c 'from edgeark.export.targets.names import chips_index as index; \
+	  print(index(), end="")' > export/targets/chips.json
 	$(BIN)/python -m typer edgeark.cli utils docs --name edgeark --output docs/cli.md
 
 # The documentation as a site in build/site, from an environment of its own; a warning is an error.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeark.export.targets.names import CHIPS, chips_index
 from PIL import Image
 from support.command import Run
 
@@ -90,3 +91,8 @@ def test_every_page_is_on_the_site() -> None:
     pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
     listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     assert {page for page in pages if not page.startswith("rules/")} == listed - {"index.md"}
+
+
+def test_the_list_of_chips_is_as_the_classes_say() -> None:
+    """Else: make docs."""
+    assert CHIPS.read_text(encoding="utf-8") == chips_index()

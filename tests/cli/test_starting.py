@@ -27,6 +27,8 @@ finally:
         ("export mnst --to onnxruntime", 2, "did you mean mnist"),
         ("export mnist --to onnxruntim", 2, "did you mean onnxruntime?"),
         ("check mnist --to mnn,opencvv", 2, "did you mean opencv?"),
+        ("check mnist --to rk3588", 2, "did you mean rknn:rk3588"),
+        ("check mnist --to foobar", 2, "edgeark targets lists them"),
         ("check lost.onnx --to mnn", 2, "there is no file lost.onnx"),
         ("eval lost.py:Net --to pytorch,mnn", 2, "no file lost.py"),
         ("conformance mnst --to mnn", 2, "did you mean mnist"),
