@@ -105,9 +105,11 @@ def main() -> int:
     parser.add_argument("--limit", default="20", help="test images of each export")
     parser.add_argument("--file", type=Path, help="JSON, to go on with")
     parser.add_argument("--int8", action="store_true", help="in int8, where the target has it")
+    parser.add_argument("--rewrite", action="store_true", help="networks first, for their target")
     chosen = parser.parse_args()
     targets = chosen.to.split(",")
-    options = ["--limit", chosen.limit, *(["--int8"] if chosen.int8 else [])]
+    options = ["--limit", chosen.limit]
+    options += [f"--{name}" for name in ("int8", "rewrite") if getattr(chosen, name)]
     found: dict[str, dict[str, Outcome]] = {name: {} for name in chosen.networks}
     known = json.loads(chosen.file.read_text()) if chosen.file and chosen.file.exists() else {}
     with tempfile.TemporaryDirectory(prefix="edgeark-bundles-") as folder:

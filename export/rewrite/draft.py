@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,12 @@ class Draft:
         return Network(self.graph, constants, self.prefix)
 
     def replace(
-        self, op: Op, rule: Callable[..., Tensor | None], *, with_before: bool = False
+        self,
+        op: Op,
+        rule: Callable[..., Tensor | None],
+        *,
+        with_before: bool = False,
+        following: Sequence[Op] | None = None,
     ) -> Draft | None:
         """Another draft, in which ``rule`` computes what ``op`` does.
 
@@ -55,15 +60,19 @@ class Draft:
                 constants are real tensors. Returns None where it does not apply.
             with_before: it takes a list of the arguments of the operator in front, instead of the
                 first argument, which is what that one computes.
+            following: it computes what the last of these does, which read one another's result, the
+                first of them that of ``op``; it takes one list, of lists of an operator and its
+                arguments, in which None stands for such a result.
         """
-        traced = _trace(op, rule, with_before)
+        traced = _trace(op, rule, with_before, following)
         if traced is None:
             return None
         program, given = traced
         graph, constants = fx.Graph(), dict(self.constants)
         placed: dict[fx.Node, fx.Node] = {}
+        last = [op, *(following or ())][-1]
         for node in self.graph.nodes:
-            if node is op.node:
+            if node is last.node:
                 sources = iter([placed[one] for one in given])
                 placed[node] = _inline(program, sources, op, graph, constants)
             else:
@@ -207,7 +216,10 @@ def _filled(value: Any, given: Any) -> Any:
 
 
 def _trace(
-    op: Op, rule: Callable[..., Tensor | None], with_before: bool
+    op: Op,
+    rule: Callable[..., Tensor | None],
+    with_before: bool,
+    following: Sequence[Op] | None,
 ) -> tuple[torch.export.ExportedProgram, list[fx.Node]] | None:
     """The rule's graph, and the nodes of the network that go into it."""
     sources: list[fx.Node] = []
@@ -227,6 +239,9 @@ def _trace(
     if with_before:
         assert op.before is not None and op.before.node is values[0]
         values[0] = _values(op.before.node)
+    if following is not None:
+        steps = [[one.node.target, None, *_values(one.node)[1:]] for one in following]
+        values = [[[op.node.target, *values], *steps]]
     arguments = take(values)
     examples = [node.meta["val"] for node in sources]
     zeros = tuple(torch.zeros(e.shape, dtype=e.dtype, device=e.device) for e in examples)

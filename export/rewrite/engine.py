@@ -117,8 +117,11 @@ def _next(draft: Draft, rules: Sequence[Rule], unfixable: set[_Key]) -> tuple[Dr
         for culprit, rewriting in _candidates(op, rule):
             if rule.severity == "warning" and not rewriting.suits_warnings:
                 continue
+            following = _following(culprit) if rewriting.with_following else None
             is_pair = bool(rewriting.behind)
-            other = draft.replace(culprit, rewriting.function, with_before=is_pair)
+            other = draft.replace(
+                culprit, rewriting.function, with_before=is_pair, following=following
+            )
             if other is not None and _weight(_look(other.network(), rules)) < before:
                 return other, Change(rule.name, op.module, op.source, _done(culprit, rewriting))
         unfixable.add(key)
@@ -157,6 +160,18 @@ def _suits(op: Op, rewriting: RewriteRule) -> bool:
     if before is None or before.node is not op.node.args[0]:
         return False
     return before.kind in rewriting.behind
+
+
+def _following(op: Op) -> list[Op]:
+    """What reads an operator's result, each the only reader of one tensor alone."""
+    found: list[Op] = []
+    while len(op.node.users) == 1 and len(op.users) == 1:
+        (reader,) = op.users
+        if len(reader.inputs) > 1 or reader.node.args[0] is not op.node:
+            break
+        found.append(reader)
+        op = reader
+    return found
 
 
 def _operator(op: Op) -> str:

@@ -57,10 +57,10 @@ def threes(
         tuple(hole * place - first for place in range(side))
         for hole, side, first in zip(holes, weight.shape[2:], before, strict=True)
     )
-    return _convolve(x, _dense(weight, groups), bias, (rows, columns), step)
+    return convolve(x, dense(weight, groups), bias, (rows, columns), step)
 
 
-def _dense(weight: Tensor, groups: int) -> Tensor:
+def dense(weight: Tensor, groups: int) -> Tensor:
     if groups == 1:
         return weight
     count, width = weight.shape[:2]
@@ -73,7 +73,7 @@ def _dense(weight: Tensor, groups: int) -> Tensor:
     return weight.repeat(1, groups, 1, 1) * constant(is_own)
 
 
-def _convolve(
+def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, taps: _Taps, stride: int
 ) -> Tensor | None:
     """The sum of the pixels at these distances; ``weight[:, :, i, j]`` is of rows i, columns j.
@@ -99,11 +99,11 @@ def _convolve(
         kernels = torch.eye(kinds * channels).reshape(-1, kinds, channels)
         return kernels.transpose(1, 2).reshape(-1, channels, len(rows), len(columns))
 
-    moved = _convolve(x, constant(copies), None, (rows, columns), first)
+    moved = convolve(x, constant(copies), None, (rows, columns), first)
     if moved is None:
         return None
     kernels = _arrange(weight, parts, moves, rests)
-    return _convolve(moved, kernels, bias, (left, right), stride // first)
+    return convolve(moved, kernels, bias, (left, right), stride // first)
 
 
 def _split(side: Sequence[int], stride: int) -> _Parts:

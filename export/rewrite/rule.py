@@ -31,6 +31,8 @@ class RewriteRule:
             about two operators would be silent about another form that is as wrong.
         behind: it replaces an operator together with one of these in front of it, whose arguments
             ``function`` takes as a list in the place of the first one.
+        with_following: it replaces an operator together with all that follow it one by one;
+            ``function`` takes a list of them, each as a list of the operator and its arguments.
     """
 
     operators: tuple[str, ...]
@@ -40,12 +42,13 @@ class RewriteRule:
     suits_warnings: bool = False
     suits_readers: bool = False
     behind: tuple[str, ...] = ()
+    with_following: bool = False
 
 
 ABSENT = ("unknown-operator", "unsupported-operator", "unlisted-operator", "later-operator")
 """The rules about operators that a target does not have at all."""
 _REWRITES: list[RewriteRule] = []
-_MODULES = ("resizing", "convolutions", "kernels", "maps", "algebra")
+_MODULES = ("resizing", "convolutions", "kernels", "unpadded", "maps", "algebra")
 
 
 def rewrites() -> tuple[RewriteRule, ...]:
@@ -62,11 +65,15 @@ def rewrite_rule(
     suits_warnings: bool = False,
     suits_readers: bool = False,
     behind: tuple[str, ...] = (),
+    with_following: bool = False,
 ) -> Callable[[Function], RewriteRule]:
     """Make a rule of a function, and register it."""
 
     def register(function: Function) -> RewriteRule:
-        rule = RewriteRule(operators, done, serves, function, suits_warnings, suits_readers, behind)
+        rule = RewriteRule(
+            *(operators, done, serves, function),
+            *(suits_warnings, suits_readers, behind, with_following),
+        )
         _REWRITES.append(rule)
         return rule
 
