@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from edgeark import cli
+from edgeark.export.toolchains.torch_exports import remember_operators
 from hypothesis import HealthCheck, settings
 from support.command import Result, Run
 from support.edge_post_c import Library, build_library
-from torch._export import utils as export_utils
+from torch.jit._recursive import concrete_type_store
 from torch.onnx._internal.exporter import _registration
 
 # An example that nobody met before fails where somebody looks for it: --hypothesis-profile=explore
@@ -98,19 +99,9 @@ def onnx_functions_once() -> Generator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def operators_once() -> Generator[None]:
-    """And it asks for all 1,300 composite operators 64 times at every export."""
-
-    def registrations() -> list[str]:
-        return torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
-
-    register = functools.cache(lambda count: register_all())
-    register_all = export_utils._materialize_cpp_cia_ops
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            export_utils, "_materialize_cpp_cia_ops", lambda: register(len(registrations()))
-        )
-        yield
+def operators_once() -> None:
+    """And torch.export asks for all 1,300 composite operators at every call."""
+    remember_operators()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -122,6 +113,9 @@ def a_short_garbage_collection() -> Generator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def what_is_left_stays(a_short_garbage_collection: None) -> None:
+    """TorchScript keeps a class of each module that was traced, and fx visits all in each trace."""
+    concrete_type_store.type_store.clear()
+    concrete_type_store.methods_compiled.clear()
     gc.collect()
     gc.freeze()
 

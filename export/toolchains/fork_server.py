@@ -99,6 +99,8 @@ def _preload(worker, folder):
         with open(os.path.join(folder, "job.json")) as file:
             job = json.load(file)
         worker.preload(job["function"], job["arguments"])
+        exports = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_exports.py")
+        BOOTSTRAP.load("torch_exports", exports).remember_operators()
     except Exception:  # the job meets it again, and tells
         traceback.print_exc()
         return None
