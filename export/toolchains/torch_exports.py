@@ -6,6 +6,7 @@ in which a small network becomes a LiteRT file. Imports nothing of edgeark: tool
 load this file.
 """
 
+import importlib
 import sys
 import typing
 
@@ -17,9 +18,10 @@ def remember_operators() -> None:
     import torch
     from torch._export import utils
 
-    if torch._ops.Callable is typing.Callable:
+    operators = importlib.import_module("torch._ops")
+    if operators.Callable is typing.Callable:
         return
-    torch._ops.Callable = typing.Callable  # it keeps the types that it has made
+    operators.Callable = typing.Callable  # it keeps the types that it has made
     visit, seen = utils._materialize_cpp_cia_ops, 0
 
     def visit_new() -> None:

@@ -10,22 +10,18 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-import torch
-
 from ....core.messages import format_shape
 from ...graph.network import Op
-from ...lint import common, onnx_file, predicates
+from ...lint import onnx_file, predicates
 from ...lint.rule_set import RuleSet
-from .chips import BM, CV18XX
+from . import rules_windows
+from .chips import BM, CV18XX, REFUSED, WRONG
 
 rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(onnx_file.rules)
+rules.include(rules_windows.rules)
 
-_REFUSED = "the compiler refuses it"
-_WRONG = "the chip's simulator computes something else, without a word"
 _CPU = "it runs on the CPU"
-_MOST_STRIDE = 15  # of a pool along rows
-_MOST_COLUMNS = 31  # of a map whose maximum a pool takes
 _ELSEWHERE = (
     "build it of convolutions, sums, products and activations, or end the network before it"
 )
@@ -59,7 +55,7 @@ def kept_logsumexp(op: Op) -> str | None:
 @rules.op(
     *("einsum", "fmod", "remainder"),
     name="wrong-operator",
-    reason=f"{_REFUSED}, or {_WRONG}",
+    reason=f"{REFUSED}, or {WRONG}",
     fix="write an einsum as matmul; compute remainders on the host",
     chips=BM,
 )
@@ -82,7 +78,7 @@ def unwritten_operator(op: Op) -> str | None:
     *("frac", "group_norm", "hardshrink", "im2col", "prod", "remainder", "round", "sign", "sin"),
     *("softshrink", "tan", "threshold", "tril", "triu", "trunc", "einsum", "outer"),
     name="missing-operator",
-    reason=f"{_REFUSED}, or {_WRONG}",
+    reason=f"{REFUSED}, or {WRONG}",
     fix=_ELSEWHERE,
     chips=CV18XX,
 )
@@ -93,7 +89,7 @@ def missing_operator(op: Op) -> str | None:
 @rules.op(
     *("eq", "ge", "gt", "le", "lt", "ne", "masked_fill", "where"),
     name="choice",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="build it of clamps, ReLU and products",
     chips=CV18XX,
 )
@@ -104,7 +100,7 @@ def choice(op: Op) -> str | None:
 @rules.op(
     *("clamp", "clamp_max", "clamp_max_"),
     name="open-clamp",
-    reason=_WRONG,
+    reason=WRONG,
     fix="name both bounds: x.clamp(-1e4, 0.3)",
     chips=CV18XX,
 )
@@ -118,7 +114,7 @@ def open_clamp(op: Op) -> str | None:
     "maximum",
     "minimum",
     name="broadcast-maximum",
-    reason=_WRONG,
+    reason=WRONG,
     fix="expand the smaller operand, or use ReLU: a + (b - a).relu()",
     chips=CV18XX,
 )
@@ -130,7 +126,7 @@ def broadcast_maximum(op: Op) -> str | None:
 @rules.op(
     *_BINARY,
     name="scattered-broadcast",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="let the axes that are repeated be neighbours, or expand the operand first",
     chips=CV18XX,
 )
@@ -157,7 +153,7 @@ for _chips, _precisions in ((BM, ()), (CV18XX, ("int8",))):
     rules.op(
         *("amax", "amin", "mean", "sum"),
         name="scattered-reduction" if _chips == BM else "int8-scattered-reduction",
-        reason=_WRONG,
+        reason=WRONG,
         fix="reduce one axis after the other",
         chips=_chips,
         precisions=_precisions,
@@ -167,7 +163,7 @@ for _chips, _precisions in ((BM, ()), (CV18XX, ("int8",))):
 @rules.op(
     *("log_softmax", "exp"),
     name="int8-exponential",
-    reason=f"eight bits hold no exponential: {_WRONG}",
+    reason=f"eight bits hold no exponential: {WRONG}",
     fix="end in the raw map and compute it on the host; a sigmoid or a softmax is fine",
     chips=CV18XX,
     precisions=("int8",),
@@ -179,7 +175,7 @@ def int8_exponential(op: Op) -> str | None:
 @rules.op(
     "layer_norm",
     name="int8-layer-norm",
-    reason=f"{_WRONG} (not a number)",
+    reason=f"{WRONG} (not a number)",
     fix="use BatchNorm2d, or float16",
     chips=CV18XX,
     precisions=("int8",),
@@ -201,7 +197,7 @@ def flip_of_axes(op: Op) -> str | None:
 @rules.op(
     "flip",
     name="flip",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="flip along the last axis, or flip the weights that read it",
     chips=CV18XX,
 )
@@ -226,7 +222,7 @@ def roll(op: Op) -> str | None:
 @rules.op(
     *("select", "slice", "index"),
     name="negative-place",
-    reason=_WRONG,
+    reason=WRONG,
     fix="count from the front, as x[..., 39] of 40 columns",
     chips=CV18XX,
 )
@@ -243,7 +239,7 @@ def negative_place(op: Op) -> str | None:
     "index",
     "index_select",
     name="index-list",
-    reason=f"{_REFUSED}, or {_WRONG}",
+    reason=f"{REFUSED}, or {WRONG}",
     fix="slice and concatenate: torch.cat([x[:, 3:4], x[:, 1:2]], 1)",
     chips=CV18XX,
 )
@@ -254,7 +250,7 @@ def index_list(op: Op) -> str | None:
 @rules.op(
     "repeat_interleave",
     name="repeat-interleave",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="resize by nearest: f.interpolate(x, scale_factor=(1, 2))",
     chips=CV18XX,
 )
@@ -264,101 +260,10 @@ def repeat_interleave(op: Op) -> str | None:
     return "repeat_interleave along rows" if is_last else None
 
 
-rules.add(common.dilated_pool("the converter drops the dilation"))
-rules.add(common.negative_padding(_WRONG))
-
-
-rules.add(
-    common.average_ceil_mode(
-        f"it divides the last windows by another number: {_WRONG}",
-        "choose kernel, stride and padding that fit the map",
-        kinds=("avg_pool1d", "avg_pool2d"),
-    )
-)
-
-
-@rules.op(
-    *("avg_pool1d", "avg_pool2d"),
-    name="uncounted-padding",
-    reason=_REFUSED,
-    fix="count the padding: count_include_pad=True, PyTorch's default",
-    chips=CV18XX,
-)
-def uncounted_padding(op: Op) -> str | None:
-    return predicates.uncounted_padding(op)
-
-
-@rules.op(
-    *("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"),
-    name="pool-stride",
-    reason=f"{_REFUSED}, or {_WRONG}",
-    fix=f"use steps of at most {_MOST_STRIDE}: several pools, or a smaller map",
-    chips=CV18XX,
-    precisions=("float16",),
-)
-def pool_stride(op: Op) -> str | None:
-    """Of the whole map there is no step; the maximum of all of it is another rule's.
-
-    Long steps along columns are not refused: they are computed wrongly.
-    """
-    if "adaptive" in op.kind:
-        sides = zip(op.input_shapes[0][-2:], op.shape[-2:], strict=True)
-        steps, is_whole = tuple(a // b for a, b in sides), op.shape[-2:] == (1, 1)
-        if predicates.uneven_pool(op):  # refused for that
-            return None
-    else:
-        steps, is_whole = op.stride, op.kernel == op.input_shapes[0][-2:]
-    is_large = steps[0] > _MOST_COLUMNS or steps[1] > _MOST_STRIDE
-    return f"a pool that steps by {format_shape(steps)}" if is_large and not is_whole else None
-
-
-rules.add(common.uneven_pool(_REFUSED, axes=(2,)))
-
-
-@rules.op(
-    *("adaptive_max_pool2d", "max_pool2d"),
-    name="maximum-of-a-map",
-    reason=_WRONG,
-    fix="write x.amax((2, 3), keepdim=True)",
-    chips=CV18XX,
-)
-def maximum_of_a_map(op: Op) -> str | None:
-    size = op.input_shapes[0][-2:]
-    is_whole = op.shape[-2:] == (1, 1) and ("adaptive" in op.kind or op.kernel == size)
-    is_large = is_whole and size[1] > _MOST_COLUMNS
-    return f"a max pool over all of {format_shape(size)}" if is_large else None
-
-
-@rules.op(
-    *("conv_transpose1d", "conv_transpose2d"),
-    name="dilated-transpose",
-    reason="the compiled network dies with SIGABRT",
-    fix="use a transposed convolution without dilation",
-    chips=CV18XX,
-)
-def dilated_transpose(op: Op) -> str | None:
-    dilation = op.arguments["dilation"]
-    return (
-        f"a transposed convolution with dilation {dilation}" if predicates.is_dilated(op) else None
-    )
-
-
-@rules.op(
-    *("conv1d", "conv2d", "conv_transpose2d"),
-    name="computed-kernel",
-    reason="the compiler dies with SIGSEGV",
-    fix="multiply and sum instead, or keep the kernel in the weights",
-    chips=CV18XX,
-)
-def computed_kernel(op: Op) -> str | None:
-    is_computed = isinstance(op.arguments["weight"], torch.fx.Node)
-    return "a convolution whose kernel the network computes" if is_computed else None
-
-
 @rules.op(
     "upsample_bicubic2d",
     name="bicubic",
-    reason=f"it computes bilinear resizing: {_WRONG}",
+    reason=f"it computes bilinear resizing: {WRONG}",
     fix="use nearest or bilinear",
 )
 def bicubic(op: Op) -> str | None:
@@ -368,7 +273,7 @@ def bicubic(op: Op) -> str | None:
 @rules.op(
     *("permute", "transpose"),
     name="permute",
-    reason=_REFUSED,
+    reason=REFUSED,
     fix="move fewer axes at a time, or end in a map and transpose on the host",
     chips=CV18XX,
 )
