@@ -18,17 +18,17 @@ def remember_operators() -> None:
     import torch
     from torch._export import utils
 
-    operators = importlib.import_module("torch._ops")
-    if operators.Callable is typing.Callable:
+    names = vars(importlib.import_module("torch._ops"))
+    if names["Callable"] is typing.Callable:
         return
-    operators.Callable = typing.Callable  # it keeps the types that it has made
+    names["Callable"] = typing.Callable  # it keeps the types that it has made
     visit, seen = utils._materialize_cpp_cia_ops, 0
 
     def visit_new() -> None:
         nonlocal seen
-        names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
-        if len(names) != seen:
+        found = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+        if len(found) != seen:
             visit()
-            seen = len(names)
+            seen = len(found)
 
     utils._materialize_cpp_cia_ops = visit_new
