@@ -33,7 +33,11 @@ def write_average(x: Value, output_size: Sequence[int]) -> Value:
     if _is_even(before, after):
         kernel = [n // m for n, m in zip(before, after, strict=True)]
         pads = [0] * 2 * len(kernel)  # the default, without which MNN dies of volumes
-        return op.AveragePool(x, kernel_shape=kernel, strides=kernel, pads=pads)
+        pool = {"kernel_shape": kernel, "strides": kernel, "pads": pads}
+        if len(x.shape) == len(kernel) + 2:
+            return op.AveragePool(x, **pool)
+        batch = _constant(np.array([0]))  # PyTorch takes maps without one, ONNX does not
+        return op.Squeeze(op.AveragePool(op.Unsqueeze(x, batch), **pool), batch)
     lead = [*x.shape][: -len(before)]
     for axis, (n, m) in enumerate(zip(before, after, strict=True)):
         if n != m:

@@ -34,9 +34,12 @@ class Pools(nn.Module):
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_adaptive_pools_are_written_and_equal(dims: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [(1,), ()], ids=["batch", "one map"])
+def test_adaptive_pools_are_written_and_equal(
+    dims: int, batch: tuple[int, ...], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    network, x = Pools(dims).eval(), torch.randn(1, 4, *MAPS[dims])
+    network, x = Pools(dims).eval(), torch.randn(*batch, 4, *MAPS[dims])
     write_onnx(network, [x], tmp_path / "pools.onnx", 18)
     proto = onnx.load(tmp_path / "pools.onnx")
     answers = open_session(proto).run(None, {"input": x.numpy()})
