@@ -50,7 +50,7 @@ class Example:
     shape: tuple[int, int, int] = (8, 24, 40)
     good_shape: tuple[int, int, int] | None = None
     head: int = 1
-    precision: Literal["float32", "int8"] = "float32"
+    precision: Literal["float32", "float16", "int8"] = "float32"
     cpu_ops: tuple[str, ...] = ()
     chips: tuple[str, ...] = ()
     place: tuple[str, int] = field(default_factory=_caller)

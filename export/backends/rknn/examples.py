@@ -11,7 +11,8 @@ from torch.nn import functional as f
 from ...lint.examples import Example
 from ...lint.shared_examples import unpool, upsample_pooled
 from .chips import MINI_CHIPS
-from .rules import FLAT_ON_CPU, SMALL_TRANSPOSES
+from .rules import SMALL_TRANSPOSES
+from .rules_outputs import FLAT_ON_CPU, OLDER_CHIPS
 
 _Example = partial(Example, shape=(8, 32, 32), precision="int8")
 
@@ -160,6 +161,79 @@ EXAMPLES: tuple[Example, ...] = (
         chips=FLAT_ON_CPU,
         head=0,
         cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "vector-output",
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 16)),
+        chips=FLAT_ON_CPU,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "int8-vector-output",
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1000)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 16)),
+        chips=FLAT_ON_CPU,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "vector-output",
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 16)),
+        chips=OLDER_CHIPS,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "int8-vector-output",
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 100)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1000)),
+        chips=OLDER_CHIPS,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "vector-output",
+        lambda x: x[:, :6].mean((2, 3)).sigmoid(),
+        lambda x: x[:, :6].mean((2, 3), keepdim=True).sigmoid(),
+        chips=(*FLAT_ON_CPU, *OLDER_CHIPS),
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "flat-map",
+        nn.Sequential(nn.AvgPool2d(8), nn.Flatten(2)),
+        nn.AvgPool2d(8),
+        chips=OLDER_CHIPS,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "large-flatten",
+        nn.Sequential(nn.Conv2d(8, 8, 1), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 16)),
+        nn.Sequential(nn.Conv2d(8, 8, 1), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(128, 16)),
+        chips=OLDER_CHIPS,
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "float16-large-flatten",
+        nn.Sequential(nn.Conv2d(8, 100, 1), nn.AvgPool2d(5), nn.Flatten(), nn.Linear(3600, 16)),
+        nn.Sequential(nn.Conv2d(8, 64, 1), nn.AvgPool2d(5), nn.Flatten(), nn.Linear(2304, 16)),
+        chips=OLDER_CHIPS,
+        precision="float16",
+        head=0,
+        cpu_ops=("Reshape",),
+    ),
+    _Example(
+        "softmax",
+        lambda x: x.softmax(1),
+        lambda x: x.sigmoid(),
+        chips=OLDER_CHIPS,
+        head=0,
+        cpu_ops=("exSoftmax13",),
     ),
     _Example(
         "large-transpose",

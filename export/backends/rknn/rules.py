@@ -6,7 +6,7 @@ outlives its reason fails there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import fx
@@ -19,15 +19,16 @@ from ...lint.rule_set import RuleSet
 from .chips import CPU, MINI_CHIPS
 from .fixes import OVERFLOW_MEND
 from .pools import is_misread, is_splittable
+from .rules_outputs import output_rules
 from .rules_volumes import volume_rules
 
 rules = RuleSet(examples=f"{__package__}.examples")
 rules.include(onnx_file.rules)
 rules.include(volume_rules)
+rules.include(output_rules)
 
 _MOST_TRANSPOSED = 8192  # pixels of a map
 SMALL_TRANSPOSES = ("rk3566", "rk3568", "rv1103", "rv1106")
-FLAT_ON_CPU = ("rk3588",)
 _SCORES = {"hardsigmoid", "sigmoid", "softmax"}  # all of these are in 0..1
 _MOVES = {"cat", "flatten", "permute", "reshape", "slice", "transpose", "unsqueeze", "view"}
 
@@ -247,46 +248,6 @@ def _large_transpose(chips: tuple[str, ...], orders: tuple[tuple[int, ...], ...]
 _MOVED = ((0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3))
 _large_transpose(SMALL_TRANSPOSES[:2], (*_MOVED, (0, 1, 3, 2)))
 _large_transpose(SMALL_TRANSPOSES[2:], _MOVED)
-
-
-def _ends(op: Op) -> bool:
-    """Whether it is an output, or joined with others to one."""
-    return op.is_output or any(user.kind == "cat" and _ends(user) for user in op.users)
-
-
-def _unread(op: Op) -> int:
-    """How many values the compiler reads as one of what a flat output is made of; 0: of none.
-
-    Those of the last two axes; of a map of one pixel, its channels.
-    """
-    shape = next(iter(op.input_shapes), ())
-    if len(shape) < 4 or op.shape[-2:] == shape[-2:] or not _ends(op):
-        return 0
-    return shape[-2] * shape[-1] if shape[-2:] != (1, 1) else shape[-3]
-
-
-def _flat_output(
-    name: str, step: int, fits: Callable[[int], bool], precisions: tuple[str, ...]
-) -> None:
-    """Measured on outputs of 1x1 to 8x8 pixels and 4 to 126 channels, in all usual orders."""
-
-    def predicate(op: Op) -> str | None:
-        count = _unread(op)
-        return None if fits(count) else f"a flat output of rows of {count} values"
-
-    rules.op(
-        *("flatten", "reshape", "view"),
-        name=name,
-        severity="warning",
-        reason=f"a Reshape on the CPU, as rows are no multiple of {step}",
-        fix="end in the map [N, C, H, W], and permute and flatten on the host",
-        chips=FLAT_ON_CPU,
-        precisions=precisions,
-    )(predicate)
-
-
-_flat_output("flat-output", 8, lambda count: count % 8 == 0, ())
-_flat_output("int8-flat-output", 16, lambda count: count % 16 != 8, ("int8",))
 
 
 def misread_pool(op: Op) -> str | None:

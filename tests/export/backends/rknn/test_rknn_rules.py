@@ -53,13 +53,16 @@ def test_the_toolkit_puts_bad_examples_on_the_cpu(chip: str, tmp_path: Path) -> 
     """And the good ones on the NPU. Small maps are in one network, the large ones in another."""
     target = installed_target(f"rknn:{chip}")
     mine = [e for e in EXAMPLES if e.cpu_ops and (not e.chips or chip in e.chips)]
-    for index, shape in enumerate(dict.fromkeys(e.shape for e in mine)):
-        examples = [example for example in mine if example.shape == shape]
+    kinds = dict.fromkeys((example.shape, example.precision) for example in mine)
+    for index, (shape, precision) in enumerate(kinds):
+        examples = [each for each in mine if (each.shape, each.precision) == (shape, precision)]
         folder = tmp_path / str(index)
         folder.mkdir()
         graph = make_graph(Branches(examples), folder, replace(SPEC, input_size=shape[1:]))
         images = np.random.default_rng(0).integers(0, 256, (2, 3, *shape[1:]), dtype=np.uint8)
-        artifact = target.convert(Conversion(graph, "int8", folder, folder / "log.txt", images))
+        calibration = images if precision == "int8" else None
+        job = Conversion(graph, precision, folder, folder / "log.txt", calibration)
+        artifact = target.convert(job)
         placement = target.placement(artifact)
         assert placement is not None
         left = [row for row in placement.layers if row["target"] != "NPU"]
