@@ -24,15 +24,20 @@ def densify_transposed_groups(model: ir.Model, *, keeps_depthwise: bool = False)
             continue
         if keeps_depthwise and weights.shape[:2] == (groups, 1):
             continue
-        inputs, outputs = weights.shape[0] // groups, weights.shape[1]
-        dense = np.zeros((len(weights), groups * outputs, *weights.shape[2:]), weights.dtype)
-        for group in range(groups):
-            rows = slice(group * inputs, (group + 1) * inputs)
-            dense[rows, group * outputs : (group + 1) * outputs] = weights[rows]
-        widened = add_constant(model.graph, f"{node.name}/dense", dense)
+        widened = add_constant(model.graph, f"{node.name}/dense", fill_groups(weights, groups))
         given = {key: value for key, value in node.attributes.items() if key != "group"}
         tape = ir.tape.Tape()
         result = tape.op(
             "ConvTranspose", [node.inputs[0], widened, *node.inputs[2:]], given, name=node.name
         )
         replace_node(node, tape.nodes, [result])
+
+
+def fill_groups(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights of one group, ``[rows, groups * columns, ...]``, with zeros for what others read."""
+    rows, columns = len(weights) // groups, weights.shape[1]
+    dense = np.zeros((len(weights), groups * columns, *weights.shape[2:]), weights.dtype)
+    for group in range(groups):
+        own = slice(group * rows, (group + 1) * rows)
+        dense[own, group * columns : (group + 1) * columns] = weights[own]
+    return dense

@@ -59,6 +59,7 @@ def _forms():
         _aten.pow.Tensor_Scalar: _power,
         _aten.pow.Scalar: _power,
         _aten.square.default: _power,
+        _aten.flip.default: _flipped,
         _aten.linalg_vector_norm.default: _norm,
         _aten.norm.ScalarOpt_dim: _norm,
         _aten.topk.default: _largest,
@@ -124,6 +125,11 @@ def _power(node, x, y=2):
         return x * x if y == 2 else x * x * x
     flat = [one.flatten() if isinstance(one, fx.Proxy) else one for one in (x, y)]
     return (flat[0] ** flat[1]).reshape(list(node.meta["val"].shape))
+
+
+def _flipped(node, x, axes):
+    """One axis after the other: LiteRT refuses axes that are not neighbours when it runs."""
+    return functools.reduce(lambda turned, axis: turned.flip([axis]), axes, x)
 
 
 def _norm(node, x, order=2, dim=None, keepdim=False, **_):

@@ -13,6 +13,7 @@ from ...targets.board import BoardRuntime
 from ...targets.isolated import IsolatedTarget, output_names
 from ...toolchains import Toolchain
 from .broadcasting import write_out_broadcasts
+from .flips import gather_flips
 from .rules import rules
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +43,7 @@ class Mnn(IsolatedTarget):
         names = {"inputs": list(job.graph.spec.input_names), "outputs": output_names(source)}
         settings = {**job.normalization, **names}
         fixed, is_half = _fixed(job), job.precision == "float16"
-        network = write_out_broadcasts(pool_means(onnx.load(source)))
+        network = gather_flips(write_out_broadcasts(pool_means(onnx.load(source))))
         onnx.save(round_weights(network) if is_half else network, fixed)
         arguments = {"onnx": str(fixed), "out": str(path), "settings": settings, "half": is_half}
         self.call("convert", arguments, job.arrays, log=job.log)

@@ -45,7 +45,7 @@ from .log import (
 from .pools import split_misread_pools
 from .rules import rules
 from .rules_torch import torch_rules
-from .volumes import split_volume_pads
+from .volumes import fill_volume_groups, split_volume_pads
 
 HERE = Path(__file__).resolve().parent
 
@@ -178,7 +178,8 @@ class Rknn(IsolatedTarget):
         # Up to 2.5.0 the NPU computes the last row and column of an average with ceil_mode wrongly
         # where the channels are a multiple of 16 (4 dB), without a word; with
         # count_include_pad=False it is the CPU that averages; of padded volumes the compiler dies.
-        network = split_volume_pads(write_out_averages(split_misread_pools(network)))
+        network = write_out_averages(split_misread_pools(network))
+        network = fill_volume_groups(split_volume_pads(network))
         if precision == "int8":  # 2.5.0's simulator dies of other groups: "scale_inf.shape error!"
             network = densify_transposed_groups(network, keeps_depthwise=True)
         onnx.save(network, path)

@@ -1,6 +1,7 @@
-"""Padding of volumes in two steps: depth and planes at once the compiler leaves to the CPU.
+"""What rknn-toolkit2 2.5.0 makes of volumes, in other forms.
 
-Seen with rknn-toolkit2 2.5.0 in front of 3-D averages; each step alone stays on the NPU.
+Padding of depth and planes at once it leaves to the CPU; each step alone stays on the NPU. Of 3-D
+convolutions in groups it dies, or computes something else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ...graph.onnx_passes import add_constant, onnx_pass, replace_node, static_shape
+from ...graph.onnx_passes import (
+    add_constant,
+    constant_of,
+    onnx_pass,
+    replace_node,
+    static_shape,
+)
+from ...graph.transposed_groups import fill_groups
 
 _DEPTH = (0, 1, 2)  # axes of [N, C, D, H, W] that the first step pads
 _AXES = 5
@@ -34,6 +42,19 @@ def split_volume_pads(model: ir.Model) -> None:
             ]
             if all(map(any, steps)):
                 _split(model.graph, node, steps)
+
+
+@onnx_pass
+def fill_volume_groups(model: ir.Model) -> None:
+    """A copy in which 3-D convolutions have one group, with zeros for what others read."""
+    for node in list(model.graph):
+        groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+        weight = constant_of(node.inputs[1]) if groups > 1 else None
+        if weight is None or weight.ndim != _AXES:
+            continue
+        name = f"{node.name or node.outputs[0].name}/dense"
+        node.replace_input_with(1, add_constant(model.graph, name, fill_groups(weight, groups)))
+        node.attributes["group"] = ir.AttrInt64("group", 1)
 
 
 def _widths(node: ir.Node) -> list[int]:
