@@ -31,4 +31,4 @@ def gather_flips(model: ir.Model) -> None:
             chosen = add_constant(model.graph, name, places)
             nodes.append(ir.node("Gather", [value, chosen], {"axis": axis}, name=f"{name}/gather"))
             value = nodes[-1].outputs[0]
-        replace_node(node, nodes, [value])
+        replace_node(node, nodes, nodes[-1].outputs)

@@ -86,10 +86,10 @@ class _Lowering:
     def _node(self, node: NodeProto) -> None:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kind = node.op_type
-        if kind == "Constant":
-            self._constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
-        elif kind == "Identity" and node.input[0] in self._constants:  # shared by two layers
-            self._constants[node.output[0]] = self._constants[node.input[0]]
+        if all(name in self._constants for name in node.input if name):
+            given = {name: self._constants[name] for name in node.input if name}
+            values: Any = ReferenceEvaluator(node, opsets=self._opsets).run(None, given)
+            self._constants.update(zip(node.output, values, strict=True))
         elif kind in ELEMENTWISE:
             self._elementwise(node, attributes)
         elif kind == "Conv":

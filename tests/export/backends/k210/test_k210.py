@@ -382,3 +382,19 @@ def test_weights_that_two_layers_share(tmp_path: Path) -> None:
     proto = onnx.load(Graph(model, SPEC, tmp_path).onnx(11))
     assert any(node.op_type == "Identity" for node in proto.graph.node)
     assert kinds(compiled(model, tmp_path)[0]) == ["KpuConv"] * 3 + ["Dequantize"]
+
+
+class Scaled(nn.Module):
+    """By numbers that are computed of its parameters, at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.scale = conv(3, 8), nn.Parameter(torch.tensor([[-0.7]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) / (self.scale.abs() + 0.5) * self.scale.sigmoid()
+
+
+def test_numbers_that_are_computed_of_parameters(tmp_path: Path) -> None:
+    result, sqnr_db = compiled(Scaled(), tmp_path)
+    assert kinds(result) == ["KpuConv", "Dequantize"] and sqnr_db > 30
