@@ -253,6 +253,16 @@ EXAMPLES: tuple[Example, ...] = (
         shape=(8, 96, 96),
         cpu_ops=("Transpose",),
     ),
+    _Example(
+        "places-of-a-mean",
+        lambda x: x.mean((2, 3)).index_select(1, torch.tensor([2, 5])),
+        lambda x: x.index_select(1, torch.tensor([2, 5])).mean((2, 3)),
+    ),
+    _Example(
+        "places-of-a-mean",
+        lambda x: f.adaptive_avg_pool2d(x, 1).flatten(1).index_select(1, torch.tensor([2, 5, 6])),
+        lambda x: f.adaptive_avg_pool2d(x.index_select(1, torch.tensor([2, 5, 6])), 1).flatten(1),
+    ),
     _Example("pool-stride", nn.AvgPool2d(11), nn.AvgPool2d(10)),
     _Example("global-max-pool", nn.MaxPool2d(46, 1, 23), nn.MaxPool2d(47, 1, 23)),
     _Example(

@@ -250,6 +250,27 @@ _large_transpose(SMALL_TRANSPOSES[:2], (*_MOVED, (0, 1, 3, 2)))
 _large_transpose(SMALL_TRANSPOSES[2:], _MOVED)
 
 
+@rules.op(
+    "index_select",
+    name="places-of-a-mean",
+    reason="the toolkit refuses the network",
+    fix="select from the map first: x.index_select(1, places).mean((2, 3))",
+)
+def places_of_a_mean(op: Op) -> str | None:
+    before = op.before
+    while before is not None and before.kind in ("flatten", "reshape", "squeeze", "view"):
+        before = before.before
+    if before is None or not _is_mean_of_whole_map(before):
+        return None
+    return "places of the mean of a map"
+
+
+def _is_mean_of_whole_map(op: Op) -> bool:
+    if op.kind == "mean":
+        return predicates.is_mean_of_map(op)
+    return op.kind in ("adaptive_avg_pool2d", "avg_pool2d") and op.shape[-2:] == (1, 1)
+
+
 def misread_pool(op: Op) -> str | None:
     size = op.input_shapes[0][-2:]
     if op.stride != (1, 1) or not is_misread(op.kernel, size):
