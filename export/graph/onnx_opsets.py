@@ -2,16 +2,20 @@
 
 Many versions of an operator differ in the types that they take alone: Relu 14 knows bfloat16, and
 the converter has no way back to 13. Such a node is the same at both opsets. It is put into a domain
-that the converter passes over, and taken out again.
+that the converter passes over, and taken out again. An operator that an earlier opset does not
+have, as Gelu before 20, is written out by the definition that ONNX gives of it.
 """
 
 from __future__ import annotations
 
 import re
 
-from onnx import ModelProto, NodeProto, defs, version_converter
+import onnx_ir as ir
+from onnx import ModelProto, NodeProto, defs, inliner, shape_inference, version_converter
+from onnxscript.optimizer import fold_constants
 
 _NO_ADAPTER = re.compile(r"No Adapter (?:From|To) Version \$?\d+ for (\w+)")
+_NO_SUCH = re.compile(r"No Previous Version of (\w+) exists")
 _KEPT = "edgeark.kept"
 _OWN = ("", "ai.onnx")
 
@@ -36,11 +40,17 @@ def convert_version(proto: ModelProto, present: int, opset: int) -> ModelProto:
 def _step(proto: ModelProto, present: int, opset: int) -> ModelProto:
     """To the next opset; operators of which the converter knows no way go as they are."""
     kept: set[str] = set()
+    written_out: set[str] = set()
     while True:
         hidden = _hide(proto, kept)
         try:
             converted = version_converter.convert_version(hidden, opset)
         except Exception as error:
+            absent = _NO_SUCH.search(str(error))
+            if absent is not None and absent[1] not in written_out:
+                written_out.add(absent[1])
+                proto = _write_out(proto, absent[1])
+                continue
             lacking = _NO_ADAPTER.search(str(error))
             if lacking is None or lacking[1] in kept:
                 raise
@@ -50,6 +60,15 @@ def _step(proto: ModelProto, present: int, opset: int) -> ModelProto:
             kept.add(lacking[1])
         else:
             return _show(converted, opset)
+
+
+def _write_out(proto: ModelProto, op_type: str) -> ModelProto:
+    """A copy with ONNX's own definition in the operator's place, its constants computed."""
+    functions = [("", op_type)]
+    written = inliner.inline_selected_functions(proto, functions, inline_schema_functions=True)
+    model = ir.serde.deserialize_model(shape_inference.infer_shapes(written))
+    fold_constants(model)
+    return ir.serde.serialize_model(model)
 
 
 def _is_own(node: NodeProto, op_type: str) -> bool:

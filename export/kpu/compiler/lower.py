@@ -224,8 +224,8 @@ class _Lowering:
 
     def _convolution(self, node: NodeProto, attributes: Mapping[str, Any]) -> None:
         source, tensor = node.input[0], node.output[0]
-        attributes = _with_pads(attributes)
         weights = self._constants[node.input[1]].astype(np.float64)
+        attributes = _with_pads({"kernel_shape": weights.shape[2:], **attributes})
         bias = np.zeros(len(weights))
         if len(node.input) == 3:
             bias = self._constants[node.input[2]].astype(np.float64)
