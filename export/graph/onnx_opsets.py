@@ -68,6 +68,9 @@ def _write_out(proto: ModelProto, op_type: str) -> ModelProto:
     written = inliner.inline_selected_functions(proto, functions, inline_schema_functions=True)
     model = ir.serde.deserialize_model(shape_inference.infer_shapes(written))
     fold_constants(model)
+    for node in model.graph:
+        if node.op_type == "Sum" and len(node.inputs) == 2:
+            node.op_type = "Add"  # which more converters know
     return ir.serde.serialize_model(model)
 
 

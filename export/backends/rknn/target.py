@@ -35,6 +35,7 @@ from ...targets.isolated import (
 from ...toolchains import Toolchain, ToolchainError, ToolchainUnavailable
 from .chips import MINI_CHIPS
 from .fixes import HINTS, OVERFLOW_MEND, cpu_mend
+from .gelu import order_gelu
 from .log import (
     RknnLogError,
     count_register_overflows,
@@ -179,7 +180,7 @@ class Rknn(IsolatedTarget):
         # where the channels are a multiple of 16 (4 dB), without a word; with
         # count_include_pad=False it is the CPU that averages; of padded volumes the compiler dies.
         network = write_out_averages(split_misread_pools(network))
-        network = fill_volume_groups(split_volume_pads(network))
+        network = order_gelu(fill_volume_groups(split_volume_pads(network)))
         if precision == "int8":  # 2.5.0's simulator dies of other groups: "scale_inf.shape error!"
             network = densify_transposed_groups(network, keeps_depthwise=True)
         onnx.save(network, path)
