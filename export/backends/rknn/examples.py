@@ -134,6 +134,13 @@ EXAMPLES: tuple[Example, ...] = (
         chips=MINI_CHIPS,
         cpu_ops=("Sqrt",),
     ),
+    _Example(
+        "mini-host-operator",
+        lambda x: x.roll(1, 2),
+        lambda x: x.roll(1, 1),
+        chips=MINI_CHIPS,
+        cpu_ops=("Gather",),
+    ),
     _Example("unmeasured-operator", torch.tan, f.leaky_relu, chips=MINI_CHIPS),
     _Example("norm", nn.GroupNorm(2, 8), nn.BatchNorm2d(8), chips=MINI_CHIPS, cpu_ops=("exNorm",)),
     _Example(

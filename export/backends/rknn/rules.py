@@ -127,7 +127,7 @@ def strided_slice(op: Op) -> str | None:
         "log_softmax",
         "maximum",
     ),
-    *("minimum", "mish", "repeat_interleave", "roll", "round", "selu", "sign", "sin", "softplus"),
+    *("minimum", "mish", "repeat_interleave", "round", "selu", "sign", "sin", "softplus"),
     *("softshrink", "threshold", "topk", "where"),
     name="host-operator",
     reason=CPU,
@@ -176,7 +176,7 @@ _MINI_NPU = frozenset(
 
 @rules.op(
     *_MINI_HOST,
-    "div",
+    *("div", "roll"),
     name="mini-host-operator",
     reason=f"{CPU}, which this chip's runtime may refuse",
     fix="use BatchNorm2d, and a product in place of a quotient, or compute it on the host",
@@ -186,6 +186,10 @@ def mini_host_operator(op: Op) -> str | None:
     if op.kind == "div":
         is_quotient = len(op.node.all_input_nodes) > 0 and _is_computed(op, "other")
         return "a division by what the network computes" if is_quotient else None
+    if op.kind == "roll":  # of channels it stays
+        rank = len(op.input_shapes[0])
+        is_of_channels = {dim % rank for dim in op.arguments["dims"]} == {1}
+        return None if is_of_channels else "a roll of rows or columns"
     return op.kind.strip("_").replace("_", " ")
 
 
