@@ -35,6 +35,11 @@ EXAMPLES: tuple[Example, ...] = (
     _Example("unknown-operator", nn.ChannelShuffle(2), nn.PixelShuffle(2)),
     _Example("unknown-operator", lambda x: torch.lerp(x, 2 * x, 0.3), lambda x: x + 0.3 * x),
     _Example("unknown-operator", lambda x: x.tile(1, 2, 1, 1), lambda x: x.repeat(1, 2, 1, 1)),
+    _Example(
+        "nearest-exact",
+        lambda x: f.interpolate(x.flatten(2), scale_factor=1.5, mode="nearest-exact"),
+        lambda x: f.interpolate(x.flatten(2), scale_factor=2.0, mode="nearest-exact"),
+    ),
     _Example("unread-pattern", nn.Tanhshrink(), lambda x: x + -1.0 * x.tanh()),
     _Example(
         "unread-pattern",

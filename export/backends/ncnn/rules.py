@@ -102,6 +102,17 @@ rules.add(nearest_rounding("ncnn", by_inverse))
 
 
 @rules.op(
+    "_upsample_nearest_exact1d",
+    name="nearest-exact",
+    reason=f"ncnn resizes as mode='nearest' does: {_WRONG}",
+    fix="use mode='nearest', or a whole factor, where the two are the same",
+)
+def nearest_exact(op: Op) -> str | None:
+    before, after = op.input_shapes[0][-1], op.shape[-1]
+    return f"nearest-exact resizing of {before} to {after}" if after % before else None
+
+
+@rules.op(
     "layer_norm",
     name="layer-norm-of-maps",
     reason=f"ncnn normalises over one or two dimensions: {_WRONG}",
