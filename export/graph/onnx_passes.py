@@ -53,6 +53,12 @@ def constant_of(value: ir.Value | None) -> np.ndarray | None:
     return None if tensor is None else tensor.numpy()
 
 
+def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """The node that computes a value, if it is of that type."""
+    maker = None if value is None else value.producer()
+    return maker if maker is not None and maker.op_type == op_type else None
+
+
 def add_constant(graph: ir.Graph, name: str, values: np.ndarray | np.generic) -> ir.Value:
     """A new initializer."""
     array = np.asarray(values)

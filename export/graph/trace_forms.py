@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from .ceil_mode import POOLS, settled_pool
 
+_MOST_POWER = 16  # that is written out
+
 
 @contextmanager
 def plain_forms() -> Iterator[None]:
@@ -73,7 +75,6 @@ def _roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     return torch.roll(input, *map(list, zip(*moved, strict=True))) if moved else input
 
 
-_MOST_POWER = 16
 _FORMS: dict[Callable[..., Any], Callable[..., Any]] = {
     **{pool: functools.partial(settled_pool, pool) for pool in POOLS},
     torch.narrow: _slice,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .onnx_passes import constant_of, onnx_pass, replace_node, static_shape
+from .onnx_passes import constant_of, made_by, onnx_pass, replace_node, static_shape
 
 _OPSET_OF_SOFTMAX = 13  # before, it flattens what lies behind its axis
 
@@ -32,7 +32,7 @@ def _read_quotient(node: ir.Node, opset: int) -> None:
     divisor = node.inputs[-1]
     exponent = _of_one_plus_exp(divisor)
     if exponent is not None:
-        negated = _made_by(exponent, "Neg")
+        negated = made_by(exponent, "Neg")
         steps = [("Sigmoid", [negated.inputs[0]])] if negated else []
         steps = steps or [("Neg", [exponent]), ("Sigmoid", [None])]
         numerator = None if node.op_type == "Reciprocal" else node.inputs[0]
@@ -40,8 +40,8 @@ def _read_quotient(node: ir.Node, opset: int) -> None:
             steps.append(("Mul", [numerator, None]))
         _replace(node, steps)
         return
-    total = _made_by(divisor, "ReduceSum")
-    top = _made_by(node.inputs[0], "Exp") if node.op_type == "Div" else None
+    total = made_by(divisor, "ReduceSum")
+    top = made_by(node.inputs[0], "Exp") if node.op_type == "Div" else None
     if total is None or top is None or total.inputs[0] is not node.inputs[0]:
         return
     shape, axes = static_shape(top.inputs[0]), _axes(total)
@@ -54,19 +54,14 @@ def _read_quotient(node: ir.Node, opset: int) -> None:
 
 def _of_one_plus_exp(value: ir.Value | None) -> ir.Value | None:
     """The exponent, where a value is ``1 + exp(exponent)``."""
-    plus = _made_by(value, "Add")
+    plus = made_by(value, "Add")
     if plus is None:
         return None
     for one, power in (plus.inputs[:2], plus.inputs[1::-1]):
-        exp = _made_by(power, "Exp")
+        exp = made_by(power, "Exp")
         if exp is not None and _is_one(one):
             return exp.inputs[0]
     return None
-
-
-def _made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    maker = None if value is None else value.producer()
-    return maker if maker is not None and maker.op_type == op_type else None
 
 
 def _is_one(value: ir.Value | None) -> bool:

@@ -5,7 +5,8 @@ What comes of it differs (refused, wrong, slow), so that each target names its o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, fx
 
@@ -131,6 +132,12 @@ def expand_to_ntuple(value: int | list[int], dims: int) -> list[int]:
     """Of what torch takes as one number or as several: one for each side of a map."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [*values] * (dims // len(values)) if values else []
+
+
+def pool_window(given: Sequence[Any], dims: int) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride and padding of a pool, of its arguments behind the map."""
+    kernel = expand_to_ntuple(given[0], dims)
+    return kernel, expand_to_ntuple(given[1], dims) or kernel, expand_to_ntuple(given[2], dims)
 
 
 def axis_order(op: Op) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as f
 
-from ..lint.predicates import expand_to_ntuple
+from ..lint.predicates import expand_to_ntuple, pool_window
 from .rule import ABSENT, constant, rewrite_rule
 
 _aten = torch.ops.aten
@@ -39,7 +39,7 @@ _AVERAGES = (
 def plain_average(x: Tensor, *given: Any) -> Tensor | None:
     """Without ``ceil_mode``, another divisor or uncounted padding, where the size stays."""
     dims = x.ndim - 2
-    kernel, stride, padding = _window(given, dims)
+    kernel, stride, padding = pool_window(given, dims)
     if (given[3:] or [False])[0] is False and given[4:] in ([], (), (True,), (True, None)):
         return None
     return _scaled(x, given, lambda map_: _POOLS[dims](map_, kernel, stride, padding))
@@ -64,7 +64,7 @@ def plain_average(x: Tensor, *given: Any) -> Tensor | None:
 def padded_average(x: Tensor, *given: Any) -> Tensor | None:
     """With ``ceil_mode`` by a row or a column more."""
     dims = x.ndim - 2
-    kernel, stride, padding = _window(given, dims)
+    kernel, stride, padding = pool_window(given, dims)
     size = _size_of(_POOLS[dims], x, given)
     margins = _margins(x.shape[2:], size, kernel, stride, padding)
     if not any(margins):
@@ -85,12 +85,6 @@ def _scaled(x: Tensor, given: Sequence[Any], pool: Callable[[Tensor], Tensor]) -
     if others:
         return pooled * factors
     return pooled if first == 1 else pooled * first
-
-
-def _window(given: Sequence[Any], dims: int) -> tuple[list[int], list[int], list[int]]:
-    """Kernel, stride and padding of a pool."""
-    kernel = expand_to_ntuple(given[0], dims)
-    return kernel, expand_to_ntuple(given[1], dims) or kernel, expand_to_ntuple(given[2], dims)
 
 
 def _size_of(pool: Callable[..., Tensor], x: Tensor, given: Sequence[Any]) -> list[int]:
@@ -340,7 +334,7 @@ def dilated_maximum(
     ceil_mode: bool,
 ) -> Tensor | None:
     """Down each column first, then along each row."""
-    kernels, steps, paddings = _window((kernel, stride, padding), 2)
+    kernels, steps, paddings = pool_window((kernel, stride, padding), 2)
     holes = expand_to_ntuple(dilation, 2)
     if holes == [1, 1]:
         return None

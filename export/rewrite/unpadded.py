@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as f
 
-from ..lint.predicates import expand_to_ntuple
+from ..lint.predicates import expand_to_ntuple, pool_window
 from .kernels import convolve, dense
 from .rule import rewrite_rule
 
@@ -148,7 +148,7 @@ def _stride_of_pools(steps: Sequence[_Step]) -> list[int]:
     for operator, _, *given in steps:
         kind = _kind(operator)
         if kind in _POOLS:
-            strides = expand_to_ntuple(given[1] or given[0], 2)
+            _, strides, _ = pool_window(given, 2)
             total = [n * stride for n, stride in zip(total, strides, strict=True)]
         elif kind not in _PIXELWISE and (kind != "conv2d" or given[0].shape[2:] != (1, 1)):
             break
@@ -157,10 +157,9 @@ def _stride_of_pools(steps: Sequence[_Step]) -> list[int]:
 
 def _pool(map_: _Map, operator: Callable[..., Tensor], given: Sequence[Any]) -> _Map | None:
     """None where a window would have both wanted pixels and others."""
-    kernel = expand_to_ntuple(given[0], 2)
-    strides = expand_to_ntuple(given[1], 2) or kernel
+    kernel, strides, padding = pool_window(given, 2)
     flags = dict(zip(_names(operator)[3:], given[2:], strict=False))
-    if any(expand_to_ntuple(flags["padding"], 2)) or max(flags.get("dilation") or [1]) > 1:
+    if any(padding) or max(flags.get("dilation") or [1]) > 1:
         return None
     offset, size = [], []
     for first, n, side, stride in zip(map_.offset, map_.size, kernel, strides, strict=True):

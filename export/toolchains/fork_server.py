@@ -99,8 +99,7 @@ def _preload(worker, folder):
         with open(os.path.join(folder, "job.json")) as file:
             job = json.load(file)
         worker.preload(job["function"], job["arguments"])
-        exports = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_exports.py")
-        BOOTSTRAP.load("torch_exports", exports).remember_operators()
+        TORCH_EXPORTS.remember_operators()
     except Exception:  # the job meets it again, and tells
         traceback.print_exc()
         return None
@@ -141,9 +140,9 @@ def _say_to(path) -> None:
     os.close(place)
 
 
-def _load_bootstrap():
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.py")
-    spec = importlib.util.spec_from_file_location("bootstrap", path)
+def _load_beside(name):
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -151,5 +150,6 @@ def _load_bootstrap():
 
 
 if __name__ == "__main__":
-    BOOTSTRAP = _load_bootstrap()
+    BOOTSTRAP = _load_beside("bootstrap")
+    TORCH_EXPORTS = _load_beside("torch_exports")
     main()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ...graph.onnx_passes import add_constant, constant_of, onnx_pass, replace_node
+from ...graph.onnx_passes import add_constant, constant_of, made_by, onnx_pass, replace_node
 
 
 @onnx_pass
@@ -31,16 +31,16 @@ def order_gelu(model: ir.Model) -> None:
 def _read(node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value, np.ndarray] | None:
     """The input, the half, the one and the divisor of the input of the error function."""
     for product, last in (node.inputs, node.inputs[::-1]):
-        inner = _made_by(product, "Mul")
+        inner = made_by(product, "Mul")
         factors = [last, *(inner.inputs if inner else ())]
         numbers = [f for f in factors if f is not None and _is_number(f)]
-        sums = [plus for f in factors if (plus := _made_by(f, "Add")) is not None]
+        sums = [plus for f in factors if (plus := made_by(f, "Add")) is not None]
         if len(factors) != 3 or len(numbers) != 1 or not sums:
             continue
         for plus in sums:
             others = [f for f in factors if f not in (numbers[0], plus.outputs[0])]
             for erf, one in (plus.inputs, plus.inputs[::-1]):
-                root = _root(_made_by(erf, "Erf"), others[0])
+                root = _root(made_by(erf, "Erf"), others[0])
                 if root is not None and one is not None and _is_number(one) and others[0]:
                     return others[0], numbers[0], one, root
     return None
@@ -59,11 +59,6 @@ def _root(erf: ir.Node | None, x: ir.Value | None) -> np.ndarray | None:
     if len(numbers) != 1 or numbers[0] is None or numbers[0].size != 1:
         return None
     return (1 / numbers[0].astype(np.float64)).astype(numbers[0].dtype)
-
-
-def _made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    maker = None if value is None else value.producer()
-    return maker if maker is not None and maker.op_type == op_type else None
 
 
 def _is_number(value: ir.Value) -> bool:

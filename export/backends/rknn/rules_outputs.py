@@ -5,7 +5,6 @@ Measured one by one on outputs of 1 to 1000 values, in float16 and int8, of ten 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 from ....core.messages import format_shape
@@ -25,7 +24,6 @@ _VECTOR_KINDS = (
 )
 _MOST_SIDE = 7  # of a map in front of a fully connected layer, which becomes a kernel of that size
 _MOST_BYTES = 6144  # of such a map
-_Fits = Callable[[int], bool]
 
 
 def _ends(op: Op) -> bool:
@@ -33,10 +31,15 @@ def _ends(op: Op) -> bool:
     return op.is_output or any(user.kind == "cat" and _ends(user) for user in op.users)
 
 
-def _joins_pixels(op: Op) -> bool:
-    """Whether the last two axes of a map of more than one pixel become one with others."""
+def _flattens(op: Op) -> bool:
+    """Whether the last two axes of a map become one with others."""
     shape = next(iter(op.input_shapes), ())
-    return len(shape) >= 4 and shape[-2:] != (1, 1) and op.shape[-2:] != shape[-2:]
+    return len(shape) >= 4 and op.shape[-2:] != shape[-2:]
+
+
+def _joins_pixels(op: Op) -> bool:
+    """Whether they are of more than one pixel."""
+    return _flattens(op) and op.input_shapes[0][-2:] != (1, 1)
 
 
 def _unread(op: Op) -> int:
@@ -44,18 +47,25 @@ def _unread(op: Op) -> int:
 
     Those of the last two axes; of a map of one pixel, its channels.
     """
-    shape = next(iter(op.input_shapes), ())
-    if len(shape) < 4 or op.shape[-2:] == shape[-2:] or not _ends(op):
+    if not (_flattens(op) and _ends(op)):
         return 0
-    return shape[-2] * shape[-1] if shape[-2:] != (1, 1) else shape[-3]
+    *_, channels, height, width = op.input_shapes[0]
+    return height * width if _joins_pixels(op) else channels
 
 
-def _flat_output(name: str, step: int, fits: _Fits, precisions: tuple[str, ...]) -> None:
+def _is_off(count: int, step: int, precisions: tuple[str, ...]) -> bool:
+    """No multiple of ``step``; in a precision of its own, only what half the step lets pass."""
+    return count % step == step // 2 if precisions else count % step != 0
+
+
+def _flat_output(name: str, step: int, *precisions: str) -> None:
     """On outputs of 1x1 to 8x8 pixels and 4 to 126 channels, in all usual orders."""
 
     def predicate(op: Op) -> str | None:
         count = _unread(op)
-        return None if fits(count) else f"a flat output of rows of {count} values"
+        return (
+            f"a flat output of rows of {count} values" if _is_off(count, step, precisions) else None
+        )
 
     output_rules.op(
         *_FLATTEN,
@@ -68,8 +78,8 @@ def _flat_output(name: str, step: int, fits: _Fits, precisions: tuple[str, ...])
     )(predicate)
 
 
-_flat_output("flat-output", 8, lambda count: count % 8 == 0, ())
-_flat_output("int8-flat-output", 16, lambda count: count % 16 != 8, ("int8",))
+_flat_output("flat-output", 8)
+_flat_output("int8-flat-output", 16, "int8")
 
 
 def _vector_output(name: str, step: int, chips: tuple[str, ...], *precisions: str) -> None:
@@ -79,8 +89,8 @@ def _vector_output(name: str, step: int, chips: tuple[str, ...], *precisions: st
     def predicate(op: Op) -> str | None:
         if not op.is_output or len(op.shape) != 2 or _joins_pixels(op):
             return None
-        is_off = op.shape[1] % step == step // 2 if precisions else op.shape[1] % step
-        return f"an output of {op.shape[1]} values" if is_off else None
+        count = op.shape[1]
+        return f"an output of {count} values" if _is_off(count, step, precisions) else None
 
     output_rules.op(
         *kinds,

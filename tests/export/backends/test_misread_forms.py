@@ -84,9 +84,11 @@ PARTS: dict[str, Form] = {
     "the last of three rows": lambda x, p: x.transpose(1, 3).chunk(3, 1)[2],
     "once around": lambda x, p: x[:, :1].roll(1, 1),
     "turned": lambda x, p: x.roll((1, 3), (2, 3)),
+    "a mean of matrices": lambda x, p: f.adaptive_avg_pool2d(x.flatten(2), (5, 24)),
+}
+TURNED: dict[str, Form] = {
     "volumes turned": lambda x, p: x.unflatten(1, (4, 5)).flip(1).flatten(1, 2),
     "volumes turned twice": lambda x, p: x.unsqueeze(2).flip(2, 4).squeeze(2),
-    "a mean of matrices": lambda x, p: f.adaptive_avg_pool2d(x.flatten(2), (5, 24)),
 }
 VOLUMES: dict[str, Form] = {
     f"{channels} channels in {groups} groups": lambda x, p, n=channels, g=groups: f.conv3d(
@@ -100,7 +102,7 @@ SPOILED: dict[str, Form] = {
     "a written softplus": lambda x, p: torch.log(1 + torch.exp(5 * x)),
     "a matrix first": lambda x, p: (p(1, 20) + p(20, 1)) @ x.flatten(2),
 }
-FORMS = CONSTANTS | POOLS | AVERAGES | DEEP | POWERS | PARTS | VOLUMES | SPOILED
+FORMS = CONSTANTS | POOLS | AVERAGES | DEEP | POWERS | PARTS | TURNED | VOLUMES | SPOILED
 
 
 def _kernel(p: Parameter, channels: int, groups: int) -> Tensor:
@@ -127,8 +129,9 @@ _FLOAT32 = [
     *("onnxruntime", "opencv", "opencv5", "mnn", "ncnn", "openvino", "web"),
     *("litert", "litert-nchw", "executorch"),
 ]
+_PLAIN = CONSTANTS | POOLS | POWERS | PARTS
 CASES: list[tuple[str, Precision, int, dict[str, Form]]] = [
-    *((name, "float32", 90, CONSTANTS | POOLS | POWERS | PARTS) for name in _FLOAT32),
+    *((name, "float32", 90, _PLAIN if "opencv" in name else _PLAIN | TURNED) for name in _FLOAT32),
     ("mnn", "float16", 35, CONSTANTS),
     ("rknn:rk3588", "float16", 35, CONSTANTS | POOLS | POWERS | VOLUMES),
     ("onnxruntime", "int8", 15, CONSTANTS | AVERAGES | SPOILED),
@@ -147,7 +150,7 @@ def test_the_engine_answers_as_pytorch(
 ) -> None:
     target = installed_target(name)
     fits = [form for form in forms if not _errors(form, target)]
-    assert len(fits) >= len(forms) - 4
+    assert len(fits) >= len(forms) - 3
     graph = Graph(Forms(fits), SPEC, tmp_path)
     shape = SPEC.input_shape[1:]
     calibration = make_images(16, shape, seed=1) if precision == "int8" else None
